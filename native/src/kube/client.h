@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "kube/object_ref.h"
+
+namespace core_ha::kube {
+
+/// Our field manager, and the prefix of our labels and annotations.
+inline constexpr std::string_view field_manager = "k3s-core-ha";
+
+/// One cause of a refused server-side apply: who owns which field.
+struct FieldConflict {
+  std::string field;  ///< `.spec.replicas`
+  std::string owner;  ///< the other field manager
+};
+
+/// Why a request gave no object: the network, or a Status from the API. `status` and `message` come from Error.
+struct ApiError : Error {
+  int code = 0;        ///< HTTP status; 0 when there was no answer.
+  std::string reason;  ///< Status.reason: `NotFound`, `Conflict`, `AlreadyExists`, `Forbidden`, `Invalid`, … decides first.
+  std::vector<FieldConflict> conflicts;
+  bool sent = false;  ///< No answer, but the request may have been carried out: read back before deciding.
+
+  bool not_found() const { return reason == "NotFound"; }
+  bool conflict() const { return reason == "Conflict"; }
+  bool no_answer() const { return code == 0; }
+};
+
+/// A value or why there is none.
+template <class T>
+using ApiResult = Result<T, ApiError>;
+
+/// One read: an object, or with `list` a collection whose pages are all fetched and joined under `items`.
+struct Read {
+  std::string path;  ///< `/apis/apps/v1/namespaces/kube-system/deployments`; may carry a query.
+  bool list = false;
+  std::string label_selector = {};
+  std::string field_selector = {};
+};
+
+struct ApplyOptions {
+  std::string manager = std::string(field_manager);
+  bool force = false;
+  bool dry_run = false;
+};
+
+struct PatchOptions {
+  std::string manager = std::string(field_manager);
+  std::string subresource = {};
+  bool dry_run = false;
+};
+
+struct DeleteOptions {
+  std::string uid = {};          ///< Precondition; empty: none.
+  std::string propagation = {};  ///< `Orphan`, `Background`, `Foreground`; empty: the kind's default.
+  std::optional<int> grace_seconds = {};
+  bool dry_run = false;
+};
+
+/// The Kubernetes API as the other rooms see it; tests put a cluster in memory behind it.
+/// Every call ends within the client's own request timeout and the run's deadline.
+class Client {
+ public:
+  virtual ~Client() = default;
+
+  /// One object, or any path that answers JSON (`/version`). A list is one page: use read_all for whole ones.
+  virtual ApiResult<Json> get(const std::string& path) = 0;
+  /// All reads at once over one connection pool; answers in the order of the reads.
+  virtual std::vector<ApiResult<Json>> read_all(const std::vector<Read>& reads) = 0;
+  /// Server-side apply with strict field validation; the object that is then stored.
+  virtual ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) = 0;
+  /// JSON merge patch. A uid in `metadata` is a precondition (Conflict when another object has the name).
+  virtual ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) = 0;
+  /// Deletes; the Status or the object that the server sends back. NotFound is an error for the caller to judge.
+  virtual ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) = 0;
+
+  /// Warning headers of all answers so far, each text once; cleared by the call.
+  virtual std::vector<std::string> take_warnings() = 0;
+  /// Replaces the run's deadline: going back gets a time of its own.
+  virtual void set_deadline(Deadline deadline) = 0;
+
+  ApiResult<Json> get_object(const ObjectRef& ref) { return get(rest_path(ref)); }
+};
+
+}  // namespace core_ha::kube

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "base/interrupt.h"
+#include "cli/context.h"
+#include "cli/verbs.h"
+
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  k3s-core-ha plan                                   what would be done, and why
+  k3s-core-ha apply --dry-run                        the same, asked of the server
+  echo '{"coredns_min_replicas": 3}' | k3s-core-ha apply --spec -
+  k3s-core-ha --wait-api 120 apply -o json           wait for the API after a restart of k3s
+  k3s-core-ha VERB --help                            options and examples of a verb
+
+Exit status:
+    0  done, or nothing to do
+    1  internal error
+    2  bad command line or spec
+    3  the API was not reached, or refused us
+    4  refused as unsafe, or contested by k3s
+    5  another owner holds what we were asked to change
+    6  failed, and went back
+    7  failed, and could not go back
+    8  below the bar: SLA missed, or findings
+  130  interrupted)";
+
+void add_global_options(CLI::App& app, core_ha::cli::GlobalOptions& options) {
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "kubeconfig file (default: $KUBECONFIG, /etc/rancher/k3s/k3s.yaml, ~/.kube/config)")
+      ->type_name("FILE");
+  app.add_option("--context", options.context, "context of the kubeconfig (default: its current-context)")
+      ->type_name("NAME");
+  app.add_option("--wait-api", options.wait_api, "wait so long, visibly, until /readyz answers (default: 0)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0, 3600));
+  app.add_option("--timeout", options.timeout, "give up after so long in all (default: no limit but each wait's own)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0, 86400));
+  app.add_option("-o,--output", options.output, "text or json")->check(CLI::IsMember({"text", "json"}));
+  app.add_flag("-v,--verbose", options.verbosity, "say more on stderr; twice for each request");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Makes the components that k3s ships as single replicas survive the loss of a node.", "k3s-core-ha"};
+  core_ha::cli::Context context;
+  add_global_options(app, context.options);
+  app.footer(footer);
+  app.require_subcommand(1);
+  app.fallthrough();  // global options may stand before or after the verb
+  core_ha::cli::add_observe(app, context);
+  core_ha::cli::add_plan(app, context);
+  core_ha::cli::add_apply(app, context);
+  core_ha::cli::add_probe(app, context);
+  core_ha::cli::add_version(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(core_ha::ExitStatus::usage);
+  }
+  core_ha::catch_interrupts();
+  try {
+    return static_cast<int>(context.run());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "k3s-core-ha: internal error: %s\n", error.what());
+    return static_cast<int>(core_ha::ExitStatus::internal);
+  }
+}
