@@ -2,17 +2,21 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
+#include "base/result.h"
+#include "cluster/snapshot.h"
+#include "ha/spec.h"
 #include "kube/object_ref.h"
 
 namespace core_ha::ha {
 
 enum class Action {
-  apply,               ///< server-side apply of `body`; creates what is missing
+  apply,               ///< server-side apply of `body`, our whole wished set; creates what is missing
   scale,               ///< `body` {"spec":{"replicas":N}} as merge patch of the scale subresource
   patch,               ///< `body` as merge patch, `uid` as precondition
   remove,              ///< delete, `uid` as precondition; already gone is done
@@ -26,16 +30,46 @@ std::string_view to_string(Action action);
 
 /// One thing to do, as plain data: made by plan, carried out by act, shown by report.
 struct Step {
-  std::string id;  ///< unique in its plan
+  std::string id = {};  ///< unique in its plan
   Action action = Action::apply;
-  kube::ObjectRef object;
-  std::string reason;       ///< one sentence: why
-  Json body;                ///< apply, scale, patch
+  kube::ObjectRef object = {};
+  std::string reason = {};              ///< one sentence: why
+  Json body = {};                       ///< apply, scale, patch
   std::string manager = "k3s-core-ha";  ///< apply, scale, patch
-  std::string uid;          ///< patch, remove, wait_gone: only this object; empty: any of that name
-  std::string propagation;  ///< remove: Orphan, Background; empty: the kind's default
-  std::vector<std::string> pod_uids;   ///< wait_endpoints_gone
-  std::chrono::seconds settle{0};      ///< wait_endpoints_gone: for what kube-proxies still have under way
+  std::string uid = {};                 ///< patch, remove, wait_gone: only this object; empty: any of that name
+  std::string propagation = {};         ///< remove: Orphan, Background; empty: the kind's default
+  std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
+  std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
 };
+
+/// Whether an apply may take `field` (`.spec.replicas`) from this manager by force: from k3s's deploy controller and
+/// from ourselves any field, from the HPA's controller the count of replicas. Nothing from anybody else.
+bool may_force(std::string_view owner, std::string_view field);
+
+/// The failure that is survived, and why this one, in a sentence.
+struct Level {
+  std::string name;  ///< `none` or `node`
+  std::string reason;
+};
+
+/// What an object would be; a dry run by the server says it better, where there is a server.
+struct Difference {
+  kube::ObjectRef object;
+  Json before;  ///< null: it does not exist
+  Json after;   ///< null: it goes
+};
+
+/// What is to be done, or why it is refused. Made without any I/O.
+struct Plan {
+  Level level;
+  std::vector<Step> steps;            ///< empty: nothing to do
+  std::vector<Difference> diff;       ///< one for each lasting object that a step changes
+  std::vector<std::string> warnings;  ///< sentences for a person
+  Json predicted = Json::object();
+  std::optional<Error> refusal;  ///< set: the steps must not be carried out
+};
+
+/// The steps that lead from the cluster as observed to the wish, from whatever point an earlier run was stopped at.
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot);
 
 }  // namespace core_ha::ha

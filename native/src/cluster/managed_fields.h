@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace core_ha::cluster {
+
+/// One element of a field path: a key (`f:spec`), a list entry by its keys (`k:{"name":"coredns"}`), by its value
+/// (`v:"x"`) or by its place (`i:0`), written as in managedFields; JSON inside is normalised.
+using FieldPath = std::vector<std::string>;
+
+/// `.spec.template.spec.containers[name="coredns"].lifecycle`, as the API names a field in a conflict.
+std::string to_string(const FieldPath& path);
+
+/// The value at the path in `object`, or null when there is none.
+const Json* value_at(const Json& object, const FieldPath& path);
+
+/// The fields in a managedFields entry (fieldsV1), without the markers `.` of list entries.
+std::set<FieldPath> fields_of(const Json& fields_v1);
+
+/// What `manager` holds in the object by server-side apply; empty when it never applied, or an empty set.
+std::set<FieldPath> applied_fields(const Json& object, std::string_view manager);
+
+/// The managers that hold exactly this field, by whatever operation.
+std::vector<std::string> owners_of(const Json& object, const FieldPath& path);
+
+/// The fields that applying `body` would hold: its leaves, with the lists that merge by key taken entry by entry.
+std::set<FieldPath> fields_in(const Json& body);
+
+/// The body whose apply would hold these fields with the values that `object` has now: what goes back to an earlier
+/// set of ours. Carries apiVersion, kind, name and namespace; with no fields, nothing else.
+Json body_from_fields(const Json& object, const std::set<FieldPath>& fields);
+
+/// `object` as it would be once `body` is applied over it; lists that merge by key are merged.
+Json overlay(Json object, const Json& body);
+
+}  // namespace core_ha::cluster

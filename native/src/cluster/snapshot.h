@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace core_ha::cluster {
+
+/// Label of a pod that a swap of CoreDNS is about to replace.
+inline constexpr std::string_view retiring_label = "k3s-core-ha/retiring";
+
+/// The cluster at one moment: raw API objects, narrowed to what decisions need. Saved as JSON it replays any of them.
+/// No secrets: nothing that holds one is read, and k3s's node annotations lose theirs on the way in.
+struct Snapshot {
+  std::string taken;             ///< RFC 3339, UTC
+  Json version = Json::object();  ///< `/version`
+  std::set<std::string> groups;  ///< served group versions: `apps/v1`
+  // Arrays of objects.
+  Json nodes = Json::array();
+  Json deployments = Json::array();
+  Json replicasets = Json::array();
+  Json pods = Json::array();
+  Json services = Json::array();
+  Json endpointslices = Json::array();
+  Json horizontalpodautoscalers = Json::array();
+  Json poddisruptionbudgets = Json::array();
+  Json apiservices = Json::array();
+
+  /// The server's minor version: 36 for 1.36; 0 when it is unknown.
+  int minor() const;
+  bool serves(std::string_view group_version) const { return groups.contains(std::string(group_version)); }
+};
+
+/// `items`' object of that name in kube-system, or null.
+const Json* find_named(const Json& items, std::string_view name);
+
+Json to_json(const Snapshot& snapshot);
+
+/// Reads what to_json wrote; anything else is one sentence (exit status 2).
+Result<Snapshot> snapshot_from_json(const Json& document);
+
+}  // namespace core_ha::cluster

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace core_ha::ha {
+
+/// What the user wishes. Every value is allowed and the set fits together: only parse_spec makes one from a document.
+struct Spec {
+  std::string level = "auto";
+  std::string coredns_strategy = "autoscaling";
+  std::optional<int> coredns_min_replicas = {};
+  std::optional<int> coredns_max_replicas = {};
+  int coredns_cpu_utilization = 75;
+  std::string coredns_traffic_distribution = "auto";
+  std::chrono::seconds wait_timeout{300};
+  std::chrono::seconds unreachable_counts_for{604800};
+};
+
+/// Reads a document of flat keys; null or {} is the default wish. An unknown key, a wrong type or a value out of range
+/// is one sentence that names the key, what was found and what is allowed (exit status 2).
+Result<Spec> parse_spec(const Json& document);
+
+/// The JSON Schema of the document, from the table that parse_spec reads by.
+Json spec_schema();
+
+}  // namespace core_ha::ha
