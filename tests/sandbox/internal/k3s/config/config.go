@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// SupervisorPort is where servers hand out what a joining node needs.
+const SupervisorPort = 9345
+
+// Config is one node's configuration, all defaults filled in.
+type Config struct {
+	Command  string // "server" or "agent"
+	NodeArgs string // annotation k3s.io/node-args
+	NodeEnv  string // annotation k3s.io/node-env
+
+	DataDir        string
+	Components     string // directory of the components' binaries
+	Token          string
+	Server         string // host:port of the supervisor to join, or empty
+	ClusterInit    bool
+	TLSSANs        []string
+	ClusterCIDR    string
+	ServiceCIDR    string
+	ClusterDNS     string
+	ClusterDomain  string
+	Disable        map[string]bool
+	EgressMode     string
+	Kubeconfig     string
+	KubeconfigMode os.FileMode
+	PauseImage     string
+
+	NodeName   string
+	NodeIP     string
+	NodeLabels []string
+	NodeTaints []string
+
+	APIServerArgs, ControllerArgs, SchedulerArgs, KubeletArgs, ProxyArgs []string
+}
+
+// Load reads the command line (without the program's name), the files and the
+// environment into a Config.
+func Load(args []string, env func(string) string, environ []string, warn func(string)) (*Config, error) {
+	merged, err := Merge(args, env, warn)
+	if err != nil {
+		return nil, err
+	}
+	v, err := parse(merged, env)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{
+		Command:        merged[0],
+		NodeArgs:       NodeArgs(merged),
+		NodeEnv:        NodeEnv(environ),
+		DataDir:        v.last("data-dir", "/var/lib/rancher/k3s"),
+		Components:     env("K3S_COMPONENTS"),
+		Token:          v.last("token", ""),
+		TLSSANs:        split(v["tls-san"]),
+		ClusterCIDR:    v.last("cluster-cidr", "10.42.0.0/16"),
+		ServiceCIDR:    v.last("service-cidr", "10.43.0.0/16"),
+		ClusterDNS:     v.last("cluster-dns", ""),
+		ClusterDomain:  v.last("cluster-domain", "cluster.local"),
+		Disable:        map[string]bool{},
+		EgressMode:     v.last("egress-selector-mode", "agent"),
+		Kubeconfig:     v.last("write-kubeconfig", "/etc/rancher/k3s/k3s.yaml"),
+		PauseImage:     v.last("pause-image", ""),
+		NodeName:       v.last("node-name", ""),
+		NodeLabels:     v["node-label"],
+		NodeTaints:     v["node-taint"],
+		APIServerArgs:  v["kube-apiserver-arg"],
+		ControllerArgs: v["kube-controller-manager-arg"],
+		SchedulerArgs:  v["kube-scheduler-arg"],
+		KubeletArgs:    v["kubelet-arg"],
+		ProxyArgs:      v["kube-proxy-arg"],
+	}
+	if c.Components == "" {
+		c.Components = "/opt/k3s/bin"
+	}
+	if c.ClusterInit, err = v.on("cluster-init"); err != nil {
+		return nil, err
+	}
+	for _, d := range split(v["disable"]) {
+		c.Disable[d] = true
+	}
+	mode, err := strconv.ParseUint(v.last("write-kubeconfig-mode", "0600"), 8, 32)
+	if err != nil {
+		return nil, fmt.Errorf("flag --write-kubeconfig-mode: %w", err)
+	}
+	c.KubeconfigMode = os.FileMode(mode)
+	if c.ClusterDNS == "" {
+		if c.ClusterDNS, err = nthAddress(c.ServiceCIDR, 10); err != nil {
+			return nil, fmt.Errorf("flag --service-cidr: %w", err)
+		}
+	}
+	if file := v.last("token-file", ""); file != "" && c.Token == "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		c.Token = strings.TrimSpace(string(data))
+	}
+	if s := v.last("server", ""); s != "" {
+		if c.Server, err = supervisor(s); err != nil {
+			return nil, fmt.Errorf("flag --server: %w", err)
+		}
+	}
+	if c.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, err
+		}
+		c.NodeName = strings.ToLower(host)
+	}
+	if ips := split(v["node-ip"]); len(ips) > 0 {
+		c.NodeIP = ips[0]
+	} else if c.NodeIP, err = defaultIP(); err != nil {
+		return nil, err
+	}
+	if c.Command == "agent" {
+		if c.Server == "" {
+			return nil, fmt.Errorf("--server is required")
+		}
+		if c.Token == "" {
+			return nil, fmt.Errorf("--token is required")
+		}
+	}
+	return c, nil
+}
+
+// Dir is a path below the data directory.
+func (c *Config) Dir(elem ...string) string {
+	return filepath.Join(append([]string{c.DataDir}, elem...)...)
+}
+
+// KubernetesIP is the address of the Service default/kubernetes.
+func (c *Config) KubernetesIP() (string, error) { return nthAddress(c.ServiceCIDR, 1) }
+
+func split(list []string) []string {
+	var out []string
+	for _, s := range list {
+		for _, one := range strings.Split(s, ",") {
+			if one = strings.TrimSpace(one); one != "" {
+				out = append(out, one)
+			}
+		}
+	}
+	return out
+}
+
+// supervisor turns --server (https://HOST:6443, as k3s takes it) into the
+// address of our join endpoint, which has a port of its own.
+func supervisor(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme != "https" || u.Hostname() == "" {
+		return "", fmt.Errorf("%q is not an https URL", s)
+	}
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(SupervisorPort)), nil
+}
+
+func nthAddress(cidr string, n byte) (string, error) {
+	_, ipnet, err := net.ParseCIDR(cidr)
+	if err != nil {
+		return "", err
+	}
+	ip := ipnet.IP.To4()
+	if ip == nil {
+		return "", fmt.Errorf("%s: only IPv4 is supported", cidr)
+	}
+	return net.IPv4(ip[0], ip[1], ip[2], ip[3]+n).String(), nil
+}
+
+// defaultIP is the source address of the default route, or the first address
+// that is not loopback. Nothing is sent.
+func defaultIP() (string, error) {
+	if conn, err := net.Dial("udp4", "192.0.2.1:9"); err == nil {
+		ip := conn.LocalAddr().(*net.UDPAddr).IP.String()
+		return ip, conn.Close()
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
+			return n.IP.String(), nil
+		}
+	}
+	return "", fmt.Errorf("no address of this node found: set node-ip")
+}
