@@ -1,0 +1,65 @@
+# Copyright (c) The k3s_ha.core authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # The wish.
+    DOCUMENTATION = r"""
+options:
+  level:
+    description:
+      - What may fail without an outage.
+      - V(node) is the loss of any one node, V(none) keeps the settings but does not ask for several replicas.
+      - With V(auto) the highest level that the cluster's nodes can carry is taken, and RV(ignore:level) says why.
+    type: str
+    choices: [auto, none, node]
+    default: auto
+  coredns_strategy:
+    description:
+      - How CoreDNS gets there.
+      - V(autoscaling) lays settings over the packaged Deployment that k3s leaves alone, and adds a
+        HorizontalPodAutoscaler and a PodDisruptionBudget.
+      - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
+    type: str
+    choices: [autoscaling, packaged]
+    default: autoscaling
+  coredns_min_replicas:
+    description:
+      - The HorizontalPodAutoscaler's minimum, 1 to 1000. This is what stays when a node is lost.
+      - When not given, it follows from O(level) and the number of nodes.
+      - A number that the cluster cannot place is refused before anything is touched.
+    type: int
+  coredns_max_replicas:
+    description:
+      - The HorizontalPodAutoscaler's maximum, 1 to 1000.
+      - When not given, it is 5 or twice the minimum, whichever is more.
+    type: int
+  coredns_cpu_utilization:
+    description:
+      - The mean CPU utilization, in percent of the requests, 1 to 100, above which replicas are added.
+    type: int
+    default: 75
+  coredns_traffic_distribution:
+    description:
+      - The C(trafficDistribution) of the Service C(kube-dns).
+      - With V(PreferSameNode) clients ask the CoreDNS on their own node while there is one, so that
+        another node's death costs them nothing.
+      - V(auto) is V(PreferSameNode) where the server knows it (Kubernetes 1.34 and later), else V(none).
+      - V(none) leaves the field out.
+    type: str
+    choices: [auto, PreferSameNode, PreferSameZone, none]
+    default: auto
+  wait_timeout:
+    description:
+      - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.
+    type: int
+    default: 300
+  unreachable_counts_for:
+    description:
+      - For how many seconds a node that is not heard of still counts, so that an outage never shrinks anything.
+    type: int
+    default: 604800
+"""

@@ -1,0 +1,168 @@
+#!/usr/bin/python
+
+# Copyright (c) The k3s_ha.core authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k3s_core_ha
+short_description: Make the core components of k3s survive the loss of a node
+version_added: 0.1.0
+description:
+  - Brings the components that k3s ships as single replicas to a state in which they survive the loss of a node, and
+    keeps them so through restarts and upgrades of k3s.
+  - The work is done by one run of the helper C(k3s-core-ha), in one process, without any Python library for Kubernetes.
+  - Where the cluster already is as wished, the API is only read.
+extends_documentation_fragment:
+  - k3s_ha.core.attributes
+  - k3s_ha.core.helper
+  - k3s_ha.core.spec
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Every change is sent to the API server as a dry run, so that what would be refused is found in check mode too.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(present) makes the components highly available as the other options say.
+      - V(absent) brings every component back to what k3s ships and leaves nothing of this collection in the cluster.
+        Only O(wait_timeout) is used then, of the options that describe the wish.
+    type: str
+    choices: [present, absent]
+    default: present
+notes:
+  - Run it on one server of the cluster, with C(/etc/rancher/k3s/k3s.yaml). The role
+    P(k3s_ha.core.k3s_core_ha#role) chooses that server.
+seealso:
+  - module: k3s_ha.core.k3s_core_ha_info
+author:
+  - The k3s_ha.core authors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: Make CoreDNS survive the loss of any node
+  k3s_ha.core.k3s_core_ha:
+    kubeconfig: /etc/rancher/k3s/k3s.yaml
+
+- name: Ask for at least four replicas, right after k3s was restarted
+  k3s_ha.core.k3s_core_ha:
+    kubeconfig: /etc/rancher/k3s/k3s.yaml
+    coredns_min_replicas: 4
+    coredns_max_replicas: 12
+    wait_api: 120
+
+- name: See what would be done
+  k3s_ha.core.k3s_core_ha:
+    kubeconfig: /etc/rancher/k3s/k3s.yaml
+  check_mode: true
+  diff: true
+
+- name: Go back to what k3s ships
+  k3s_ha.core.k3s_core_ha:
+    kubeconfig: /etc/rancher/k3s/k3s.yaml
+    state: absent
+"""
+
+RETURN = r"""
+level:
+  description: The level that was taken and why.
+  returned: when the helper came to a plan
+  type: dict
+  contains:
+    name:
+      description: V(none) or V(node).
+      type: str
+    reason:
+      description: One sentence.
+      type: str
+  sample:
+    name: node
+    reason: 3 nodes can take CoreDNS, so 3 replicas on 3 nodes survive the loss of any one of them
+steps:
+  description: What was done, in order.
+  returned: when the helper came to a plan
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The step's name.
+      type: str
+    action:
+      description: What the step does.
+      type: str
+    object:
+      description: To which object, by API version, kind, namespace and name.
+      type: str
+    reason:
+      description: Why.
+      type: str
+    state:
+      description: V(planned) (in check mode), V(done), V(unchanged), V(failed) or V(rolled_back).
+      type: str
+  sample:
+    - id: coredns-overlay
+      action: apply
+      object: apps/v1 Deployment kube-system/coredns
+      reason: the overlay is not there yet
+      state: done
+node_steps:
+  description: What is to be done on nodes, which the API cannot do.
+  returned: when the helper came to a plan
+  type: list
+  elements: dict
+predicted:
+  description: What is predicted of the changes and of a fail-over.
+  returned: when the helper came to a plan
+  type: dict
+exit_status:
+  description: The helper's exit status.
+  returned: on failure, when the helper could be started
+  type: int
+  sample: 4
+exit_name:
+  description:
+    - What that status means.
+    - One of V(internal), V(usage), V(api), V(unsafe), V(conflict), V(rolled_back), V(not_rolled_back), V(below_bar),
+      V(interrupted), V(timeout), V(signal) and V(unknown).
+  returned: on failure, when the helper could be started
+  type: str
+  sample: unsafe
+progress:
+  description: What the helper said while it worked, line by line.
+  returned: on failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.k3s_ha.core.plugins.module_utils._helper import HELPER_ARGUMENTS, Helper, HelperError
+from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGUMENTS, ansible_diff, wished
+
+
+def main() -> None:
+    state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+    module = AnsibleModule(
+        argument_spec=dict(HELPER_ARGUMENTS, state=state, **SPEC_ARGUMENTS), supports_check_mode=True
+    )
+    verb = ["apply", "--spec", "-"] + (["--dry-run"] if module.check_mode else [])
+    try:
+        result = Helper.from_params(module.params).run(verb, wished(module.params))
+    except HelperError as error:
+        module.fail_json(**error.as_failure())
+    for warning in result.get("warnings", []):
+        module.warn(warning)
+    answer = {key: result.get(key) for key in ("level", "steps", "node_steps", "predicted")}
+    if module._diff:
+        answer["diff"] = ansible_diff(result)
+    module.exit_json(changed=bool(result.get("changed")), **answer)
+
+
+if __name__ == "__main__":
+    main()
