@@ -33,6 +33,8 @@ struct ApiError : Error {
   bool not_found() const { return reason == "NotFound"; }
   bool conflict() const { return reason == "Conflict"; }
   bool no_answer() const { return code == 0; }
+  /// Only the sentence and the exit status, for callers that hand it on.
+  Error as_error() const { return Error{status, message}; }
 };
 
 /// A value or why there is none.

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cluster/k3s.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/encoding.h"
+
+namespace core_ha::cluster {
+
+namespace {
+
+constexpr const char* applied_annotation = "objectset.rio.cattle.io/applied";
+constexpr const char* args_annotation = "k3s.io/node-args";
+constexpr const char* env_annotation = "k3s.io/node-env";
+/// An annotation is at most 256 KiB, and manifests compress to a tenth.
+constexpr std::size_t largest_manifest = std::size_t{8} << 20;
+
+const std::string* annotation(const Json& object, const char* name) {
+  const auto metadata = object.find("metadata");
+  if (metadata == object.end()) return nullptr;
+  const auto annotations = metadata->find("annotations");
+  if (annotations == metadata->end() || !annotations->is_object()) return nullptr;
+  const auto it = annotations->find(name);
+  return it != annotations->end() && it->is_string() ? it->get_ptr<const std::string*>() : nullptr;
+}
+
+std::optional<std::string> gunzip(const std::string& packed) {
+  z_stream stream{};
+  if (inflateInit2(&stream, 15 + 16) != Z_OK) return std::nullopt;
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  std::string out;
+  std::array<char, 16384> buffer{};
+  int state = Z_OK;
+  while (state == Z_OK && out.size() <= largest_manifest) {
+    stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
+    stream.avail_out = static_cast<uInt>(buffer.size());
+    state = inflate(&stream, Z_NO_FLUSH);
+    out.append(buffer.data(), buffer.size() - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  if (state != Z_STREAM_END) return std::nullopt;
+  return out;
+}
+
+/// The value of a flag in any of its spellings, for each time that it is given; `true` where it stands alone.
+std::vector<std::string> flag_values(const std::vector<std::string>& args, std::string_view flag) {
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string_view arg = args[i];
+    if (arg == flag) {
+      const bool alone = i + 1 == args.size() || args[i + 1].starts_with("-");
+      values.push_back(alone ? "true" : args[i + 1]);
+    } else if (arg.starts_with(flag) && arg.size() > flag.size() && arg[flag.size()] == '=') {
+      values.emplace_back(arg.substr(flag.size() + 1));
+    }
+  }
+  return values;
+}
+
+bool secret_flag(std::string_view flag) {
+  constexpr std::array<std::string_view, 5> names{"token", "datastore-endpoint", "secret", "password", "access-key"};
+  return std::any_of(names.begin(), names.end(),
+                     [&](std::string_view name) { return flag.find(name) != std::string_view::npos; });
+}
+
+}  // namespace
+
+std::optional<Json> applied_manifest(const Json& object) {
+  const std::string* text = annotation(object, applied_annotation);
+  if (text == nullptr || text->empty()) return std::nullopt;
+  std::optional<std::string> plain = *text;
+  if (!text->starts_with("{")) {
+    const auto packed = decode_base64(*text);
+    plain = packed ? gunzip(*packed) : std::nullopt;
+  }
+  if (!plain) return std::nullopt;
+  Json manifest = Json::parse(*plain, nullptr, false);
+  if (!manifest.is_object()) return std::nullopt;
+  return manifest;
+}
+
+Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish) {
+  if (!manifest) return Durability::durable;
+  const Json* declared = value_at(*manifest, path);
+  return declared == nullptr || *declared == wish ? Durability::durable : Durability::contested;
+}
+
+std::optional<std::vector<std::string>> node_args(const Json& node) {
+  const std::string* text = annotation(node, args_annotation);
+  if (text == nullptr) return std::nullopt;
+  const Json list = Json::parse(*text, nullptr, false);
+  if (!list.is_array()) return std::nullopt;
+  std::vector<std::string> args;
+  for (const auto& item : list)
+    if (item.is_string()) args.push_back(item.get<std::string>());
+  return args;
+}
+
+std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name) {
+  std::vector<std::string> servers;
+  for (const auto& node : snapshot.nodes) {
+    const auto args = node_args(node);
+    if (!args) continue;
+    for (std::string values : flag_values(*args, "--disable")) {
+      values = "," + values + ",";  // one flag may name several
+      if (values.find("," + std::string(name) + ",") == std::string::npos) continue;
+      servers.push_back(node["metadata"]["name"]);
+      break;
+    }
+  }
+  return servers;
+}
+
+std::optional<bool> kube_proxy_serves(const Snapshot& snapshot) {
+  bool told = false;
+  for (const auto& node : snapshot.nodes) {
+    const auto args = node_args(node);
+    if (!args) continue;
+    told = true;
+    for (const auto& value : flag_values(*args, "--disable-kube-proxy"))
+      if (value != "false") return false;
+    for (const auto& value : flag_values(*args, "--kube-proxy-arg"))
+      if (value.find("proxy-mode=ipvs") != std::string::npos) return false;
+  }
+  if (!told) return std::nullopt;
+  return true;
+}
+
+void redact_node(Json& node) {
+  if (!node.contains("metadata") || !node["metadata"].contains("annotations")) return;
+  Json& annotations = node["metadata"]["annotations"];
+  if (!annotations.is_object()) return;
+  annotations.erase(env_annotation);
+  auto args = node_args(node);
+  if (!args) {
+    annotations.erase(args_annotation);  // not a list: nothing can tell what is in it
+    return;
+  }
+  bool next = false;
+  for (auto& arg : *args) {
+    const auto equals = arg.find('=');
+    if (next && !arg.starts_with("-")) arg = "********";
+    next = arg.starts_with("-") && equals == std::string::npos && secret_flag(arg);
+    if (arg.starts_with("-") && equals != std::string::npos && secret_flag(arg.substr(0, equals)))
+      arg = arg.substr(0, equals + 1) + "********";
+  }
+  annotations[args_annotation] = Json(*args).dump();
+}
+
+}  // namespace core_ha::cluster

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "cluster/managed_fields.h"
+#include "cluster/snapshot.h"
+
+namespace core_ha::cluster {
+
+/// What k3s does with a field that somebody else sets.
+enum class Durability {
+  durable,   ///< not in its manifest, or there with the very value: left alone at restarts and upgrades
+  contested  ///< in its manifest with another value: set back at the next start of any server
+};
+
+/// The manifest that k3s last applied to this object, from the annotation that its deploy controller leaves there
+/// (gzip in base64, or plain JSON); nothing when it manages the object not, or the annotation is not readable.
+std::optional<Json> applied_manifest(const Json& object);
+
+/// Judged by the release at hand, that is by its own annotation, never by a table of ours.
+Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish);
+
+/// The arguments that k3s was started with on this node (annotation k3s.io/node-args); nothing on other nodes.
+std::optional<std::vector<std::string>> node_args(const Json& node);
+
+/// The servers that were started with `--disable NAME`.
+std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name);
+
+/// Whether Services are served by kube-proxy in its usual mode, which predictions rest on. Nothing when it cannot be
+/// told from the nodes.
+std::optional<bool> kube_proxy_serves(const Snapshot& snapshot);
+
+/// Empties what k3s's node annotations carry that may be secret (tokens, datastore endpoints).
+void redact_node(Json& node);
+
+}  // namespace core_ha::cluster

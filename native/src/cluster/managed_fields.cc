@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Server-side apply keeps, for each manager, the set of fields it holds (managedFields). What is ours, what we would
+// hold, and who else holds a field is answered from these sets, never from values alone: a value that happens to be
+// right may be gone tomorrow if its owner drops it.
+//
+// Which lists merge by key and which maps are one value is a property of the API's schema. The few kinds that we write
+// need few of its rules, so they are stated here instead of reading the server's OpenAPI (several MB) on every run.
+#include "cluster/managed_fields.h"
+
+#include <algorithm>
+#include <array>
+
+namespace core_ha::cluster {
+
+namespace {
+
+struct ListKeys {
+  std::string_view list;
+  std::vector<std::string_view> keys;
+};
+
+/// The key fields of a list that merges entry by entry; null for a list that is one value.
+const std::vector<std::string_view>* keys_of_list(std::string_view name) {
+  static const std::array<ListKeys, 6> table{{{"containers", {"name"}},
+                                              {"initContainers", {"name"}},
+                                              {"env", {"name"}},
+                                              {"volumes", {"name"}},
+                                              {"volumeMounts", {"mountPath"}},
+                                              {"topologySpreadConstraints", {"topologyKey", "whenUnsatisfiable"}}}};
+  for (const auto& row : table)
+    if (row.list == name) return &row.keys;
+  return nullptr;
+}
+
+/// Maps that are replaced as a whole.
+bool atomic_map(std::string_view name) {
+  constexpr std::array<std::string_view, 4> names{"selector", "labelSelector", "scaleTargetRef", "nodeSelector"};
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Apply bodies name their object; nobody holds that.
+bool identity(const FieldPath& path) {
+  if (path.size() == 1) return path[0] == "f:apiVersion" || path[0] == "f:kind";
+  return path.size() == 2 && path[0] == "f:metadata" && (path[1] == "f:name" || path[1] == "f:namespace");
+}
+
+std::string normalised(const std::string& element) {
+  if (!element.starts_with("k:") && !element.starts_with("v:")) return element;
+  const Json parsed = Json::parse(element.substr(2), nullptr, false);
+  return parsed.is_discarded() ? element : element.substr(0, 2) + parsed.dump();
+}
+
+std::string entry_element(const Json& entry, const std::vector<std::string_view>& keys) {
+  Json values = Json::object();
+  for (const auto key : keys)
+    if (const auto it = entry.find(key); it != entry.end()) values[std::string(key)] = *it;
+  return "k:" + values.dump();
+}
+
+bool mergeable_entries(const Json& list) {
+  return std::all_of(list.begin(), list.end(), [](const Json& entry) { return entry.is_object(); });
+}
+
+void collect_marked(const Json& node, FieldPath& path, std::set<FieldPath>& out) {
+  for (const auto& [key, child] : node.items()) {
+    if (key == ".") continue;
+    path.push_back(normalised(key));
+    if (!child.is_object() || child.empty())
+      out.insert(path);
+    else
+      collect_marked(child, path, out);
+    path.pop_back();
+  }
+}
+
+void collect_leaves(const Json& value, std::string_view name, FieldPath& path, std::set<FieldPath>& out) {
+  if (value.is_object() && !value.empty() && !atomic_map(name)) {
+    for (const auto& [key, child] : value.items()) {
+      path.push_back("f:" + key);
+      collect_leaves(child, key, path, out);
+      path.pop_back();
+    }
+    return;
+  }
+  if (const auto* keys = keys_of_list(name); keys != nullptr && value.is_array() && mergeable_entries(value)) {
+    for (const auto& entry : value) {
+      path.push_back(entry_element(entry, *keys));
+      collect_leaves(entry, {}, path, out);
+      path.pop_back();
+    }
+    return;
+  }
+  if (!identity(path)) out.insert(path);
+}
+
+template <class J>  // Json or const Json
+J* entry_of(J& list, const Json& keys) {
+  if (!list.is_array() || !keys.is_object()) return nullptr;
+  for (auto& entry : list) {
+    const bool same = std::all_of(keys.items().begin(), keys.items().end(), [&](const auto& item) {
+      const auto it = entry.find(item.key());
+      return entry.is_object() && it != entry.end() && *it == item.value();
+    });
+    if (same) return &entry;
+  }
+  return nullptr;
+}
+
+/// The place of one path element inside `at`, made when it is missing; null for elements that name no place.
+Json* make_child(Json& at, const std::string& element) {
+  if (element.starts_with("f:")) return at.is_null() || at.is_object() ? &at[element.substr(2)] : nullptr;
+  if (!element.starts_with("k:")) return nullptr;
+  const Json keys = Json::parse(element.substr(2), nullptr, false);
+  if (!keys.is_object()) return nullptr;
+  if (at.is_null()) at = Json::array();
+  if (!at.is_array()) return nullptr;
+  if (Json* entry = entry_of(at, keys)) return entry;
+  at.push_back(keys);
+  return &at.back();
+}
+
+void merge(Json& into, const Json& from, std::string_view name) {
+  if (from.is_object() && into.is_object() && !atomic_map(name)) {
+    for (const auto& [key, child] : from.items()) merge(into[key], child, key);
+    return;
+  }
+  const auto* keys = keys_of_list(name);
+  if (keys == nullptr || !from.is_array() || !into.is_array() || !mergeable_entries(from)) {
+    into = from;
+    return;
+  }
+  for (const auto& entry : from) {
+    const Json values = Json::parse(entry_element(entry, *keys).substr(2));
+    if (Json* present = entry_of(into, values))
+      merge(*present, entry, {});
+    else
+      into.push_back(entry);
+  }
+}
+
+const Json& managed_fields(const Json& object) {
+  static const Json none = Json::array();
+  const auto metadata = object.find("metadata");
+  if (metadata == object.end() || !metadata->is_object()) return none;
+  const auto entries = metadata->find("managedFields");
+  return entries != metadata->end() && entries->is_array() ? *entries : none;
+}
+
+}  // namespace
+
+std::string to_string(const FieldPath& path) {
+  std::string text;
+  for (const auto& element : path) {
+    if (element.starts_with("f:")) {
+      text += "." + element.substr(2);
+      continue;
+    }
+    const Json keys = element.starts_with("k:") ? Json::parse(element.substr(2), nullptr, false) : Json();
+    if (!keys.is_object()) {
+      text += "[" + element.substr(2) + "]";
+      continue;
+    }
+    std::string inside;
+    for (const auto& [key, value] : keys.items()) inside += (inside.empty() ? "" : ",") + key + "=" + value.dump();
+    text += "[" + inside + "]";
+  }
+  return text;
+}
+
+const Json* value_at(const Json& object, const FieldPath& path) {
+  const Json* at = &object;
+  for (const auto& element : path) {
+    if (element.starts_with("f:")) {
+      if (!at->is_object()) return nullptr;
+      const auto it = at->find(element.substr(2));
+      if (it == at->end()) return nullptr;
+      at = &*it;
+    } else if (element.starts_with("k:")) {
+      at = entry_of(*at, Json::parse(element.substr(2), nullptr, false));
+      if (at == nullptr) return nullptr;
+    } else {
+      return nullptr;
+    }
+  }
+  return at;
+}
+
+std::set<FieldPath> fields_of(const Json& fields_v1) {
+  std::set<FieldPath> out;
+  FieldPath path;
+  if (fields_v1.is_object()) collect_marked(fields_v1, path, out);
+  return out;
+}
+
+std::set<FieldPath> applied_fields(const Json& object, std::string_view manager) {
+  std::set<FieldPath> out;
+  for (const auto& entry : managed_fields(object))
+    if (entry.value("manager", "") == manager && entry.value("operation", "") == "Apply" &&
+        entry.value("subresource", "").empty())
+      out.merge(fields_of(entry.value("fieldsV1", Json::object())));
+  return out;
+}
+
+std::vector<std::string> owners_of(const Json& object, const FieldPath& path) {
+  std::vector<std::string> owners;
+  for (const auto& entry : managed_fields(object)) {
+    const std::string manager = entry.value("manager", "");
+    if (std::find(owners.begin(), owners.end(), manager) != owners.end()) continue;
+    if (fields_of(entry.value("fieldsV1", Json::object())).contains(path)) owners.push_back(manager);
+  }
+  return owners;
+}
+
+std::set<FieldPath> fields_in(const Json& body) {
+  std::set<FieldPath> out;
+  FieldPath path;
+  for (const auto& [key, child] : body.items()) {
+    path.push_back("f:" + key);
+    collect_leaves(child, key, path, out);
+    path.pop_back();
+  }
+  return out;
+}
+
+Json body_from_fields(const Json& object, const std::set<FieldPath>& fields) {
+  Json body = {{"apiVersion", object.value("apiVersion", "")}, {"kind", object.value("kind", "")}};
+  const Json metadata = object.value("metadata", Json::object());
+  for (const char* key : {"name", "namespace"})
+    if (metadata.contains(key)) body["metadata"][key] = metadata[key];
+  for (const auto& path : fields) {
+    const Json* value = value_at(object, path);
+    if (value == nullptr) continue;
+    Json* at = &body;
+    for (const auto& element : path)
+      if (at != nullptr) at = make_child(*at, element);
+    if (at != nullptr) *at = *value;
+  }
+  return body;
+}
+
+Json overlay(Json object, const Json& body) {
+  merge(object, body, {});
+  return object;
+}
+
+}  // namespace core_ha::cluster

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cluster/nodes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "cluster/time.h"
+
+namespace core_ha::cluster {
+
+namespace {
+
+const Json& at(const Json& object, const char* key) {
+  static const Json none;
+  if (!object.is_object()) return none;
+  const auto it = object.find(key);
+  return it != object.end() ? *it : none;
+}
+
+std::string text(const Json& object, const char* key) {
+  const Json& value = at(object, key);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+/// Taints that Kubernetes itself sets and lifts as a node's state changes.
+bool passing_taint(const std::string& key) {
+  constexpr std::array<std::string_view, 8> keys{
+      "node.kubernetes.io/not-ready",       "node.kubernetes.io/unreachable",
+      "node.kubernetes.io/unschedulable",   "node.kubernetes.io/memory-pressure",
+      "node.kubernetes.io/disk-pressure",   "node.kubernetes.io/pid-pressure",
+      "node.kubernetes.io/network-unavailable", "node.kubernetes.io/out-of-service"};
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
+}
+
+bool tolerates(const Json& toleration, const Json& taint) {
+  const std::string effect = text(toleration, "effect");
+  if (!effect.empty() && effect != text(taint, "effect")) return false;
+  const std::string key = text(toleration, "key");
+  const bool exists = text(toleration, "operator") == "Exists";
+  if (key.empty()) return exists;
+  if (key != text(taint, "key")) return false;
+  return exists || text(toleration, "value") == text(taint, "value");
+}
+
+std::optional<long> integer(const std::string& word) {
+  long value = 0;
+  const auto parsed = std::from_chars(word.data(), word.data() + word.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != word.data() + word.size()) return std::nullopt;
+  return value;
+}
+
+/// One requirement of a node selector term, over labels or over the field metadata.name.
+bool satisfies(const Json& requirement, const Json& values_of_node) {
+  const std::string op = text(requirement, "operator");
+  const auto found = values_of_node.find(text(requirement, "key"));
+  const bool present = found != values_of_node.end();
+  if (op == "Exists") return present;
+  if (op == "DoesNotExist") return !present;
+  const Json& values = at(requirement, "values");
+  const bool listed = present && std::find(values.begin(), values.end(), *found) != values.end();
+  if (op == "In") return listed;
+  if (op == "NotIn") return !listed;
+  if (!present || !found->is_string() || values.size() != 1 || !values[0].is_string()) return false;
+  const auto have = integer(*found);
+  const auto bound = integer(values[0]);
+  if (!have || !bound) return false;
+  return op == "Gt" ? *have > *bound : op == "Lt" && *have < *bound;
+}
+
+bool matches_term(const Json& term, const Json& labels, const Json& fields) {
+  const Json& expressions = at(term, "matchExpressions");
+  const Json& on_fields = at(term, "matchFields");
+  if (expressions.empty() && on_fields.empty()) return false;  // an empty term selects nothing
+  return std::all_of(expressions.begin(), expressions.end(), [&](const Json& r) { return satisfies(r, labels); }) &&
+         std::all_of(on_fields.begin(), on_fields.end(), [&](const Json& r) { return satisfies(r, fields); });
+}
+
+std::string why_excluded(const Json& node, const Json& pod_spec) {
+  const Json labels = at(node["metadata"], "labels").is_object() ? at(node["metadata"], "labels") : Json::object();
+  for (const auto& [key, value] : at(pod_spec, "nodeSelector").items())
+    if (text(labels, key.c_str()) != value) return fmt::format("no label {}={}", key, value.get<std::string>());
+  const Json& required =
+      at(at(at(pod_spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution");
+  if (required.is_object()) {
+    const Json fields = {{"metadata.name", node["metadata"]["name"]}};
+    const Json& terms = at(required, "nodeSelectorTerms");
+    if (std::none_of(terms.begin(), terms.end(), [&](const Json& t) { return matches_term(t, labels, fields); }))
+      return "node affinity";
+  }
+  const Json& tolerations = at(pod_spec, "tolerations");
+  for (const auto& taint : at(at(node, "spec"), "taints")) {
+    const std::string key = text(taint, "key");
+    const std::string effect = text(taint, "effect");
+    if (effect == "PreferNoSchedule" || passing_taint(key)) continue;
+    if (std::none_of(tolerations.begin(), tolerations.end(), [&](const Json& t) { return tolerates(t, taint); })) {
+      const std::string value = text(taint, "value");
+      return fmt::format("taint {}{}{}:{}", key, value.empty() ? "" : "=", value, effect);
+    }
+  }
+  return {};
+}
+
+/// A CPU quantity: `4`, `3920m`, `0.5`.
+double cores_of(const Json& node) {
+  const std::string quantity = text(at(at(node, "status"), "capacity"), "cpu");
+  if (quantity.empty()) return 0;
+  char* end = nullptr;
+  const double value = std::strtod(quantity.c_str(), &end);
+  return std::string_view(end) == "m" ? value / 1000 : value;
+}
+
+}  // namespace
+
+std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
+  const auto taken = parse_time(snapshot.taken);
+  std::vector<Node> nodes;
+  for (const auto& object : snapshot.nodes) {
+    Node node;
+    node.name = text(object["metadata"], "name");
+    const Json& labels = at(object["metadata"], "labels");
+    node.host = text(labels, "kubernetes.io/hostname");
+    if (node.host.empty()) node.host = node.name;
+    node.server = at(labels, "node-role.kubernetes.io/control-plane").is_string();
+    node.excluded = why_excluded(object, pod_spec);
+    node.cordoned = at(at(object, "spec"), "unschedulable") == true;
+    node.cores = cores_of(object);
+    for (const auto& condition : at(at(object, "status"), "conditions")) {
+      if (text(condition, "type") != "Ready") continue;
+      node.ready = text(condition, "status") == "True";
+      const auto since = parse_time(text(condition, "lastTransitionTime"));
+      if (text(condition, "status") == "Unknown" && since && taken && *taken >= *since)
+        node.silent_for = *taken - *since;
+    }
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
+}  // namespace core_ha::cluster

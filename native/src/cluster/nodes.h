@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "cluster/snapshot.h"
+
+namespace core_ha::cluster {
+
+/// A registered node, as placement sees it.
+struct Node {
+  std::string name;
+  std::string host;      ///< its failure domain: label kubernetes.io/hostname, else the name
+  std::string excluded;  ///< why a pod can never run here (`taint gpu:NoSchedule`); empty: it is eligible
+  bool server = false;   ///< carries the control plane
+  bool ready = false;    ///< as of the snapshot
+  bool cordoned = false;
+  double cores = 0;
+  std::optional<std::chrono::seconds> silent_for;  ///< since when its kubelet is not heard of
+
+  bool eligible() const { return excluded.empty(); }
+  /// Whether the scheduler would put a pod here now.
+  bool open() const { return eligible() && ready && !cordoned; }
+};
+
+/// Every registered node, judged for pods of this spec. What passes with an outage or a drain (cordon, not-ready,
+/// unreachable, pressure) does not make a node ineligible: else an outage would shrink what is to outlive it.
+std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec);
+
+}  // namespace core_ha::cluster

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cluster/observe.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <chrono>
+#include <vector>
+
+#include "cluster/k3s.h"
+#include "cluster/time.h"
+
+namespace core_ha::cluster {
+
+namespace {
+
+/// One list of the snapshot: where it is read, and what its items are (items of a list do not say).
+struct Source {
+  const char* path;
+  const char* label_selector;
+  const char* field_selector;
+  const char* api_version;
+  const char* kind;
+  Json Snapshot::*list;
+};
+
+constexpr std::array sources{
+    Source{"/api/v1/nodes", "", "", "v1", "Node", &Snapshot::nodes},
+    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=coredns", "apps/v1", "Deployment",
+           &Snapshot::deployments},
+    Source{"/apis/apps/v1/namespaces/kube-system/replicasets", "k8s-app=kube-dns", "", "apps/v1", "ReplicaSet",
+           &Snapshot::replicasets},
+    Source{"/api/v1/namespaces/kube-system/pods", "k8s-app=kube-dns", "", "v1", "Pod", &Snapshot::pods},
+    // A swap takes k8s-app away from a pod before the pod goes.
+    Source{"/api/v1/namespaces/kube-system/pods", "k3s-core-ha/retiring,k8s-app!=kube-dns", "", "v1", "Pod",
+           &Snapshot::pods},
+    Source{"/api/v1/namespaces/kube-system/services", "", "metadata.name=kube-dns", "v1", "Service",
+           &Snapshot::services},
+    Source{"/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", "kubernetes.io/service-name=kube-dns",
+           "", "discovery.k8s.io/v1", "EndpointSlice", &Snapshot::endpointslices},
+    Source{"/apis/autoscaling/v2/namespaces/kube-system/horizontalpodautoscalers", "", "", "autoscaling/v2",
+           "HorizontalPodAutoscaler", &Snapshot::horizontalpodautoscalers},
+    Source{"/apis/policy/v1/namespaces/kube-system/poddisruptionbudgets", "", "", "policy/v1", "PodDisruptionBudget",
+           &Snapshot::poddisruptionbudgets},
+    Source{"/apis/apiregistration.k8s.io/v1/apiservices", "", "metadata.name=v1beta1.metrics.k8s.io",
+           "apiregistration.k8s.io/v1", "APIService", &Snapshot::apiservices}};
+
+std::set<std::string> group_versions(const Json& group_list) {
+  std::set<std::string> served{"v1"};
+  for (const auto& group : group_list.value("groups", Json::array()))
+    for (const auto& version : group.value("versions", Json::array()))
+      served.insert(version.value("groupVersion", ""));
+  return served;
+}
+
+}  // namespace
+
+Result<Snapshot> observe(kube::Client& client) {
+  std::vector<kube::Read> reads{{.path = "/version"}, {.path = "/apis"}};
+  for (const auto& source : sources)
+    reads.push_back({.path = source.path,
+                     .list = true,
+                     .label_selector = source.label_selector,
+                     .field_selector = source.field_selector});
+  auto answers = client.read_all(reads);
+  Snapshot snapshot;
+  snapshot.taken = format_time(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    auto& answer = answers[i];
+    if (!answer) {
+      if (i >= 2 && answer.error().not_found()) continue;  // the group is not served
+      return Error{answer.error()};
+    }
+    if (i == 0) {
+      snapshot.version = *answer;
+    } else if (i == 1) {
+      snapshot.groups = group_versions(*answer);
+    } else {
+      const auto& source = sources[i - 2];
+      for (auto& item : (*answer)["items"]) {
+        item["apiVersion"] = source.api_version;
+        item["kind"] = source.kind;
+        (snapshot.*source.list).push_back(std::move(item));
+      }
+    }
+  }
+  for (auto& node : snapshot.nodes) redact_node(node);
+  return snapshot;
+}
+
+}  // namespace core_ha::cluster

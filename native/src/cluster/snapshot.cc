@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cluster/snapshot.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+
+namespace core_ha::cluster {
+
+namespace {
+
+constexpr std::string_view api_version = "k3s-core-ha/v1";
+constexpr std::string_view kind = "Snapshot";
+
+struct ListField {
+  const char* name;
+  Json Snapshot::*list;
+};
+
+constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
+                           ListField{"deployments", &Snapshot::deployments},
+                           ListField{"replicasets", &Snapshot::replicasets},
+                           ListField{"pods", &Snapshot::pods},
+                           ListField{"services", &Snapshot::services},
+                           ListField{"endpointslices", &Snapshot::endpointslices},
+                           ListField{"horizontalpodautoscalers", &Snapshot::horizontalpodautoscalers},
+                           ListField{"poddisruptionbudgets", &Snapshot::poddisruptionbudgets},
+                           ListField{"apiservices", &Snapshot::apiservices}};
+
+Error malformed(const std::string& what) {
+  return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};
+}
+
+/// An API object as far as decisions rely on it without asking again.
+bool is_object(const Json& item) {
+  return item.is_object() && item.contains("metadata") && item["metadata"].is_object() &&
+         item["metadata"].contains("name") && item["metadata"]["name"].is_string();
+}
+
+}  // namespace
+
+int Snapshot::minor() const {
+  const auto it = version.find("minor");
+  if (it == version.end() || !it->is_string()) return 0;
+  const auto& text = it->get_ref<const std::string&>();  // "36", or "36+" from some vendors
+  int value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  return parsed.ec == std::errc() ? value : 0;
+}
+
+const Json* find_named(const Json& items, std::string_view name) {
+  for (const auto& item : items)
+    if (item["metadata"]["name"] == name && item["metadata"].value("namespace", "") == "kube-system") return &item;
+  return nullptr;
+}
+
+Json to_json(const Snapshot& snapshot) {
+  Json document = {{"apiVersion", api_version},
+                   {"kind", kind},
+                   {"taken", snapshot.taken},
+                   {"version", snapshot.version},
+                   {"groups", snapshot.groups}};
+  for (const auto& field : lists) document[field.name] = snapshot.*field.list;
+  return document;
+}
+
+Result<Snapshot> snapshot_from_json(const Json& document) {
+  if (!document.is_object()) return malformed("it is not an object");
+  if (document.value("apiVersion", Json()) != api_version || document.value("kind", Json()) != kind)
+    return malformed(fmt::format("it lacks apiVersion {} and kind {}", api_version, kind));
+  Snapshot snapshot;
+  if (const auto it = document.find("taken"); it != document.end() && it->is_string())
+    snapshot.taken = it->get<std::string>();
+  else
+    return malformed("`taken` is not a time");
+  if (const auto it = document.find("version"); it != document.end() && it->is_object())
+    snapshot.version = *it;
+  else
+    return malformed("`version` is not an object");
+  const auto groups = document.find("groups");
+  if (groups == document.end() || !groups->is_array()) return malformed("`groups` is not a list");
+  for (const auto& group : *groups) {
+    if (!group.is_string()) return malformed("`groups` holds something else than names");
+    snapshot.groups.insert(group.get<std::string>());
+  }
+  for (const auto& field : lists) {
+    const auto it = document.find(field.name);
+    if (it == document.end() || !it->is_array()) return malformed(fmt::format("`{}` is not a list", field.name));
+    for (const auto& item : *it)
+      if (!is_object(item)) return malformed(fmt::format("`{}` holds something without metadata.name", field.name));
+    snapshot.*field.list = *it;
+  }
+  return snapshot;
+}
+
+}  // namespace core_ha::cluster
