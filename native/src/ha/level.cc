@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/level.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "cluster/time.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr int usual_replicas = 3;
+constexpr int nodes_per_replica = 16;
+constexpr double cores_per_replica = 256;
+constexpr int least_maximum = 5;
+/// A sentence names a few nodes; thousands would drown it.
+constexpr std::size_t named_nodes = 5;
+
+/// What counts of the registered nodes.
+struct Count {
+  int registered = 0;
+  double cores = 0;
+  std::set<std::string> domains;      ///< hosts that can run CoreDNS
+  std::vector<std::string> excluded;  ///< `gpu-1 (taint gpu:NoSchedule)`
+  std::vector<std::string> gone;      ///< not heard of for too long
+};
+
+Count count(const Spec& spec, const std::vector<cluster::Node>& nodes) {
+  Count result;
+  for (const auto& node : nodes) {
+    if (node.silent_for && *node.silent_for > spec.unreachable_counts_for) {
+      result.gone.push_back(fmt::format("{} ({})", node.name, cluster::format_span(*node.silent_for)));
+      continue;
+    }
+    ++result.registered;
+    result.cores += node.cores;
+    if (node.eligible())
+      result.domains.insert(node.host);
+    else
+      result.excluded.push_back(fmt::format("{} ({})", node.name, node.excluded));
+  }
+  return result;
+}
+
+std::string list(std::vector<std::string> names) {
+  const std::size_t more = names.size() > named_nodes ? names.size() - named_nodes : 0;
+  if (more > 0) names.resize(named_nodes);
+  std::string text = fmt::format("{}", fmt::join(names, ", "));
+  if (more > 0) text += fmt::format(" and {} more", more);
+  return text;
+}
+
+std::string nodes_word(std::size_t count) { return count == 1 ? "node" : "nodes"; }
+
+/// `3 of 4 registered nodes can run CoreDNS (not gpu-1 (taint gpu:NoSchedule))`
+std::string eligible_words(const Count& counted) {
+  const auto domains = counted.domains.size();
+  std::string text;
+  if (counted.excluded.empty())
+    text = counted.registered == 1 ? "the only registered node can run CoreDNS"
+                                   : fmt::format("all {} registered nodes can run CoreDNS", counted.registered);
+  else
+    text = fmt::format("{} of {} registered {} can run CoreDNS (not {})", domains, counted.registered,
+                       nodes_word(static_cast<std::size_t>(counted.registered)), list(counted.excluded));
+  return text;
+}
+
+Error unsafe(const std::string& sentence) { return Error{ExitStatus::unsafe, sentence}; }
+
+/// Replicas that a cluster of this size is to have, before anybody asks where they go.
+int by_size(const Count& counted) {
+  const int by_nodes = (counted.registered + nodes_per_replica - 1) / nodes_per_replica;
+  const int by_cores = static_cast<int>(std::ceil(counted.cores / cores_per_replica));
+  return std::max({usual_replicas, by_nodes, by_cores});
+}
+
+std::string none_reason(const Spec& spec, const Count& counted) {
+  if (spec.level == "none") return "Level none is asked for: one replica, nothing may fail.";
+  if (counted.domains.size() >= 2)
+    return spec.coredns_min_replicas
+               ? "coredns_min_replicas is 1, so CoreDNS is gone with the node that it runs on."
+               : "coredns_max_replicas is 1, so CoreDNS is gone with the node that it runs on.";
+  if (counted.excluded.empty() && counted.registered == 1)
+    return fmt::format(
+        "There is one node ({}), and when it fails everything on it fails: nothing more can be had until a second node "
+        "joins.",
+        *counted.domains.begin());
+  return fmt::format("Only {} of {} registered nodes can run CoreDNS (not {}): nothing more can be had until another "
+                     "node can.",
+                     counted.domains.size(), counted.registered, list(counted.excluded));
+}
+
+}  // namespace
+
+Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
+  const Count counted = count(spec, nodes);
+  const int domains = static_cast<int>(counted.domains.size());
+  Sizing sizing;
+  if (!counted.gone.empty())
+    sizing.warnings.push_back(fmt::format(
+        "No longer counted, because they were not heard of for longer than unreachable_counts_for ({}): {}.",
+        cluster::format_span(spec.unreachable_counts_for), list(counted.gone)));
+  if (domains == 0) {
+    sizing.level = {"none", "No node can run CoreDNS."};
+    sizing.refusal = unsafe(counted.registered == 0 ? std::string("No node is registered.")
+                                                    : fmt::format("No registered node can run CoreDNS (not {}).",
+                                                                  list(counted.excluded)));
+    return sizing;
+  }
+
+  const int ceiling = spec.coredns_max_replicas.value_or(1000);
+  int wanted = spec.level == "none" ? 1 : std::min(by_size(counted), domains);
+  wanted = spec.coredns_min_replicas.value_or(std::min(wanted, ceiling));
+  sizing.min_replicas = wanted;
+  sizing.max_replicas = spec.coredns_max_replicas.value_or(std::min(1000, std::max(least_maximum, 2 * wanted)));
+
+  if (wanted >= 2) {
+    sizing.level.name = "node";
+    std::string sentence = eligible_words(counted);
+    sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
+    sizing.level.reason = fmt::format("{}: {} replicas on as many nodes, so any one node may fail.", sentence, wanted);
+  } else {
+    sizing.level = {"none", none_reason(spec, counted)};
+  }
+
+  // What the user said in numbers is kept, or refused; it is never bent in silence.
+  if (wanted > domains)
+    sizing.refusal = unsafe(fmt::format(
+        "coredns_min_replicas is {}, but {}: {} replicas can be on different nodes, not {}.", wanted,
+        eligible_words(counted), domains, wanted));
+  else if (spec.level == "node" && domains < 2)
+    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.",
+                                        eligible_words(counted)));
+  else if (spec.level == "node" && wanted < 2)
+    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.",
+                                        spec.coredns_min_replicas ? "coredns_min_replicas" : "coredns_max_replicas"));
+  else if (spec.level == "none" && wanted >= 2)
+    sizing.level.reason = fmt::format("Level none is asked for, and coredns_min_replicas {} gives node.", wanted);
+  return sizing;
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/nodes.h"
+#include "ha/plan.h"
+#include "ha/spec.h"
+
+namespace core_ha::ha {
+
+/// What level and counts the cluster allows, or why the wish is refused.
+struct Sizing {
+  Level level;
+  int min_replicas = 1;
+  int max_replicas = 5;
+  std::vector<std::string> warnings;
+  std::optional<Error> refusal;
+};
+
+/// Chooses the level and CoreDNS's counts for these nodes. Pure arithmetic over registered nodes: one that is down, or
+/// drained, counts until it was not heard of for longer than the spec says.
+Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes);
+
+}  // namespace core_ha::ha

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// One table is the whole schema: parse_spec reads a document by it and spec_schema prints it. The options of the Ansible
+// module and the role's argument_specs carry the same names; a test of theirs compares them with the schema.
+#include "ha/spec.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace core_ha::ha {
+
+namespace {
+
+struct Key {
+  std::string name;
+  std::string description;
+  std::vector<std::string> choices = {};  ///< a string key's values; empty: the key is an integer
+  std::int64_t lowest = 0;
+  std::int64_t highest = 0;
+  Json fallback = {};  ///< what absence means; null: decided from the cluster
+  std::function<void(Spec&, const Json&)> store;
+};
+
+const std::vector<Key>& table() {
+  static const std::vector<Key> keys{
+      {.name = "level",
+       .description = "What may fail without an outage: auto takes the highest that the cluster can give.",
+       .choices = {"auto", "none", "node"},
+       .fallback = "auto",
+       .store = [](Spec& spec, const Json& value) { spec.level = value; }},
+      {.name = "coredns_strategy",
+       .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
+                      "PodDisruptionBudget over what k3s ships; packaged leaves it as k3s ships it, or brings it back.",
+       .choices = {"autoscaling", "packaged"},
+       .fallback = "autoscaling",
+       .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; }},
+      {.name = "coredns_min_replicas",
+       .description = "Replicas of CoreDNS that the autoscaler keeps at least; absent: by level and size of the cluster.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.coredns_min_replicas = value.get<int>(); }},
+      {.name = "coredns_max_replicas",
+       .description = "Replicas of CoreDNS that the autoscaler runs at most; absent: twice the minimum, at least 5.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.coredns_max_replicas = value.get<int>(); }},
+      {.name = "coredns_cpu_utilization",
+       .description = "Average CPU use, in percent of the request, above which the autoscaler adds a replica.",
+       .lowest = 1,
+       .highest = 100,
+       .fallback = 75,
+       .store = [](Spec& spec, const Json& value) { spec.coredns_cpu_utilization = value.get<int>(); }},
+      {.name = "coredns_traffic_distribution",
+       .description = "Which CoreDNS pods a node's queries prefer; auto is PreferSameNode where the server knows it.",
+       .choices = {"auto", "PreferSameNode", "PreferSameZone", "none"},
+       .fallback = "auto",
+       .store = [](Spec& spec, const Json& value) { spec.coredns_traffic_distribution = value; }},
+      {.name = "wait_timeout",
+       .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
+       .lowest = 10,
+       .highest = 3600,
+       .fallback = 300,
+       .store = [](Spec& spec, const Json& value) { spec.wait_timeout = std::chrono::seconds(value.get<int>()); }},
+      {.name = "unreachable_counts_for",
+       .description = "Seconds for which a node that is not heard of still counts, so that an outage shrinks nothing.",
+       .lowest = 0,
+       .highest = std::int64_t{100} * 365 * 86400,
+       .fallback = 604800,
+       .store = [](Spec& spec,
+                   const Json& value) { spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>()); }}};
+  return keys;
+}
+
+std::string allowed(const Key& key) {
+  if (!key.choices.empty()) return fmt::format("one of {}", fmt::join(key.choices, ", "));
+  return fmt::format("an integer from {} to {}", key.lowest, key.highest);
+}
+
+/// What was found, short enough for a sentence.
+std::string found(const Json& value) {
+  if (value.is_object()) return "a mapping";
+  if (value.is_array()) return "a list";
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  constexpr std::size_t longest = 60;
+  if (text.size() > longest) text = text.substr(0, longest) + "…";
+  return text;
+}
+
+Error bad_spec(const std::string& sentence) { return Error{ExitStatus::usage, sentence}; }
+
+bool fits(const Key& key, const Json& value) {
+  if (!key.choices.empty()) {
+    for (const auto& choice : key.choices)
+      if (value == choice) return true;
+    return false;
+  }
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) return false;
+  return value.is_number_integer() && value.get<std::int64_t>() >= key.lowest &&
+         value.get<std::int64_t>() <= key.highest;
+}
+
+}  // namespace
+
+Result<Spec> parse_spec(const Json& document) {
+  Spec spec;
+  if (document.is_null()) return spec;
+  if (!document.is_object())
+    return bad_spec(fmt::format("The spec is {}; it must be a mapping of keys to values.", found(document)));
+  for (const auto& [name, value] : document.items()) {
+    const Key* key = nullptr;
+    for (const auto& row : table())
+      if (row.name == name) key = &row;
+    if (key == nullptr) {
+      std::vector<std::string> names;
+      for (const auto& row : table()) names.push_back(row.name);
+      return bad_spec(fmt::format("Unknown key {} in the spec; known are {}.", found(name), fmt::join(names, ", ")));
+    }
+    if (value.is_null()) continue;  // as if absent: how Ansible passes an option that is not given
+    if (!fits(*key, value))
+      return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found(value), allowed(*key)));
+    key->store(spec, value);
+  }
+  if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)
+    return bad_spec(fmt::format("coredns_min_replicas is {}, above coredns_max_replicas, which is {}.",
+                                *spec.coredns_min_replicas, *spec.coredns_max_replicas));
+  return spec;
+}
+
+Json spec_schema() {
+  Json properties = Json::object();
+  for (const auto& key : table()) {
+    Json property = {{"description", key.description}};
+    if (key.choices.empty()) {
+      property["type"] = "integer";
+      property["minimum"] = key.lowest;
+      property["maximum"] = key.highest;
+    } else {
+      property["type"] = "string";
+      property["enum"] = key.choices;
+    }
+    if (!key.fallback.is_null()) property["default"] = key.fallback;
+    properties[key.name] = property;
+  }
+  return {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+          {"title", "k3s-core-ha spec"},
+          {"type", "object"},
+          {"additionalProperties", false},
+          {"properties", properties}};
+}
+
+}  // namespace core_ha::ha
