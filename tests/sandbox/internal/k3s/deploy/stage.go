@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package deploy stages the packaged manifests and keeps the cluster in step
+// with the manifests directory, as k3s's own deploy controller does.
+package deploy
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+//go:embed manifests
+var packaged embed.FS
+
+// Values fill the placeholders of the packaged manifests.
+type Values struct {
+	ClusterDNS       string
+	ClusterDomain    string
+	LocalStoragePath string
+}
+
+func (v Values) table() map[string]string {
+	return map[string]string{
+		"CLUSTER_DNS":                v.ClusterDNS,
+		"CLUSTER_DNS_LIST":           "[" + v.ClusterDNS + "]",
+		"CLUSTER_DNS_IPFAMILYPOLICY": "SingleStack",
+		"CLUSTER_DOMAIN":             v.ClusterDomain,
+		"DEFAULT_LOCAL_STORAGE_PATH": v.LocalStoragePath,
+		"PREFERRED_ADDRESS_TYPES":    "InternalIP,ExternalIP,Hostname",
+		"SYSTEM_DEFAULT_REGISTRY":    "",
+	}
+}
+
+var placeholder = regexp.MustCompile(`%\{([A-Z_]+)\}%`)
+
+// Stage writes every packaged manifest, filled in, below dir: also those that
+// are disabled (the deploy loop deletes these again) or skipped. Edits of the
+// staged files do not outlive it.
+func Stage(dir string, v Values) error {
+	table := v.table()
+	return fs.WalkDir(packaged, "manifests", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := packaged.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		text, err := fill(string(data), table)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		target := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, "manifests/")))
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(target, []byte(text), 0o600)
+	})
+}
+
+func fill(text string, table map[string]string) (string, error) {
+	var unknown error
+	out := placeholder.ReplaceAllStringFunc(text, func(m string) string {
+		key := placeholder.FindStringSubmatch(m)[1]
+		value, ok := table[key]
+		if !ok {
+			unknown = fmt.Errorf("no value for %s", m)
+		}
+		return value
+	})
+	return out, unknown
+}
