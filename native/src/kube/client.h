@@ -25,8 +25,9 @@ struct FieldConflict {
 
 /// Why a request gave no object: the network, or a Status from the API. `status` and `message` come from Error.
 struct ApiError : Error {
-  int code = 0;        ///< HTTP status; 0 when there was no answer.
-  std::string reason;  ///< Status.reason: `NotFound`, `Conflict`, `AlreadyExists`, `Forbidden`, `Invalid`, … decides first.
+  int code = 0;  ///< HTTP status; 0 when there was no answer.
+  std::string
+      reason;  ///< Status.reason: `NotFound`, `Conflict`, `AlreadyExists`, `Forbidden`, `Invalid`, … decides first.
   std::vector<FieldConflict> conflicts;
   bool sent = false;  ///< No answer, but the request may have been carried out: read back before deciding.
 

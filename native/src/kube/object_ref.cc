@@ -28,7 +28,8 @@ std::string to_string(const ObjectRef& ref) {
 
 std::string resource_of(std::string_view kind) {
   std::string word;
-  for (const char c : kind) word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char c : kind)
+    word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (word.empty() || word == "endpoints") return word;
   if (word.back() == 's' || word.back() == 'x' || word.ends_with("ch")) return word + "es";
   if (word.back() == 'y' && !ends_with_vowel_and_y(word)) return word.substr(0, word.size() - 1) + "ies";

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+
+namespace core_ha {
+
+/// A whole file, `-` not special; the error (exit 2) is "FILE: why" and reads on after a noun. At most 256 MiB.
+Result<std::string> read_file(const std::filesystem::path& file);
+
+/// All of standard input, bounded alike.
+Result<std::string> read_stdin();
+
+}  // namespace core_ha

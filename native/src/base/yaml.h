@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace core_ha {
+
+/// Reads one YAML (or JSON) document. Plain scalars get their type by YAML 1.2's core schema: `yes` and `on` are
+/// strings. A key written twice, several documents or broken text are errors (exit 2) with the line.
+Result<Json> parse_yaml(const std::string& text);
+
+}  // namespace core_ha

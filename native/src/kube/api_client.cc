@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "kube/api_client.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/encoding.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "kube/status.h"
+
+namespace core_ha::kube {
+namespace {
+
+constexpr int page_size = 500;
+
+std::string with_query(std::string path, const std::vector<std::pair<std::string, std::string>>& parameters) {
+  for (const auto& [key, value] : parameters) {
+    if (value.empty()) continue;
+    path += path.find('?') == std::string::npos ? '?' : '&';
+    path += key + "=" + encode_query(value);
+  }
+  return path;
+}
+
+std::string text(const Json& map, const char* key) {
+  const auto it = map.find(key);
+  return it != map.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+/// A collection whose pages come one after the other, beside others.
+struct Listing {
+  const Read& read;
+  std::string continue_token = {};
+  bool paged = true;  ///< false: the list in one piece, after a token ran out
+  Json whole = {};
+  std::optional<ApiError> failed = {};
+  bool finished = false;
+
+  HttpRequest next_request() const {
+    std::vector<std::pair<std::string, std::string>> parameters = {{"labelSelector", read.label_selector},
+                                                                   {"fieldSelector", read.field_selector}};
+    if (read.list && paged) {
+      parameters.emplace_back("limit", std::to_string(page_size));
+      parameters.emplace_back("continue", continue_token);
+    }
+    return HttpRequest{.path = with_query(read.path, parameters)};
+  }
+
+  void take(ApiResult<Json>&& answer) {
+    if (!answer) {
+      // The token of a long list ran out of time (410): one full list instead.
+      if (read.list && paged && !continue_token.empty() && answer.error().code == 410) {
+        paged = false;
+        whole = {};
+        return;
+      }
+      failed = answer.error();
+      finished = true;
+      return;
+    }
+    continue_token.clear();
+    if (read.list && answer->is_object()) {
+      if (const auto metadata = answer->find("metadata"); metadata != answer->end() && metadata->is_object())
+        continue_token = text(*metadata, "continue");
+      name_items(*answer);
+    }
+    if (whole.is_null()) {
+      whole = std::move(*answer);
+    } else {
+      for (Json& item : (*answer)["items"])
+        whole["items"].push_back(std::move(item));
+    }
+    finished = !paged || continue_token.empty();
+  }
+
+  /// Items of a list carry neither kind nor apiVersion; ours do, so that each can stand alone.
+  static void name_items(Json& list) {
+    const std::string kind = text(list, "kind");
+    auto items = list.find("items");
+    if (items == list.end() || items->is_null()) {
+      list["items"] = Json::array();
+      return;
+    }
+    if (!kind.ends_with("List") || !items->is_array()) return;
+    for (Json& item : *items) {
+      if (!item.is_object()) continue;
+      item["kind"] = kind.substr(0, kind.size() - 4);
+      item["apiVersion"] = list["apiVersion"];
+    }
+  }
+};
+
+}  // namespace
+
+ApiClient::ApiClient(std::unique_ptr<Http> http, Deadline deadline)
+    : http_(std::move(http)),
+      exchanger_(
+          [this](const std::vector<HttpRequest>& requests, Deadline until) { return http_->send(requests, until); }),
+      deadline_(deadline) {}
+
+Result<std::unique_ptr<ApiClient>> ApiClient::open(Connection connection, const HttpOptions& options,
+                                                   Deadline deadline) {
+  auto http = Http::open(std::move(connection), options);
+  if (!http) return http.error();
+  return std::make_unique<ApiClient>(std::move(*http), deadline);
+}
+
+std::vector<HttpResponse> ApiClient::send(const std::vector<HttpRequest>& requests) {
+  std::vector<HttpResponse> responses = exchanger_.send(requests, deadline_);
+  for (HttpResponse& response : responses)
+    for (std::string& warning : response.warnings)
+      if (seen_warnings_.insert(warning).second) warnings_.push_back(std::move(warning));
+  return responses;
+}
+
+ApiResult<Json> ApiClient::send_one(HttpRequest request) {
+  const std::vector<HttpRequest> requests{std::move(request)};
+  return read_answer(requests.front(), std::move(send(requests).front()), http_->server());
+}
+
+ApiResult<Json> ApiClient::get(const std::string& path) {
+  return send_one({.path = path});
+}
+
+std::vector<ApiResult<Json>> ApiClient::read_all(const std::vector<Read>& reads) {
+  std::vector<Listing> listings;
+  listings.reserve(reads.size());
+  for (const Read& read : reads)
+    listings.push_back({read});
+  for (;;) {
+    std::vector<HttpRequest> requests;
+    std::vector<Listing*> asked;
+    for (Listing& listing : listings) {
+      if (listing.finished) continue;
+      requests.push_back(listing.next_request());
+      asked.push_back(&listing);
+    }
+    if (requests.empty()) break;
+    std::vector<HttpResponse> responses = send(requests);
+    for (size_t i = 0; i < asked.size(); ++i)
+      asked[i]->take(read_answer(requests[i], std::move(responses[i]), http_->server()));
+  }
+  std::vector<ApiResult<Json>> results;
+  for (Listing& listing : listings) {
+    if (listing.failed)
+      results.emplace_back(std::move(*listing.failed));
+    else
+      results.emplace_back(std::move(listing.whole));
+  }
+  return results;
+}
+
+ApiResult<Json> ApiClient::apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) {
+  Json body = object;
+  if (body.contains("metadata")) body["metadata"].erase("managedFields");
+  return send_one({.method = "PATCH",
+                   .path = with_query(rest_path(ref), {{"fieldManager", options.manager},
+                                                       {"force", options.force ? "true" : "false"},
+                                                       {"fieldValidation", "Strict"},
+                                                       {"dryRun", options.dry_run ? "All" : ""}}),
+                   .content_type = "application/apply-patch+yaml",
+                   .body = body.dump()});
+}
+
+ApiResult<Json> ApiClient::merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) {
+  return send_one({.method = "PATCH",
+                   .path = with_query(rest_path(ref, options.subresource), {{"fieldManager", options.manager},
+                                                                            {"fieldValidation", "Strict"},
+                                                                            {"dryRun", options.dry_run ? "All" : ""}}),
+                   .content_type = "application/merge-patch+json",
+                   .body = patch.dump()});
+}
+
+ApiResult<Json> ApiClient::remove(const ObjectRef& ref, const DeleteOptions& options) {
+  Json body{{"kind", "DeleteOptions"}, {"apiVersion", "v1"}};
+  if (!options.uid.empty()) body["preconditions"] = {{"uid", options.uid}};
+  if (!options.propagation.empty()) body["propagationPolicy"] = options.propagation;
+  if (options.grace_seconds) body["gracePeriodSeconds"] = *options.grace_seconds;
+  if (options.dry_run) body["dryRun"] = {"All"};
+  return send_one(
+      {.method = "DELETE", .path = rest_path(ref), .content_type = "application/json", .body = body.dump()});
+}
+
+std::vector<std::string> ApiClient::take_warnings() {
+  return std::exchange(warnings_, {});
+}
+
+Result<void> ApiClient::wait_until_ready(std::chrono::seconds bound) {
+  using std::chrono::milliseconds;
+  const auto start = Deadline::Clock::now();
+  const Deadline until = Deadline::earlier(Deadline::after(bound), deadline_);
+  const std::vector<HttpRequest> probe{{.path = "/readyz"}};
+  Deadline next_word = Deadline::after(milliseconds(0));
+  std::string heard = "no answer yet";
+  do {
+    const auto answer = http_->send(probe, Deadline::earlier(until, Deadline::after(milliseconds(5000)))).front();
+    if (answer.answered() && answer.code == 200) return {};
+    heard = answer.answered() ? fmt::format("/readyz answers {}", answer.code) : answer.detail;
+    if (answer.fault == NetFault::interrupted) return Error{ExitStatus::interrupted, "interrupted"};
+    if (answer.fault == NetFault::tls) break;  // time does not mend a certificate
+    if (next_word.expired()) {
+      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(Deadline::Clock::now() - start);
+      log::progress(fmt::format("waiting for the API at {} ({} of {} s): {}", http_->server(), waited.count(),
+                                bound.count(), heard));
+      next_word = Deadline::after(milliseconds(5000));
+    }
+    if (!sleep_until(Deadline::earlier(until, Deadline::after(milliseconds(500)))))
+      return Error{ExitStatus::interrupted, "interrupted"};
+  } while (!until.expired());
+  return Error{ExitStatus::api,
+               fmt::format("the API at {} was not ready within {} s: {}", http_->server(), bound.count(), heard)};
+}
+
+}  // namespace core_ha::kube

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "kube/discovery.h"
+
+namespace core_ha::kube {
+namespace {
+
+const Json& member(const Json& map, const char* key) {
+  static const Json none;
+  if (!map.is_object()) return none;
+  const auto it = map.find(key);
+  return it == map.end() ? none : *it;
+}
+
+std::string text(const Json& map, const char* key) {
+  const Json& value = member(map, key);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+}  // namespace
+
+std::set<std::string> group_versions(const Json& apis) {
+  std::set<std::string> served{"v1"};
+  for (const Json& group : member(apis, "groups"))
+    for (const Json& version : member(group, "versions"))
+      if (const std::string name = text(version, "groupVersion"); !name.empty()) served.insert(name);
+  for (const Json& group : member(apis, "items"))
+    for (const Json& version : member(group, "versions"))
+      if (const std::string name = text(member(group, "metadata"), "name"); text(version, "freshness") != "Stale")
+        served.insert(name + "/" + text(version, "version"));
+  return served;
+}
+
+}  // namespace core_ha::kube

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Rows of the table "Kubeconfig" in docs: how client-go's clientcmd behaves.
+#include "kube/kubeconfig.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using core_ha::kube::KubeconfigSearch;
+using core_ha::kube::load_kubeconfig;
+
+namespace {
+
+/// A directory of files for one test.
+class Folder {
+ public:
+  Folder() {
+    char name[] = "/tmp/core-ha-kubeconfig-XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  std::string write(const std::string& name, const std::string& content) const {
+    const auto file = path_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << content;
+    return file.string();
+  }
+  std::string at(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string config(const std::string& cluster, const std::string& user) {
+  return fmt::format(R"(apiVersion: v1
+kind: Config
+clusters: [{{name: default, cluster: {{{}}}}}]
+users: [{{name: default, user: {{{}}}}}]
+contexts: [{{name: default, context: {{cluster: default, user: default, namespace: team}}}}]
+current-context: default
+)",
+                     cluster, user);
+}
+
+const std::string k3s_cluster = "server: 'https://127.0.0.1:6443', certificate-authority-data: Y2E=";
+
+std::string refusal(const Folder& folder, const std::string& cluster, const std::string& user) {
+  const auto loaded = load_kubeconfig({folder.write("c.yaml", config(cluster, user)), "", "", {}});
+  REQUIRE_FALSE(loaded);
+  CHECK(loaded.error().status == core_ha::ExitStatus::usage);
+  const std::string& message = loaded.error().message;
+  CHECK(message.find("kubeconfig /tmp/") == 0);
+  return message.substr(message.find("c.yaml") + 6);
+}
+
+}  // namespace
+
+TEST_CASE("k3s.yaml: a server with inline CA, certificate and key") {
+  const Folder folder;
+  const auto file =
+      folder.write("k3s.yaml", config(k3s_cluster, "client-certificate-data: Y2VydA==, client-key-data: a2V5"));
+  const auto loaded = load_kubeconfig({file, "", "", {}});
+  REQUIRE(loaded);
+  CHECK(loaded->server == "https://127.0.0.1:6443");
+  CHECK(loaded->ca_pem == "ca");
+  CHECK(loaded->client_cert_pem == "cert");
+  CHECK(loaded->client_key_pem.reveal() == "key");
+  CHECK(loaded->context == "default");
+  CHECK(loaded->namespace_ == "team");
+}
+
+TEST_CASE("tools/clientcmd/loader.go: an explicit path must exist and is used alone") {
+  const Folder folder;
+  const auto other = folder.write("other.yaml", config(k3s_cluster, "token: t"));
+  const auto loaded = load_kubeconfig({folder.at("missing"), "", other, {other}});
+  REQUIRE_FALSE(loaded);
+  CHECK(loaded.error().message.find("does not exist") != std::string::npos);
+}
+
+TEST_CASE("tools/clientcmd/loader.go: KUBECONFIG before the defaults; missing files are skipped; none at all is said") {
+  const Folder folder;
+  const auto first = folder.write("first.yaml", config("server: 'https://first'", "token: t"));
+  const auto second = folder.write("second.yaml", config("server: 'https://second'", "token: t"));
+  CHECK(load_kubeconfig({"", "", folder.at("missing") + ":" + first, {second}})->server == "https://first");
+  CHECK(load_kubeconfig({"", "", "", {folder.at("missing"), second}})->server == "https://second");
+  CHECK(load_kubeconfig({"", "", folder.at("missing"), {second}}).error().message.find("does not exist") !=
+        std::string::npos);
+  CHECK(
+      load_kubeconfig({"", "", "", {folder.at("missing")}}).error().message.find("no kubeconfig: give --kubeconfig") ==
+      0);
+}
+
+TEST_CASE("tools/clientcmd/loader.go: the first file wins an entry whole, the first non-empty current-context wins") {
+  const Folder folder;
+  const auto first = folder.write("1.yaml", "users: [{name: u, user: {username: a}}]\ncurrent-context: \"\"\n");
+  const auto second =
+      folder.write("2.yaml",
+                   "users: [{name: u, user: {username: b, password: p}}]\n"
+                   "clusters: [{name: c, cluster: {server: 'https://c', insecure-skip-tls-verify: true}}]\n"
+                   "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n");
+  const auto loaded = load_kubeconfig({"", "", first + ":" + second + ":" + first, {}});
+  REQUIRE(loaded);
+  CHECK(loaded->username == "a");
+  CHECK(loaded->password.empty());
+  CHECK(loaded->insecure);
+}
+
+TEST_CASE("tools/clientcmd/loader.go: an invalid file is an error, an empty one an empty config") {
+  const Folder folder;
+  CHECK(load_kubeconfig({folder.write("bad", "a: ["), "", "", {}}).error().message.find("is no valid YAML") !=
+        std::string::npos);
+  CHECK(load_kubeconfig({folder.write("empty", ""), "", "", {}}).error().message.find("has no current-context") !=
+        std::string::npos);
+}
+
+TEST_CASE(
+    "rest/config.go, loader.go: -data wins over the file; relative paths resolve against the file that named them") {
+  const Folder folder;
+  folder.write("pki/ca.crt", "from file");
+  folder.write("pki/token", "secret\n");
+  const auto file =
+      folder.write("k.yaml", config("server: 'https://x', certificate-authority: pki/ca.crt", "tokenFile: pki/token"));
+  auto loaded = load_kubeconfig({file, "", "", {}});
+  REQUIRE(loaded);
+  CHECK(loaded->ca_pem == "from file");
+  CHECK(loaded->token.reveal() == "secret");
+  const auto both = folder.write(
+      "b.yaml",
+      config("server: 'https://x', certificate-authority: pki/ca.crt, certificate-authority-data: Y2E=", "token: t"));
+  CHECK(load_kubeconfig({both, "", "", {}})->ca_pem == "ca");
+}
+
+TEST_CASE("validation.go: what does not fit together is one sentence") {
+  const Folder folder;
+  CHECK(refusal(folder, "insecure-skip-tls-verify: true", "token: t") == ": cluster \"default\" has no server");
+  CHECK(refusal(folder, k3s_cluster, "client-certificate-data: Y2VydA==") ==
+        ": user \"default\" has a client certificate without its key, or the reverse");
+  CHECK(refusal(folder, k3s_cluster, "token: t, username: u, password: p") ==
+        ": user \"default\" has both a token and a user name: only one can be used");
+  CHECK(refusal(folder, k3s_cluster, "exec: {command: x}") ==
+        ": user \"default\" uses exec, which is not supported yet: use a client certificate or a token");
+  CHECK(refusal(folder, k3s_cluster, "client-certificate: none.crt, client-key: none.key").find("No such file") !=
+        std::string::npos);
+  CHECK(refusal(folder, k3s_cluster, "client-certificate-data: '*', client-key-data: a2V5") ==
+        ": user \"default\": client-certificate-data is no valid base64");
+}
+
+TEST_CASE("client_config.go: credentials go over https only") {
+  const Folder folder;
+  CHECK(refusal(folder, "server: 'http://10.0.0.1:8080'", "token: t") ==
+        ": cluster \"default\" is not https, and credentials go over https only");
+  CHECK(load_kubeconfig({folder.write("p", config("server: 'http://127.0.0.1:8001'", "")), "", "", {}}));
+}
+
+TEST_CASE("a context that names what is not there is said") {
+  const Folder folder;
+  const auto file = folder.write("c", config(k3s_cluster, "token: t"));
+  CHECK(load_kubeconfig({file, "other", "", {}}).error().message.ends_with("has no context \"other\""));
+}
