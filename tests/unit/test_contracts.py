@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is written in more than one place is the same in all: exit statuses, spec, options, variables."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible_collections.k3s_ha.core.plugins.doc_fragments import helper as helper_fragment
+from ansible_collections.k3s_ha.core.plugins.doc_fragments import spec as spec_fragment
+from ansible_collections.k3s_ha.core.plugins.module_utils._helper import EXIT_STATUS, HELPER_ARGUMENTS
+from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGUMENTS
+
+if TYPE_CHECKING:
+    import pathlib
+
+PREFIX = "k3s_core_ha_"
+JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
+ROLE_ONLY = {"state", "helper_source", "helper_path", "kubeconfig", "server_group", "wait_api", "timeout"}
+
+
+@pytest.fixture
+def role_options(root: pathlib.Path) -> dict[str, Any]:
+    text = (root / "roles/k3s_core_ha/meta/argument_specs.yml").read_text()
+    return yaml.safe_load(text)["argument_specs"]["main"]["options"]
+
+
+@pytest.fixture
+def role_defaults(root: pathlib.Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "roles/k3s_core_ha/defaults/main.yml").read_text())
+
+
+@pytest.fixture
+def schema(root: pathlib.Path) -> dict[str, Any]:
+    program = root / "build/k3s-core-ha"
+    assert program.exists(), "build/k3s-core-ha is not there: run `make build` first"
+    printed = subprocess.run([program, "plan", "--schema"], check=True, capture_output=True, timeout=30).stdout
+    return json.loads(printed)
+
+
+def shape(option: dict[str, Any]) -> dict[str, Any]:
+    """What two descriptions of an option must have in common."""
+    return {key: option.get(key) for key in ("type", "choices", "default")}
+
+
+def test_exit_statuses_are_those_of_the_helper(root: pathlib.Path) -> None:
+    header = (root / "native/src/base/exit_status.h").read_text()
+    numbers = {name: int(number) for name, number in re.findall(r"^  (\w+) = (\d+),", header, re.MULTILINE)}
+    names = dict(re.findall(r'case ExitStatus::(\w+): return "(\w+)";', header))
+    assert {number: names[name] for name, number in numbers.items()} == EXIT_STATUS
+
+
+def test_the_modules_know_each_key_of_the_helpers_schema(schema: dict[str, Any]) -> None:
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(SPEC_ARGUMENTS)
+
+
+@pytest.mark.parametrize("key", sorted(SPEC_ARGUMENTS))
+def test_each_key_is_as_the_helpers_schema_has_it(schema: dict[str, Any], key: str) -> None:
+    theirs, ours = schema["properties"][key], SPEC_ARGUMENTS[key]
+    assert theirs["type"] == JSON_TYPES[ours["type"]]
+    assert theirs.get("enum") == ours.get("choices")
+    assert theirs.get("default") == ours.get("default")
+
+
+@pytest.mark.parametrize(
+    ("fragment", "arguments"),
+    [(helper_fragment, HELPER_ARGUMENTS), (spec_fragment, SPEC_ARGUMENTS)],
+    ids=["helper", "spec"],
+)
+def test_each_option_is_documented_as_it_is(fragment: Any, arguments: dict[str, Any]) -> None:
+    documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    assert {key: shape(option) for key, option in documented.items()} == {
+        key: shape(option) for key, option in arguments.items()
+    }
+
+
+def test_the_role_knows_each_key_of_the_spec(role_options: dict[str, Any]) -> None:
+    assert {key.removeprefix(PREFIX) for key in role_options} == set(SPEC_ARGUMENTS) | ROLE_ONLY
+
+
+@pytest.mark.parametrize("key", sorted(SPEC_ARGUMENTS))
+def test_each_role_variable_is_as_the_modules_option(role_options: dict[str, Any], key: str) -> None:
+    assert shape(role_options[PREFIX + key]) == shape(SPEC_ARGUMENTS[key])
+
+
+def test_the_roles_defaults_are_those_of_its_argument_specs(
+    role_options: dict[str, Any], role_defaults: dict[str, Any]
+) -> None:
+    # A default that follows from other variables is an expression, which argument_specs can only describe.
+    computed = {key for key, value in role_defaults.items() if isinstance(value, str) and "{{" in value}
+    assert computed == {PREFIX + "server_group"}
+    documented = {key: option["default"] for key, option in role_options.items() if "default" in option}
+    assert {key: value for key, value in role_defaults.items() if key not in computed} == documented
+
+
+def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> None:
+    tasks = yaml.safe_load((root / "roles/k3s_core_ha/tasks/apply.yml").read_text())
+    (call,) = [task["k3s_ha.core.k3s_core_ha"] for task in tasks if "k3s_ha.core.k3s_core_ha" in task]
+    assert set(call) == set(SPEC_ARGUMENTS) | {"state", "executable", "kubeconfig", "wait_api", "timeout"}
+    for key in SPEC_ARGUMENTS:
+        expected = "{{ k3s_core_ha_%s }}" if "default" in SPEC_ARGUMENTS[key] else "{{ k3s_core_ha_%s | default(omit) }}"
+        assert call[key] == expected % key
+
+
+def test_every_module_is_in_the_action_group(root: pathlib.Path) -> None:
+    groups = yaml.safe_load((root / "meta/runtime.yml").read_text())["action_groups"]
+    assert sorted(groups["k3s_ha"]) == sorted(path.stem for path in (root / "plugins/modules").glob("*.py"))
