@@ -6,6 +6,7 @@ require (
 	github.com/k3s-io/api v0.2.1
 	github.com/rancher/wrangler/v3 v3.7.2
 	go.yaml.in/yaml/v3 v3.0.6
+	golang.org/x/crypto v0.59.0
 	golang.org/x/sys v0.50.0
 	k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver v0.36.3

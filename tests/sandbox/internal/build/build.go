@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/progress"
+	"k3s-ha.core/sandbox/versions"
+)
+
+// Builder fills the cache for one release.
+type Builder struct {
+	cache   string
+	golang  string
+	source  string // tests/sandbox, where our own k3s is built from
+	release versions.Release
+	real    string // a real k3s binary that takes the place of ours
+}
+
+// Result is where the things are.
+type Result struct {
+	Bundle  string // bin and images
+	Base    string // the nodes' base tree
+	Kubectl []string
+}
+
+// New prepares a builder. real is the path of a k3s binary, or empty for ours.
+func New(release versions.Release, real string) (*Builder, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, err
+	}
+	if real != "" {
+		if real, err = filepath.Abs(real); err != nil {
+			return nil, err
+		}
+		if st, err := os.Stat(real); err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+			return nil, failure.New(failure.Usage, "--k3s %s is not an executable file", real)
+		}
+	}
+	return &Builder{cache: cache, source: os.Getenv("SANDBOX_SOURCE"), release: release, real: real}, nil
+}
+
+// Everything builds what is missing and says where all of it is.
+func (b *Builder) Everything() (Result, error) {
+	base := b.base()
+	var k3s entry
+	var err error
+	if b.real == "" {
+		if k3s, err = b.k3s(); err != nil {
+			return Result{}, err
+		}
+	}
+	bundle := b.bundle(base, k3s)
+	result := Result{Bundle: b.path(bundle), Base: filepath.Join(b.path(base), "root")}
+	result.Kubectl = []string{filepath.Join(result.Bundle, "bin", "kube"), "kubectl"}
+	if b.real != "" {
+		result.Kubectl = []string{filepath.Join(result.Bundle, "bin", "k3s"), "kubectl"}
+	}
+	if b.has(base) && b.has(bundle) {
+		return result, nil
+	}
+	release, err := lock(b.cache)
+	if err != nil {
+		return Result{}, err
+	}
+	defer release()
+	if err := sweep(b.cache); err != nil {
+		return Result{}, err
+	}
+	if b.golang, err = findGo(); err != nil {
+		return Result{}, err
+	}
+	if !b.has(bundle) && b.real == "" && !b.has(b.kube()) {
+		progress.Step("Kubernetes %s and what goes with it are built from source: about 15 minutes on 2 cores, once", b.release.Kubernetes)
+	}
+	// The base tree waits for packages, the compilers for processors: both at once.
+	var wait sync.WaitGroup
+	var baseErr error
+	wait.Go(func() { _, baseErr = b.need(base) })
+	err = b.programs()
+	wait.Wait()
+	if err != nil {
+		return Result{}, err
+	}
+	if baseErr != nil {
+		return Result{}, baseErr
+	}
+	if _, err := b.need(bundle); err != nil {
+		return Result{}, err
+	}
+	return result, nil
+}
+
+func (b *Builder) kube() entry {
+	r := b.release
+	const x = "-X k8s.io/component-base/version." // without a version, kubectl and others fail to parse it
+	major, minor, _ := strings.Cut(r.Minor, ".")
+	return b.program(program{name: "kube", main: "kube.go.in", requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes,
+		ldflags: x + "gitVersion=" + r.K3s() + " " + x + "gitMajor=" + major + " " + x + "gitMinor=" + minor})
+}
+
+// components are the programs of others, in the order in which they are built.
+func (b *Builder) components() []entry {
+	r := b.release
+	containerd := "github.com/containerd/containerd/v2/cmd/"
+	return []entry{
+		b.kube(),
+		b.program(program{name: "kine", main: "kine.go.in", requires: []string{"github.com/k3s-io/kine@v" + r.Kine}, cgo: true}),
+		b.program(program{name: "etcd", main: "etcd.go.in", requires: []string{"go.etcd.io/etcd/server/v3@v" + r.Etcd}}),
+		b.program(program{name: "coredns", main: "coredns.go.in", requires: []string{"github.com/coredns/coredns@v" + r.CoreDNS}}),
+		b.program(program{name: "pause", main: "pause.go.in"}),
+		b.installed("containerd", containerd+"containerd", r.Containerd),
+		b.installed("containerd-shim-runc-v2", containerd+"containerd-shim-runc-v2", r.Containerd),
+		b.installed("ctr", containerd+"ctr", r.Containerd),
+		b.installed("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", r.MetricsServer),
+		b.installed("local-path-provisioner", "github.com/rancher/local-path-provisioner", r.LocalPath),
+	}
+}
+
+func (b *Builder) programs() error {
+	if b.real != "" {
+		return nil
+	}
+	k3s, err := b.k3s()
+	if err != nil {
+		return err
+	}
+	for _, c := range append(b.components(), k3s) {
+		if _, err := b.need(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// k3s is our own program, built from this tree.
+func (b *Builder) k3s() (entry, error) {
+	if b.source == "" {
+		return entry{}, failure.New(failure.Machine, "SANDBOX_SOURCE is not set; start this program by tests/sandbox/sandbox")
+	}
+	sources, err := sourceText(b.source, "go.mod", "go.sum", "versions", "cmd/k3s", "internal/k3s")
+	if err != nil {
+		return entry{}, err
+	}
+	r := b.release
+	const own = "k3s-ha.core/sandbox/"
+	ldflags := "-X " + own + "versions.linkedMinor=" + r.Minor + " -X " + own + "internal/k3s.Version=" + r.K3s()
+	return entry{
+		name:   "k3s",
+		inputs: []string{"k3s 1", sources, ldflags},
+		make: func(dir string) error {
+			return b.compile(b.source, "./cmd/k3s", filepath.Join(dir, "k3s"), ldflags, false)
+		},
+	}, nil
+}
+
+// bundle is what a node gets: /opt/k3s/bin and the image archives.
+func (b *Builder) bundle(base, k3s entry) entry {
+	e := entry{name: "bundle", inputs: []string{"bundle 1", b.path(base)}}
+	if b.real != "" {
+		e.inputs = append(e.inputs, stamp(b.real))
+		for _, archive := range airgapArchives(b.real) {
+			e.inputs = append(e.inputs, stamp(archive))
+		}
+		e.make = func(dir string) error { return b.fillReal(dir) }
+		return e
+	}
+	all := append(b.components(), k3s)
+	for _, c := range all {
+		e.inputs = append(e.inputs, b.path(c))
+	}
+	for _, i := range b.images() {
+		e.inputs = append(e.inputs, i.String())
+	}
+	e.make = func(dir string) error { return b.fill(dir, filepath.Join(b.path(base), "root"), all) }
+	return e
+}
+
+func (b *Builder) fill(dir, base string, all []entry) error {
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := os.Link(filepath.Join(b.path(c), c.name), filepath.Join(bin, c.name)); err != nil {
+			return err
+		}
+	}
+	fromBase, err := filepath.Glob(filepath.Join(base, "usr/lib/cni/*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(fromBase, filepath.Join(base, "usr/sbin/runc")) {
+		if err := copyProgram(f, filepath.Join(bin, filepath.Base(f))); err != nil {
+			return err
+		}
+	}
+	return b.writeImages(filepath.Join(dir, "images"), bin, base)
+}
+
+// fillReal makes the bundle of a real k3s: the binary, which carries its own components, and the image archives of
+// its release if they lie beside it.
+func (b *Builder) fillReal(dir string) error {
+	for _, d := range []string{"bin", "images"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := copyProgram(b.real, filepath.Join(dir, "bin", "k3s")); err != nil {
+		return err
+	}
+	archives := airgapArchives(b.real)
+	if len(archives) == 0 {
+		progress.Step("no k3s-airgap-images-*.tar* beside %s: the nodes have no way out, so no image can be pulled", b.real)
+	}
+	for _, a := range archives {
+		if err := copyProgram(a, filepath.Join(dir, "images", filepath.Base(a))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

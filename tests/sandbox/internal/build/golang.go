@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package build
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+
+	"k3s-ha.core/sandbox/internal/failure"
+)
+
+//go:embed modules
+var modules embed.FS
+
+// The language version of the generated modules. A newer toolchain than the machine's is fetched by Go itself.
+const goVersion = "1.26.0"
+
+// findGo is the go command: the one the start script found, else the first in PATH.
+func findGo() (string, error) {
+	if g := os.Getenv("SANDBOX_GO"); g != "" {
+		return g, nil
+	}
+	g, err := exec.LookPath("go")
+	if err != nil {
+		return "", failure.New(failure.Machine, "no Go here; start this program by tests/sandbox/sandbox, which finds one")
+	}
+	return g, nil
+}
+
+// program is a Go program of others that is built from a main file of ours.
+type program struct {
+	name     string
+	main     string   // file in modules/
+	requires []string // module@version
+	ldflags  string
+	staging  string // version of k8s.io/kubernetes whose staging modules go with it
+	cgo      bool
+}
+
+func (b *Builder) program(p program) entry {
+	source, err := modules.ReadFile("modules/" + p.main)
+	if err != nil {
+		panic(err) // embedded
+	}
+	return entry{
+		name:   p.name,
+		inputs: append([]string{"program 1", goVersion, string(source), p.ldflags, fmt.Sprint(p.cgo)}, p.requires...),
+		make: func(dir string) error {
+			src, err := os.MkdirTemp(b.cache, ".making-src-")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(src)
+			if err := os.WriteFile(filepath.Join(src, "main.go"), source, 0o644); err != nil {
+				return err
+			}
+			mod := "module " + p.name + "\n\ngo " + goVersion + "\n"
+			for _, r := range p.requires {
+				mod += "require " + strings.Replace(r, "@", " ", 1) + "\n"
+			}
+			if p.staging != "" {
+				replaces, err := b.staging(p.staging)
+				if err != nil {
+					return err
+				}
+				mod += replaces
+			}
+			if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte(mod), 0o644); err != nil {
+				return err
+			}
+			if _, err := run(src, []string{"GOFLAGS=-mod=mod"}, b.golang, "mod", "tidy"); err != nil {
+				return err
+			}
+			return b.compile(src, ".", filepath.Join(dir, p.name), p.ldflags, p.cgo)
+		},
+	}
+}
+
+func (b *Builder) compile(src, pkg, out, ldflags string, cgo bool) error {
+	env, flags := []string{"CGO_ENABLED=0"}, "-s -w"
+	args := []string{"build"}
+	if cgo {
+		// The extended library of sqlite would load others at run time; a static program cannot.
+		env = []string{"CGO_ENABLED=1", "CGO_CFLAGS=-DSQLITE_ENABLE_DBSTAT_VTAB=1 -DSQLITE_USE_ALLOCA=1"}
+		flags += ` -linkmode external -extldflags "-static"`
+		args = append(args, "-tags=netgo,osusergo,sqlite_omit_load_extension")
+	}
+	if ldflags != "" {
+		flags += " " + ldflags
+	}
+	_, err := run(src, env, b.golang, append(args, "-ldflags="+flags, "-o", out, pkg)...)
+	return err
+}
+
+// installed is a program of others whose own main package is taken as it is.
+func (b *Builder) installed(name, pkg, version string) entry {
+	return entry{
+		name:   name,
+		inputs: []string{"installed 1", goVersion, pkg, version},
+		make: func(dir string) error {
+			env := []string{"CGO_ENABLED=0", "GOBIN=" + dir}
+			_, err := run(dir, env, b.golang, "install", "-ldflags=-s -w", pkg+"@v"+version)
+			return err
+		},
+	}
+}
+
+var stagingRule = regexp.MustCompile(`(?m)^\s*(?:replace\s+)?(k8s\.io/[a-z0-9-]+) => \./staging/src/`)
+
+// staging replaces each module that lives in Kubernetes' own tree by its published copy. Which ones there are differs
+// by minor, so the list is read from k8s.io/kubernetes' go.mod.
+func (b *Builder) staging(kubernetes string) (string, error) {
+	out, err := run(b.cache, []string{"GOFLAGS=-mod=mod"}, b.golang, "mod", "download", "-json", "k8s.io/kubernetes@v"+kubernetes)
+	if err != nil {
+		return "", err
+	}
+	var module struct{ GoMod string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(module.GoMod)
+	if err != nil {
+		return "", err
+	}
+	return stagingReplaces(string(text), kubernetes)
+}
+
+func stagingReplaces(goMod, kubernetes string) (string, error) {
+	_, minorAndPatch, ok := strings.Cut(kubernetes, ".")
+	if !ok {
+		return "", fmt.Errorf("Kubernetes version %q", kubernetes)
+	}
+	var lines []string
+	for _, m := range stagingRule.FindAllStringSubmatch(goMod, -1) {
+		lines = append(lines, fmt.Sprintf("replace %s => %s v0.%s\n", m[1], m[1], minorAndPatch))
+	}
+	if len(lines) == 0 {
+		return "", fmt.Errorf("the go.mod of Kubernetes %s names no staging module", kubernetes)
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, ""), nil
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package build
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strings"
+)
+
+// image is a container image of one static program.
+type image struct {
+	name    string // of the archive
+	ref     string
+	program string // in the image's root
+}
+
+func (i image) String() string { return fmt.Sprintf("image 1 %s %s %s", i.name, i.ref, i.program) }
+
+func (b *Builder) images() []image {
+	r := b.release
+	return []image{
+		{"pause", r.PauseImage(), "pause"},
+		{"coredns", r.CoreDNSImage(), "coredns"},
+		{"metrics-server", r.MetricsServerImage(), "metrics-server"},
+		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner"},
+		{"busybox", r.BusyboxImage(), "busybox"},
+	}
+}
+
+func (b *Builder) writeImages(dir, bin, base string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for _, i := range b.images() {
+		var layer []byte
+		var config imageConfig
+		var err error
+		if i.program == "busybox" {
+			layer, err = busyboxLayer(filepath.Join(base, "bin/busybox"))
+			config = imageConfig{Cmd: []string{"sh"}}
+		} else {
+			layer, err = programLayer(filepath.Join(bin, i.program), i.program)
+			config = imageConfig{Entrypoint: []string{"/" + i.program}}
+		}
+		if err != nil {
+			return err
+		}
+		config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+		archive, err := dockerArchive(i.ref, layer, config)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, i.name+".tar"), archive, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func programLayer(path, name string) ([]byte, error) {
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	t := newTarball()
+	t.dir("tmp", 0o1777)
+	t.file(name, 0o755, program)
+	return t.close()
+}
+
+// busyboxLayer has a link for each of its applets.
+func busyboxLayer(path string) ([]byte, error) {
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := run("/", nil, path, "--list")
+	if err != nil {
+		return nil, err
+	}
+	applets := strings.Fields(string(list))
+	sort.Strings(applets)
+	t := newTarball()
+	t.dir("tmp", 0o1777)
+	t.dir("bin", 0o755)
+	t.file("bin/busybox", 0o755, program)
+	for _, a := range applets {
+		if a != "busybox" {
+			t.link("bin/"+a, "busybox")
+		}
+	}
+	return t.close()
+}
+
+type imageConfig struct {
+	Entrypoint []string `json:",omitempty"`
+	Cmd        []string `json:",omitempty"`
+	Env        []string `json:",omitempty"`
+}
+
+// dockerArchive is the format that `docker save` writes and containerd imports.
+func dockerArchive(ref string, layer []byte, config imageConfig) ([]byte, error) {
+	digest := sha256Hex(layer)
+	manifest, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux", "config": config,
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + digest}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	id := sha256Hex(manifest)
+	index, err := json.Marshal([]map[string]any{{"Config": id + ".json", "RepoTags": []string{ref}, "Layers": []string{digest + "/layer.tar"}}})
+	if err != nil {
+		return nil, err
+	}
+	t := newTarball()
+	t.file(id+".json", 0o644, manifest)
+	t.file(digest+"/layer.tar", 0o644, layer)
+	t.file("manifest.json", 0o644, index)
+	return t.close()
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// tarball writes entries without times or owners, so the same content gives the same bytes.
+type tarball struct {
+	buffer bytes.Buffer
+	writer *tar.Writer
+	err    error
+}
+
+func newTarball() *tarball {
+	t := &tarball{}
+	t.writer = tar.NewWriter(&t.buffer)
+	return t
+}
+
+func (t *tarball) add(h tar.Header, content []byte) {
+	if t.err == nil {
+		t.err = t.writer.WriteHeader(&h)
+	}
+	if t.err == nil {
+		_, t.err = t.writer.Write(content)
+	}
+}
+
+func (t *tarball) dir(name string, mode int64) {
+	t.add(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}, nil)
+}
+
+func (t *tarball) file(name string, mode int64, content []byte) {
+	t.add(tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content))}, content)
+}
+
+func (t *tarball) link(name, target string) {
+	t.add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
+}
+
+func (t *tarball) close() ([]byte, error) {
+	if t.err == nil {
+		t.err = t.writer.Close()
+	}
+	return t.buffer.Bytes(), t.err
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k3s-ha.core/sandbox/internal/cgroup"
+	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/network"
+	"k3s-ha.core/sandbox/internal/progress"
+	"k3s-ha.core/sandbox/internal/state"
+)
+
+// Down ends what the record names and nothing else. It can be repeated at any point: what is gone already is fine,
+// and the record goes last.
+func Down(name string) error {
+	layout, err := checkMachine(runTools)
+	if err != nil {
+		return err
+	}
+	unlock, err := state.Lock(name, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := state.Load(name)
+	if failure.Exit(err) == failure.Absent {
+		progress.Step("cluster %q is not there", name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	progress.Step("end the nodes of cluster %q", name)
+	failed := make([]error, len(c.Nodes))
+	var wait sync.WaitGroup
+	for i, n := range c.Nodes {
+		wait.Go(func() { failed[i] = end(n, layout.Group(n.Group)) })
+	}
+	wait.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	if err := network.Down(c); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(c.Dir); err != nil {
+		return err
+	}
+	progress.Step("cluster %q is gone", name)
+	return nil
+}
+
+// end kills a node's processes and removes what the kernel and systemd-nspawn keep for it.
+func end(n state.Node, group cgroup.Group) error {
+	if err := group.Kill(5 * time.Second); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	if err := group.Remove(5 * time.Second); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	for _, dir := range []string{"propagate", "unix-export"} {
+		if err := os.RemoveAll(filepath.Join("/run/systemd/nspawn", dir, n.Machine)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// DownAll ends every cluster that has a record.
+func DownAll() error {
+	names, err := state.All()
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		progress.Step("no cluster is up")
+	}
+	var failed []error
+	for _, name := range names {
+		failed = append(failed, Down(name))
+	}
+	return errors.Join(failed...)
+}

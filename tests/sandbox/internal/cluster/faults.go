@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"k3s-ha.core/sandbox/internal/api"
+	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/node"
+	"k3s-ha.core/sandbox/internal/progress"
+	"k3s-ha.core/sandbox/internal/state"
+)
+
+// Fault does one of kill, hang, partition and restore to a node.
+func Fault(name, fault, nodeName string) error {
+	layout, err := checkMachine(runTools)
+	if err != nil {
+		return err
+	}
+	unlock, err := state.Lock(name, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := state.Load(name)
+	if err != nil {
+		return err
+	}
+	n, err := c.Node(nodeName)
+	if err != nil {
+		return err
+	}
+	group := layout.Group(n.Group)
+	if fault != "restore" {
+		now, err := node.Look(c, n, group)
+		if err != nil {
+			return err
+		}
+		if now == node.Off {
+			return failure.New(failure.Absent, "%s is off already; restore it first", n.Name)
+		}
+	}
+	switch fault {
+	case "kill":
+		err = node.Kill(c, n, group)
+	case "hang":
+		err = node.Hang(group)
+	case "partition":
+		err = node.Partition(c, n)
+	case "restore":
+		if err = node.Restore(c, n, group); err == nil {
+			err = waitBooted(c, []state.Node{n}, 60*time.Second)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	now, err := node.Look(c, n, group)
+	if err != nil {
+		return err
+	}
+	progress.Step("%s is %s", n.Name, now)
+	return nil
+}
+
+// Status writes how a cluster and its nodes are.
+func Status(out io.Writer, name string) error {
+	layout, err := checkMachine(runTools)
+	if err != nil {
+		return err
+	}
+	c, err := state.Load(name)
+	if err != nil {
+		return err
+	}
+	ready := map[string]bool{}
+	client, err := api.New(c.Netns, c.Path("kubeconfig"))
+	if err == nil {
+		defer client.Close()
+		ready, err = client.ReadyNodes()
+	}
+	kubernetes := "answers"
+	if err != nil {
+		kubernetes = "does not answer: " + err.Error()
+	}
+	up := "up"
+	if !c.Ready {
+		up = "not fully up"
+	}
+	fmt.Fprintf(out, "cluster %s: %s, %s, Kubernetes %s, state in %s; API %s\n", c.Name, c.Topology, up, c.Minor, c.Dir, kubernetes)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tADDRESS\tMACHINE\tKUBERNETES")
+	for _, n := range c.Nodes {
+		now, err := node.Look(c, n, layout.Group(n.Group))
+		if err != nil {
+			return err
+		}
+		word := "NotReady"
+		if ready[n.Name] {
+			word = "Ready"
+		}
+		if client == nil || kubernetes != "answers" {
+			word = "unknown"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.Address, now, word)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package node
+
+import (
+	"crypto/rand"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"k3s-ha.core/sandbox/internal/state"
+	"k3s-ha.core/sandbox/internal/topology"
+)
+
+//go:embed files
+var files embed.FS
+
+// Machine is what the nodes must know of the machine they are on.
+type Machine struct {
+	CgroupVersion int
+}
+
+// Keys are the cluster's ssh keys, in OpenSSH's formats.
+type Keys struct {
+	HostPrivate, HostPublic []byte
+	Authorized              []byte
+}
+
+// Prepare writes a node's disk: what an installer and k3s-ansible would have left on a machine.
+func Prepare(c *state.Cluster, n state.Node, m Machine, keys Keys) error {
+	dir := c.NodeDir(n)
+	for _, d := range []string{upperDir, workDir, rootDir, rancherDir} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	d := disk{root: filepath.Join(dir, upperDir)}
+	d.file("etc/hostname", 0o644, []byte(n.Name+"\n"))
+	d.file("etc/hosts", 0o644, []byte(hosts(c)))
+	d.file("etc/machine-id", 0o444, machineID())
+	d.file("etc/ssh/ssh_host_ed25519_key", 0o600, keys.HostPrivate)
+	d.file("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.HostPublic)
+	d.dir("root", 0o700)
+	d.dir("root/.ssh", 0o700)
+	d.file("root/.ssh/authorized_keys", 0o600, keys.Authorized)
+
+	d.embedded("usr/local/lib/sandbox/node-setup", 0o755, "node-setup", nil)
+	d.unit("sandbox-node.service", "sandbox-node.service", nil)
+
+	service := Service(n)
+	d.unit(service+".service", "k3s.service", strings.NewReplacer("@ROLE@", string(n.Role)))
+	d.link("usr/local/bin/k3s", "/opt/k3s/bin/k3s")
+	for _, name := range []string{"kubectl", "ctr", "crictl"} {
+		d.link("usr/local/bin/"+name, "k3s")
+	}
+	d.yaml("etc/rancher/k3s/config.yaml", config(c, n))
+	d.yaml("etc/rancher/k3s/config.yaml.d/10-sandbox.yaml", machineConfig(n, m))
+	if n.Role == topology.Server {
+		d.embedded("etc/rancher/k3s/audit-policy.yaml", 0o600, "audit-policy.yaml", nil)
+	}
+	if d.err != nil {
+		return d.err
+	}
+	return copyImages(filepath.Join(c.Bundle, "images"), filepath.Join(dir, rancherDir, "k3s/agent/images"))
+}
+
+// Service is the name of k3s's unit on a node.
+func Service(n state.Node) string {
+	if n.Role == topology.Agent {
+		return "k3s-agent"
+	}
+	return "k3s"
+}
+
+// config is config.yaml as k3s-ansible writes it.
+func config(c *state.Cluster, n state.Node) map[string]any {
+	v := map[string]any{"token": c.Token, "node-ip": n.Address}
+	if n.Role == topology.Agent {
+		v["server"] = "https://" + c.Server().Address + ":6443"
+	} else {
+		v["tls-san"] = []string{c.Server().Address}
+	}
+	return v
+}
+
+// machineConfig holds what this kind of machine needs, and the audit log.
+func machineConfig(n state.Node, m Machine) map[string]any {
+	v := map[string]any{
+		// The limit on connections is the machine's, and the nodes may not set it.
+		"kube-proxy-arg+": []string{"conntrack-max-per-core=0"},
+	}
+	if m.CgroupVersion == 1 {
+		v["kubelet-arg+"] = []string{"fail-cgroupv1=false"}
+	}
+	if n.Role == topology.Server {
+		v["kube-apiserver-arg+"] = []string{
+			"audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log",
+			"audit-policy-file=/etc/rancher/k3s/audit-policy.yaml",
+		}
+	}
+	return v
+}
+
+func hosts(c *state.Cluster) string {
+	var b strings.Builder
+	b.WriteString("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+	for _, n := range c.Nodes {
+		fmt.Fprintf(&b, "%s %s\n", n.Address, n.Name)
+	}
+	return b.String()
+}
+
+func machineID() []byte {
+	var id [16]byte
+	rand.Read(id[:])
+	return []byte(hex.EncodeToString(id[:]) + "\n")
+}
+
+// copyImages gives the node its image archives. They are linked where the file system allows: none is ever written to.
+func copyImages(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		source, target := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		if os.Link(source, target) == nil {
+			continue
+		}
+		if err := copyFile(source, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(source, target string) error {
+	in, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(target)
+	if err != nil {
+		return err
+	}
+	if _, err := out.ReadFrom(in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// disk writes files below a root; after the first failure it does nothing more.
+type disk struct {
+	root string
+	err  error
+}
+
+func (d *disk) dir(path string, mode os.FileMode) {
+	if d.err == nil {
+		d.err = os.MkdirAll(filepath.Join(d.root, path), mode)
+	}
+}
+
+func (d *disk) file(path string, mode os.FileMode, content []byte) {
+	d.dir(filepath.Dir(path), 0o755)
+	if d.err == nil {
+		d.err = os.WriteFile(filepath.Join(d.root, path), content, mode)
+	}
+}
+
+func (d *disk) embedded(path string, mode os.FileMode, name string, r *strings.Replacer) {
+	b, err := files.ReadFile("files/" + name)
+	if d.err == nil {
+		d.err = err
+	}
+	text := string(b)
+	if r != nil {
+		text = r.Replace(text)
+	}
+	d.file(path, mode, []byte(text))
+}
+
+func (d *disk) unit(name, source string, r *strings.Replacer) {
+	d.embedded("etc/systemd/system/"+name, 0o644, source, r)
+	d.link("etc/systemd/system/multi-user.target.wants/"+name, "/etc/systemd/system/"+name)
+}
+
+func (d *disk) link(path, target string) {
+	d.dir(filepath.Dir(path), 0o755)
+	if d.err == nil {
+		d.err = os.Symlink(target, filepath.Join(d.root, path))
+	}
+}
+
+func (d *disk) yaml(path string, value any) {
+	b, err := yaml.Marshal(value)
+	if d.err == nil {
+		d.err = err
+	}
+	d.file(path, 0o600, b)
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package topology says which nodes a named topology has and where they are.
+package topology
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// The clusters' network is a part of 198.18.0.0/15, the range for benchmarks, which no real host has. Every cluster
+// has the same addresses, each in a network namespace of its own.
+const (
+	Gateway    = "198.18.0.1"
+	PrefixBits = 24
+)
+
+type Role string
+
+const (
+	Server Role = "server"
+	Agent  Role = "agent"
+)
+
+// Node is one machine of a cluster.
+type Node struct {
+	Name    string `json:"name"`
+	Role    Role   `json:"role"`
+	Address string `json:"address"`
+}
+
+var counts = map[string]struct{ servers, agents int }{
+	"single": {1, 0},
+	"small":  {1, 2},
+}
+
+// Names lists the topologies.
+func Names() []string {
+	names := make([]string, 0, len(counts))
+	for n := range counts {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Nodes returns the nodes of a topology, servers first.
+func Nodes(name string) ([]Node, error) {
+	c, ok := counts[name]
+	if !ok {
+		return nil, fmt.Errorf("no topology %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	var nodes []Node
+	for i := 1; i <= c.servers; i++ {
+		nodes = append(nodes, Node{fmt.Sprintf("server-%d", i), Server, fmt.Sprintf("198.18.0.%d", 10+i)})
+	}
+	for i := 1; i <= c.agents; i++ {
+		nodes = append(nodes, Node{fmt.Sprintf("agent-%d", i), Agent, fmt.Sprintf("198.18.0.%d", 20+i)})
+	}
+	return nodes, nil
+}
