@@ -2,8 +2,11 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
 
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "cli/context.h"
 #include "cli/verbs.h"
 
@@ -44,6 +47,23 @@ void add_global_options(CLI::App& app, core_ha::cli::GlobalOptions& options) {
   app.add_flag("-v,--verbose", options.verbosity, "say more on stderr; twice for each request");
 }
 
+/// Asked of the raw words: after a usage error the options may not have been read yet.
+bool wants_json(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "-ojson" || word == "-o=json" || word == "--output=json") return true;
+    if ((word == "-o" || word == "--output") && i + 1 < argc && std::string_view(argv[i + 1]) == "json") return true;
+  }
+  return false;
+}
+
+int report_usage(const std::string& message, bool json) {
+  const core_ha::Error error{core_ha::ExitStatus::usage, message + " (see --help)"};
+  if (json) std::puts(core_ha::cli::to_json_text(core_ha::Json::object(), error).c_str());
+  core_ha::log::error(error.message);
+  return static_cast<int>(error.status);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -61,7 +81,8 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(core_ha::ExitStatus::usage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return report_usage(error.what(), wants_json(argc, argv));
   }
   core_ha::catch_interrupts();
   try {

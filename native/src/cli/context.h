@@ -62,6 +62,9 @@ class Context {
   std::function<Outcome()> run_;
 };
 
+/// The one line of JSON that a verb prints with `-o json`; an error becomes its `error`.
+std::string to_json_text(Json result, const std::optional<Error>& error);
+
 /// A spec from a file, `-` for stdin, or {} when none was named; YAML or JSON.
 Result<Json> read_document(const std::string& file);
 

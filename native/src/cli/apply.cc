@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "act/act.h"
+#include "cli/verbs.h"
+#include "cluster/observe.h"
+#include "ha/plan.h"
+#include "ha/spec.h"
+#include "report/result.h"
+
+namespace core_ha::cli {
+namespace {
+
+struct ApplyOptions {
+  std::string spec;
+  bool dry_run = false;
+};
+
+Outcome apply(Context& context, const ApplyOptions& options) {
+  auto document = read_document(options.spec);
+  if (!document) return document.error();
+  auto spec = ha::parse_spec(*document);
+  if (!spec) return spec.error();
+  auto client = context.connect();
+  if (!client) return client.error();
+  auto snapshot = cluster::observe(**client);
+  if (!snapshot) return snapshot.error();
+  const ha::Plan plan = ha::make_plan(*spec, *snapshot);
+
+  act::Outcome acted;
+  if (plan.refusal) {
+    acted.states.assign(plan.steps.size(), act::StepState::planned);
+    acted.error = plan.refusal;
+  } else {
+    acted = act::carry_out(plan.steps, **client, {.dry_run = options.dry_run, .wait_timeout = spec->wait_timeout});
+  }
+  Outcome outcome(report::result(plan, acted), "");
+  outcome.text = report::text(outcome.result);
+  outcome.error = acted.error;
+  return outcome;
+}
+
+}  // namespace
+
+void add_apply(CLI::App& app, Context& context) {
+  CLI::App* const verb = app.add_subcommand("apply", "Bring the cluster to the wish, and keep it serving meanwhile");
+  const auto options = std::make_shared<ApplyOptions>();
+  verb->add_option("--spec", options->spec, "the wish, YAML or JSON; - reads standard input (default: the defaults)")
+      ->type_name("FILE");
+  verb->add_flag("--dry-run", options->dry_run, "change nothing: ask the server what each step would do");
+  verb->footer(
+      "Examples:\n"
+      "  k3s-core-ha apply                              CoreDNS highly available, by the size of the cluster\n"
+      "  k3s-core-ha apply --spec wish.yaml --dry-run   what would change\n"
+      "  echo '{\"coredns_strategy\": \"packaged\"}' | k3s-core-ha apply --spec -\n"
+      "                                                 back to what k3s ships\n"
+      "When a step fails, or a signal falls, what was done is undone (exit 6, or 130); a run that was killed is\n"
+      "carried on by the next one.");
+  context.on_run(*verb, [&context, options] { return apply(context, *options); });
+}
+
+}  // namespace core_ha::cli
