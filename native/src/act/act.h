@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -29,19 +31,27 @@ struct Outcome {
   std::vector<Change> changes;
   std::vector<std::string> warnings;  ///< from the server, each once
   std::optional<Error> error;
+  bool stale = false;     ///< the error is that the cluster changed since it was observed: plan anew
+  bool changed_ = false;  ///< see changed()
 
-  bool changed() const;
+  /// True when something was changed and stayed so; of a dry run, when something would be.
+  bool changed() const { return changed_; }
 };
 
 struct Options {
   bool dry_run = false;
   std::chrono::seconds wait_timeout{300};  ///< per wait
   std::chrono::milliseconds poll{500};
+  /// The steps that lead back from where the cluster is now. Asked for only after a step that cannot be undone by
+  /// itself (an old pod is gone); without it such a run stays where it is.
+  std::function<Result<std::vector<ha::Step>>()> way_back = {};
 };
 
-/// Carries the steps out in order, waits for and verifies each. When one fails, or a signal falls, what was done is
-/// undone in reverse order: exit 6 (130 for a signal), or 7 if that failed too. A refusal before the first change
-/// keeps its own status (3, 5). With `dry_run` each API step is sent as dryRun=All and waits are skipped.
+/// Carries the steps out in order, waits for and verifies each.
+///
+/// Before the first change every apply is asked of the server as a dry run, so a refusal (3) or a conflict (5) leaves
+/// everything as it was. When a later step fails, or a signal falls, what was done is undone in reverse order: exit 6
+/// (130 for a signal), or 7 if that failed too. With `dry_run` each API step is sent as dryRun=All, waits are skipped.
 Outcome carry_out(const std::vector<ha::Step>& steps, kube::Client& client, const Options& options);
 
 }  // namespace core_ha::act

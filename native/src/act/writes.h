@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "ha/plan.h"
+#include "kube/client.h"
+
+namespace core_ha::act {
+
+/// What a write did.
+struct Written {
+  bool changed = false;
+  std::optional<ha::Step> undo = {};  ///< the step that takes it back
+  bool final = false;                 ///< it cannot be taken back: the object that is gone serves no more
+  Json before = {};                   ///< the object; null: it was not there
+  Json after = {};                    ///< null: it is gone
+};
+
+/// Why a write was not done.
+struct WriteError : Error {
+  bool stale = false;  ///< the object is not the one that was observed
+};
+
+struct WriteOptions {
+  bool dry_run = false;
+  std::chrono::seconds patience{300};  ///< for an API that does not answer
+  std::chrono::milliseconds poll{500};
+};
+
+/// Carries out an apply, scale, patch or remove step and verifies what the server stored. A write that got no answer
+/// is read back before it is sent again. An apply is sent unforced first; conflicts decide whether force is right.
+Result<Written, WriteError> write(const ha::Step& step, kube::Client& client, const WriteOptions& options);
+
+/// The merge patch that takes `patch` back on an object that was `before`.
+Json inverse_patch(const Json& patch, const Json& before);
+
+}  // namespace core_ha::act
