@@ -3,6 +3,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -151,4 +153,10 @@ func encode(v any) string {
 		panic(err) // lists and maps of strings always encode
 	}
 	return string(data)
+}
+
+// ConfigHash is the value of k3s.io/node-config-hash.
+func (c *Config) ConfigHash() string {
+	sum := sha256.Sum256([]byte(c.NodeArgs + c.NodeEnv))
+	return base32.StdEncoding.EncodeToString(sum[:])
 }

@@ -12,6 +12,10 @@ import (
 	"strings"
 )
 
+// DefaultComponents is where the components' binaries lie; K3S_COMPONENTS names
+// another directory.
+const DefaultComponents = "/opt/k3s/bin"
+
 // SupervisorPort is where servers hand out what a joining node needs.
 const SupervisorPort = 9345
 
@@ -82,7 +86,7 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		ProxyArgs:      v["kube-proxy-arg"],
 	}
 	if c.Components == "" {
-		c.Components = "/opt/k3s/bin"
+		c.Components = DefaultComponents
 	}
 	if c.ClusterInit, err = v.on("cluster-init"); err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"k3s-ha.core/sandbox/versions"
 )
 
 //go:embed manifests
@@ -24,8 +26,14 @@ type Values struct {
 	LocalStoragePath string
 }
 
+// table holds k3s's own placeholders, and the versions that k3s's manifests
+// carry in plain: the sandbox builds several releases from one set of manifests.
 func (v Values) table() map[string]string {
+	release := versions.Current()
 	return map[string]string{
+		"COREDNS_VERSION":            release.CoreDNS,
+		"LOCAL_PATH_VERSION":         release.LocalPath,
+		"METRICS_SERVER_VERSION":     release.MetricsServer,
 		"CLUSTER_DNS":                v.ClusterDNS,
 		"CLUSTER_DNS_LIST":           "[" + v.ClusterDNS + "]",
 		"CLUSTER_DNS_IPFAMILYPOLICY": "SingleStack",

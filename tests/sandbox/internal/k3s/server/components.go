@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package server
+
+import (
+	"path/filepath"
+
+	"k3s-ha.core/sandbox/internal/k3s"
+	"k3s-ha.core/sandbox/internal/k3s/config"
+	"k3s-ha.core/sandbox/internal/k3s/supervise"
+)
+
+// ControlPlane starts a server's datastore, apiserver, controller manager and
+// scheduler.
+type controlPlane struct {
+	c     *config.Config
+	id    *identity
+	group *supervise.Group
+}
+
+// datastore runs kine over sqlite, as k3s does with one server.
+func (p *controlPlane) datastore() (endpoint string, err error) {
+	endpoint = "unix://" + p.c.Dir("server", "kine.sock")
+	return endpoint, p.start("kine", "kine",
+		"--listen-address="+endpoint,
+		"--metrics-bind-address=0",
+		"--endpoint=sqlite://"+p.c.Dir("server", "db", "state.db")+"?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
+	)
+}
+
+func (p *controlPlane) apiserver(datastore string) error {
+	f := p.id.file
+	args := k3s.Arguments{
+		"advertise-address":                  p.c.NodeIP,
+		"advertise-port":                     apiPort,
+		"allow-privileged":                   "true",
+		"anonymous-auth":                     "false",
+		"api-audiences":                      issuer(p.c) + ",k3s",
+		"authorization-mode":                 "Node,RBAC",
+		"bind-address":                       "0.0.0.0",
+		"cert-dir":                           f("temporary-certs"),
+		"client-ca-file":                     f("client-ca.crt"),
+		"enable-admission-plugins":           "NodeRestriction",
+		"enable-bootstrap-token-auth":        "true",
+		"etcd-servers":                       datastore,
+		"kubelet-certificate-authority":      f("server-ca.crt"),
+		"kubelet-client-certificate":         f("client-kube-apiserver.crt"),
+		"kubelet-client-key":                 f("client-kube-apiserver.key"),
+		"kubelet-preferred-address-types":    "InternalIP,ExternalIP,Hostname",
+		"profiling":                          "false",
+		"proxy-client-cert-file":             f("client-auth-proxy.crt"),
+		"proxy-client-key-file":              f("client-auth-proxy.key"),
+		"requestheader-allowed-names":        "system:auth-proxy",
+		"requestheader-client-ca-file":       f("request-header-ca.crt"),
+		"requestheader-extra-headers-prefix": "X-Remote-Extra-",
+		"requestheader-group-headers":        "X-Remote-Group",
+		"requestheader-username-headers":     "X-Remote-User",
+		"secure-port":                        apiPort,
+		"service-account-issuer":             issuer(p.c),
+		"service-account-key-file":           f("service.key"),
+		"service-account-signing-key-file":   f("service.key"),
+		"service-cluster-ip-range":           p.c.ServiceCIDR,
+		"service-node-port-range":            "30000-32767",
+		"storage-backend":                    "etcd3",
+		"tls-cert-file":                      f("serving-kube-apiserver.crt"),
+		"tls-private-key-file":               f("serving-kube-apiserver.key"),
+	}
+	// k3s reaches pods through its agents' tunnels in every mode but disabled,
+	// and then needs the aggregator to pick endpoints itself.
+	if p.c.EgressMode != "disabled" {
+		args["enable-aggregator-routing"] = "true"
+	}
+	return p.kube("kube-apiserver", args, p.c.APIServerArgs)
+}
+
+func (p *controlPlane) controllerManager() error {
+	f, kubeconfig := p.id.file, p.c.Dir("server", "cred", "controller.kubeconfig")
+	return p.kube("kube-controller-manager", k3s.Arguments{
+		"allocate-node-cidrs":       "true",
+		"authentication-kubeconfig": kubeconfig,
+		"authorization-kubeconfig":  kubeconfig,
+		"bind-address":              "127.0.0.1",
+		"cluster-cidr":              p.c.ClusterCIDR,
+		"cluster-signing-kube-apiserver-client-cert-file": f("client-ca.crt"),
+		"cluster-signing-kube-apiserver-client-key-file":  f("client-ca.key"),
+		"cluster-signing-kubelet-client-cert-file":        f("client-ca.crt"),
+		"cluster-signing-kubelet-client-key-file":         f("client-ca.key"),
+		"cluster-signing-kubelet-serving-cert-file":       f("server-ca.crt"),
+		"cluster-signing-kubelet-serving-key-file":        f("server-ca.key"),
+		"cluster-signing-legacy-unknown-cert-file":        f("server-ca.crt"),
+		"cluster-signing-legacy-unknown-key-file":         f("server-ca.key"),
+		"configure-cloud-routes":                          "false",
+		"kubeconfig":                                      kubeconfig,
+		"leader-elect":                                    "false",
+		"profiling":                                       "false",
+		"root-ca-file":                                    f("server-ca.crt"),
+		"secure-port":                                     "10257",
+		"service-account-private-key-file":                f("service.key"),
+		"service-cluster-ip-range":                        p.c.ServiceCIDR,
+		"use-service-account-credentials":                 "true",
+	}, p.c.ControllerArgs)
+}
+
+func (p *controlPlane) scheduler() error {
+	kubeconfig := p.c.Dir("server", "cred", "scheduler.kubeconfig")
+	return p.kube("kube-scheduler", k3s.Arguments{
+		"authentication-kubeconfig": kubeconfig,
+		"authorization-kubeconfig":  kubeconfig,
+		"bind-address":              "127.0.0.1",
+		"kubeconfig":                kubeconfig,
+		"leader-elect":              "false",
+		"profiling":                 "false",
+		"secure-port":               "10259",
+	}, p.c.SchedulerArgs)
+}
+
+func (p *controlPlane) kube(name string, args k3s.Arguments, user []string) error {
+	return p.start(name, "kube", append([]string{name}, args.With(user)...)...)
+}
+
+func (p *controlPlane) start(name, binary string, args ...string) error {
+	return p.group.Start(supervise.Command{
+		Name: name,
+		Path: filepath.Join(p.c.Components, binary),
+		Args: args,
+		Env:  supervise.Environment(p.c.Components),
+	})
+}
+
+func issuer(c *config.Config) string { return "https://kubernetes.default.svc." + c.ClusterDomain }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package server is `k3s server`: the control plane, the supervisor that other
+// nodes join through, the deploy loop and the controllers over nodes.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"k3s-ha.core/sandbox/internal/k3s/config"
+	"k3s-ha.core/sandbox/internal/k3s/deploy"
+	"k3s-ha.core/sandbox/internal/k3s/join"
+	"k3s-ha.core/sandbox/internal/k3s/nodes"
+	"k3s-ha.core/sandbox/internal/k3s/supervise"
+)
+
+// Server is a running server.
+type Server struct {
+	c     *config.Config
+	group *supervise.Group
+	id    *identity
+}
+
+// Start brings up the control plane and answers joining nodes; it does not wait
+// for the apiserver.
+func Start(c *config.Config, group *supervise.Group) (*Server, error) {
+	if c.ClusterInit || c.Server != "" {
+		return nil, errors.New("several servers with embedded etcd are not supported: leave out cluster-init and server")
+	}
+	for _, dir := range []string{c.Dir("server", "db"), c.Dir("server", "cred"), c.Dir("server", "logs"), c.Dir("server", "manifests")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	id, err := loadIdentity(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := id.writeKubeconfigs(c); err != nil {
+		return nil, err
+	}
+	s := &Server{c, group, id}
+	if err := s.supervisor(); err != nil {
+		return nil, err
+	}
+	p := &controlPlane{c, id, group}
+	datastore, err := p.datastore()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.apiserver(datastore); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// supervisor serves the join endpoint for as long as the program runs.
+func (s *Server) supervisor() error {
+	h := &join.Handler{
+		Token:    s.id.token,
+		ServerCA: s.id.serverCA,
+		ClientCA: s.id.clientCA,
+		Settings: join.Settings{
+			ClusterCIDR: s.c.ClusterCIDR, ServiceCIDR: s.c.ServiceCIDR,
+			ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain,
+		},
+		Servers: func() []string { return []string{apiAddress(s.c)} },
+	}
+	cert, err := tls.LoadX509KeyPair(s.id.file("serving-supervisor.crt"), s.id.file("serving-supervisor.key"))
+	if err != nil {
+		return err
+	}
+	l, err := tls.Listen("tcp", ":"+strconv.Itoa(config.SupervisorPort), &tls.Config{
+		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		srv := &http.Server{Handler: h.Routes(), ReadHeaderTimeout: 10 * time.Second}
+		if err := srv.Serve(l); err != nil {
+			s.group.Logf("supervisor: %v", err)
+		}
+	}()
+	return nil
+}
+
+// Token and address under which this server's own agent joins.
+func (s *Server) Token() string { return s.id.token.Secret }
+
+// Supervisor is the server's own join endpoint.
+func (s *Server) Supervisor() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(config.SupervisorPort))
+}
+
+// Ready waits for the apiserver, then starts what needs it: controller manager,
+// scheduler, the deploy loop and the node controllers.
+func (s *Server) Ready(ctx context.Context) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", s.c.Dir("server", "cred", "supervisor.kubeconfig"))
+	if err != nil {
+		return err
+	}
+	cfg.QPS, cfg.Burst = 100, 200
+	if err := waitReady(ctx, cfg); err != nil {
+		return err
+	}
+	p := &controlPlane{s.c, s.id, s.group}
+	if err := p.controllerManager(); err != nil {
+		return err
+	}
+	if err := p.scheduler(); err != nil {
+		return err
+	}
+	manifests := s.c.Dir("server", "manifests")
+	if err := deploy.Stage(manifests, deploy.Values{
+		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
+	}); err != nil {
+		return fmt.Errorf("staging: %w", err)
+	}
+	if err := deploy.CreateCRDs(ctx, cfg); err != nil {
+		return err
+	}
+	d, err := deploy.New(cfg, s.c.NodeName, manifests, s.c.Disable, s.group.Logf)
+	if err != nil {
+		return err
+	}
+	go d.Run(ctx)
+	n, err := nodes.New(cfg, s.c.NodeName, !s.c.Disable["coredns"], s.group.Logf)
+	if err != nil {
+		return err
+	}
+	go n.Run(ctx)
+	return nil
+}
+
+// waitReady asks /readyz until it says yes. An apiserver that starts refuses
+// connections, then answers 500 while its hooks run: both mean not yet.
+func waitReady(ctx context.Context, cfg *rest.Config) error {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Timeout(5 * time.Second).DoRaw(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
