@@ -55,6 +55,20 @@ const Json* find_named(const Json& items, std::string_view name) {
   return nullptr;
 }
 
+Json lasting(Json object) {
+  if (!object.is_object()) return object;
+  object.erase("status");
+  const auto metadata = object.find("metadata");
+  if (metadata == object.end() || !metadata->is_object()) return object;
+  for (const char* key : {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp"})
+    metadata->erase(key);
+  if (const auto annotations = metadata->find("annotations"); annotations != metadata->end())
+    for (const char* key : {"objectset.rio.cattle.io/applied", "kubectl.kubernetes.io/last-applied-configuration",
+                            "deployment.kubernetes.io/revision"})
+      annotations->erase(key);
+  return object;
+}
+
 Json to_json(const Snapshot& snapshot) {
   Json document = {{"apiVersion", api_version},
                    {"kind", kind},

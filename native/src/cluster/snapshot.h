@@ -38,6 +38,9 @@ struct Snapshot {
 /// `items`' object of that name in kube-system, or null.
 const Json* find_named(const Json& items, std::string_view name);
 
+/// The object without what the server counts or reports by itself (status, managedFields, versions, times).
+Json lasting(Json object);
+
 Json to_json(const Snapshot& snapshot);
 
 /// Reads what to_json wrote; anything else is one sentence (exit status 2).

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/coredns.h"
+
+#include <algorithm>
+
+namespace core_ha::ha {
+
+namespace {
+
+const Json& labels_of(const Json& object) {
+  static const Json none = Json::object();
+  const auto it = object["metadata"].find("labels");
+  return it != object["metadata"].end() && it->is_object() ? *it : none;
+}
+
+/// uid of the controller that owns the object; empty: none.
+std::string controller_of(const Json& object) {
+  for (const auto& owner : object["metadata"].value("ownerReferences", Json::array()))
+    if (owner.value("controller", false)) return owner.value("uid", "");
+  return {};
+}
+
+bool ending(const Json& object) { return object["metadata"].contains("deletionTimestamp"); }
+
+}  // namespace
+
+bool ends_gently(const Json& pod_spec) {
+  const auto containers = pod_spec.find("containers");
+  if (containers == pod_spec.end()) return false;
+  return std::any_of(containers->begin(), containers->end(), [](const Json& container) {
+    const auto lifecycle = container.find("lifecycle");
+    return lifecycle != container.end() && lifecycle->contains("preStop");
+  });
+}
+
+bool CoreDns::updating() const {
+  const Json status = deployment->value("status", Json::object());
+  const Json& metadata = (*deployment)["metadata"];
+  if (metadata.value("generation", 0) > status.value("observedGeneration", 0)) return true;
+  const int updated = status.value("updatedReplicas", 0);
+  return updated < replicas() || status.value("replicas", 0) > updated;
+}
+
+CoreDns view_coredns(const cluster::Snapshot& snapshot) {
+  CoreDns view;
+  view.deployment = cluster::find_named(snapshot.deployments, coredns_deployment.name);
+  const std::string uid = view.deployment == nullptr ? "" : (*view.deployment)["metadata"].value("uid", "");
+  for (const auto& object : snapshot.replicasets) {
+    if (uid.empty() || controller_of(object) != uid) continue;
+    const bool pods = object["spec"].value("replicas", 0) > 0 ||
+                      object.value("status", Json::object()).value("replicas", 0) > 0;
+    if (!pods && !ending(object)) continue;
+    view.replica_sets.push_back({.ref = kube::ref_of(object),
+                                 .uid = object["metadata"].value("uid", ""),
+                                 .gentle = ends_gently(object["spec"]["template"]["spec"]),
+                                 .deleting = ending(object)});
+  }
+  for (const auto& object : snapshot.pods) {
+    const std::string phase = object.value("status", Json::object()).value("phase", "");
+    if (ending(object) || phase == "Succeeded" || phase == "Failed") continue;
+    const Json& labels = labels_of(object);
+    view.pods.push_back({.ref = kube::ref_of(object),
+                         .uid = object["metadata"].value("uid", ""),
+                         .replica_set = controller_of(object),
+                         .gentle = ends_gently(object["spec"]),
+                         .retiring = labels.contains(cluster::retiring_label),
+                         .hashed = labels.contains("pod-template-hash"),
+                         .serves = labels.contains("k8s-app"),
+                         .node = object["spec"].value("nodeName", "")});
+  }
+  return view;
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "cluster/snapshot.h"
+#include "kube/object_ref.h"
+
+namespace core_ha::ha {
+
+inline const kube::ObjectRef coredns_deployment{"apps/v1", "Deployment", "kube-system", "coredns"};
+inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "kube-dns"};
+inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
+                                                "k3s-core-ha-coredns"};
+inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
+
+/// A CoreDNS pod that runs, or is about to.
+struct CoreDnsPod {
+  kube::ObjectRef ref;
+  std::string uid;
+  std::string replica_set;  ///< uid of the ReplicaSet that owns it; empty: nobody does
+  bool gentle = false;      ///< it goes on answering for a while after its endpoint is taken away (preStop)
+  bool retiring = false;    ///< labelled so by us
+  bool hashed = false;      ///< carries pod-template-hash: a ReplicaSet of that template would adopt it
+  bool serves = false;      ///< carries the label that the Service selects
+  std::string node;
+};
+
+struct CoreDnsReplicaSet {
+  kube::ObjectRef ref;
+  std::string uid;
+  bool gentle = false;
+  bool deleting = false;
+};
+
+/// CoreDNS as observed: its Deployment, the ReplicaSets of it that have pods, and its pods that are not ending.
+struct CoreDns {
+  const Json* deployment = nullptr;
+  std::vector<CoreDnsReplicaSet> replica_sets;
+  std::vector<CoreDnsPod> pods;
+
+  const Json& pod_spec() const { return (*deployment)["spec"]["template"]["spec"]; }
+  int replicas() const { return (*deployment)["spec"].value("replicas", 1); }
+  bool paused() const { return (*deployment)["spec"].value("paused", false); }
+  /// An update of the Deployment is on its way.
+  bool updating() const;
+};
+
+/// The parts that belong together; `deployment` is null when there is none.
+CoreDns view_coredns(const cluster::Snapshot& snapshot);
+
+/// Whether a pod of this spec ends gently.
+bool ends_gently(const Json& pod_spec);
+
+}  // namespace core_ha::ha

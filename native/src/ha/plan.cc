@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "cluster/k3s.h"
+#include "cluster/nodes.h"
+#include "ha/coredns.h"
+#include "ha/level.h"
+#include "ha/planner.h"
+#include "ha/prediction.h"
+#include "ha/strategies/coredns.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+/// How long a pod stays on a node that is not reachable, as admission wrote it into the pods.
+int toleration_seconds(const cluster::Snapshot& snapshot) {
+  constexpr int usual = 300;
+  for (const auto& pod : snapshot.pods)
+    for (const auto& toleration : pod["spec"].value("tolerations", Json::array()))
+      if (toleration.value("key", "") == "node.kubernetes.io/unreachable" && toleration.contains("tolerationSeconds"))
+        return toleration.value("tolerationSeconds", usual);
+  return usual;
+}
+
+Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster::Node>& nodes, int replicas,
+                    bool local) {
+  return {.replicas = replicas,
+          .nodes = static_cast<int>(nodes.size()),
+          .servers = static_cast<int>(
+              std::count_if(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.server; })),
+          .local = local,
+          .kube_proxy = cluster::kube_proxy_serves(snapshot),
+          .minor = snapshot.minor(),
+          .toleration_seconds = toleration_seconds(snapshot)};
+}
+
+void refuse_missing(Planner& planner) {
+  const auto servers = cluster::disabled_on(planner.snapshot, "coredns");
+  const std::string name = kube::to_string(coredns_deployment);
+  if (servers.empty())
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("{} is not there: is this a k3s cluster, and was CoreDNS removed from it?", name));
+  else
+    planner.refuse(ExitStatus::unsafe, fmt::format("{} is not there: k3s was started with --disable coredns on {}.",
+                                                   name, fmt::join(servers, ", ")));
+}
+
+}  // namespace
+
+std::string_view to_string(Action action) {
+  switch (action) {
+    case Action::apply: return "apply";
+    case Action::scale: return "scale";
+    case Action::patch: return "patch";
+    case Action::remove: return "remove";
+    case Action::wait_rollout: return "wait_rollout";
+    case Action::wait_gone: return "wait_gone";
+    case Action::wait_endpoints_gone: return "wait_endpoints_gone";
+  }
+  return "apply";
+}
+
+bool may_force(std::string_view owner, std::string_view field) {
+  if (owner == kube::field_manager || owner == "deploy" || owner.starts_with("deploy@")) return true;
+  return owner == "kube-controller-manager" && field == ".spec.replicas";
+}
+
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
+  Plan plan;
+  Planner planner(spec, snapshot, plan);
+  const CoreDns coredns = view_coredns(snapshot);
+  const auto nodes = cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
+
+  if (spec.coredns_strategy == "packaged") {
+    plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
+    plan_packaged(planner, coredns, nodes);
+    plan.predicted = predict(situation(snapshot, nodes, 1, false));
+    planner.finish();
+    return plan;
+  }
+
+  Sizing sizing = size_coredns(spec, nodes);
+  plan.level = sizing.level;
+  plan.warnings = sizing.warnings;
+  if (coredns.deployment == nullptr)
+    refuse_missing(planner);
+  else if (sizing.refusal)
+    plan.refusal = sizing.refusal;
+  else
+    plan_autoscaling(planner, coredns, sizing, nodes);
+  if (plan.refusal) return plan;
+  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode";
+  plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
+  planner.finish();
+  return plan;
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/planner.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "cluster/k3s.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) {
+  if (kind == "Deployment") return &snapshot.deployments;
+  if (kind == "Service") return &snapshot.services;
+  if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
+  if (kind == "PodDisruptionBudget") return &snapshot.poddisruptionbudgets;
+  return nullptr;
+}
+
+/// Takes the field out of `object`, and what it leaves empty.
+void erase_at(Json& object, const cluster::FieldPath& path, std::size_t depth = 0) {
+  const std::string& element = path[depth];
+  Json* child = nullptr;
+  if (element.starts_with("f:")) {
+    const auto it = object.find(element.substr(2));
+    if (it == object.end()) return;
+    child = &*it;
+  } else {
+    child = const_cast<Json*>(cluster::value_at(object, {element}));
+    if (child == nullptr) return;
+  }
+  const bool last = depth + 1 == path.size();
+  if (!last) erase_at(*child, path, depth + 1);
+  if (element.starts_with("f:") && (last || child->empty())) object.erase(element.substr(2));
+}
+
+}  // namespace
+
+Json own_labels(std::string_view component) {
+  return {{"app.kubernetes.io/managed-by", "k3s-core-ha"}, {"k3s-core-ha/component", component}};
+}
+
+Json apply_body(const kube::ObjectRef& ref) {
+  return {{"apiVersion", ref.api_version}, {"kind", ref.kind}, {"metadata", {{"name", ref.name}, {"namespace", ref.ns}}}};
+}
+
+Planner::Planner(const Spec& spec_, const cluster::Snapshot& snapshot_, Plan& plan)
+    : spec(spec_), snapshot(snapshot_), plan_(plan) {}
+
+void Planner::refuse(ExitStatus status, std::string sentence) {
+  if (!plan_.refusal) plan_.refusal = Error{status, std::move(sentence)};  // the first is the one to mend first
+}
+
+const Json* Planner::live(const kube::ObjectRef& ref) const {
+  const Json* list = list_of(snapshot, ref.kind);
+  return list == nullptr ? nullptr : cluster::find_named(*list, ref.name);
+}
+
+bool Planner::holds(const Json& body) const {
+  const Json* object = live(kube::ref_of(body));
+  const auto wished = cluster::fields_in(body);
+  if (object == nullptr) return wished.empty();
+  if (cluster::applied_fields(*object, kube::field_manager) != wished) return false;
+  return std::all_of(wished.begin(), wished.end(), [&](const auto& path) {
+    const Json* value = cluster::value_at(*object, path);
+    return value != nullptr && *value == *cluster::value_at(body, path);
+  });
+}
+
+void Planner::check(const Json& body, const Json* object) {
+  if (object == nullptr) return;
+  const auto manifest = cluster::applied_manifest(*object);
+  const std::string name = kube::to_string(kube::ref_of(body));
+  for (const auto& path : cluster::fields_in(body)) {
+    const Json* wish = cluster::value_at(body, path);
+    const Json* value = cluster::value_at(*object, path);
+    if (cluster::durability(manifest, path, *wish) == cluster::Durability::contested) {
+      refuse(ExitStatus::unsafe,
+             fmt::format("{} of {} is {} in k3s's own manifest, which would set it back from {} at the next start of a "
+                         "server.",
+                         cluster::to_string(path), name, cluster::value_at(*manifest, path)->dump(), wish->dump()));
+      return;
+    }
+    if (value == nullptr || *value == *wish) continue;
+    const std::string field = cluster::to_string(path);
+    for (const auto& owner : cluster::owners_of(*object, path)) {
+      if (may_force(owner, field)) continue;
+      refuse(ExitStatus::conflict,
+             fmt::format("{} of {} is held by {}, at {}; ours would be {}.", field, name, owner, value->dump(),
+                         wish->dump()));
+      return;
+    }
+  }
+}
+
+Planner::Touched& Planner::touch(const kube::ObjectRef& ref) {
+  for (auto& touched : touched_)
+    if (touched.ref == ref) return touched;
+  Touched touched{.ref = ref, .before = {}, .after = {}, .held = {}};
+  if (const Json* object = live(ref)) {
+    touched.before = touched.after = cluster::lasting(*object);
+    touched.held = cluster::applied_fields(*object, kube::field_manager);
+  }
+  touched_.push_back(std::move(touched));
+  return touched_.back();
+}
+
+void Planner::apply(std::string id, const Json& body, std::string reason) {
+  const auto ref = kube::ref_of(body);
+  const Json* object = live(ref);
+  check(body, object);
+  Touched& touched = touch(ref);
+  const auto wished = cluster::fields_in(body);
+  for (const auto& path : touched.held) {
+    if (wished.contains(path)) continue;
+    // A field goes with its last holder.
+    const auto owners = object == nullptr ? std::vector<std::string>{} : cluster::owners_of(*object, path);
+    if (std::all_of(owners.begin(), owners.end(), [](const auto& owner) { return owner == kube::field_manager; }))
+      erase_at(touched.after, path);
+  }
+  touched.after = touched.after.is_null() ? body : cluster::overlay(touched.after, body);
+  touched.held = wished;
+  plan_.steps.push_back(
+      {.id = std::move(id), .action = Action::apply, .object = ref, .reason = std::move(reason), .body = body});
+}
+
+bool Planner::ensure(std::string id, const Json& body, std::string reason) {
+  if (holds(body)) return false;
+  apply(std::move(id), body, std::move(reason));
+  return true;
+}
+
+void Planner::scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason) {
+  touch(ref).after["spec"]["replicas"] = replicas;
+  plan_.steps.push_back({.id = std::move(id),
+                         .action = Action::scale,
+                         .object = ref,
+                         .reason = std::move(reason),
+                         .body = {{"spec", {{"replicas", replicas}}}}});
+}
+
+void Planner::remove_own(std::string id, const kube::ObjectRef& ref, std::string reason) {
+  const Json* object = live(ref);
+  if (object == nullptr || (*object)["metadata"].contains("deletionTimestamp")) return;
+  touch(ref).after = Json();
+  plan_.steps.push_back({.id = std::move(id),
+                         .action = Action::remove,
+                         .object = ref,
+                         .reason = std::move(reason),
+                         .uid = (*object)["metadata"].value("uid", "")});
+}
+
+void Planner::add(Step step) { plan_.steps.push_back(std::move(step)); }
+
+void Planner::finish() {
+  for (const auto& touched : touched_)
+    if (touched.before != touched.after) plan_.diff.push_back({touched.ref, touched.before, touched.after});
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/managed_fields.h"
+#include "cluster/snapshot.h"
+#include "ha/plan.h"
+
+namespace core_ha::ha {
+
+/// Labels of the objects that are ours alone.
+Json own_labels(std::string_view component);
+
+/// `ref` as the head of an apply body.
+Json apply_body(const kube::ObjectRef& ref);
+
+/// Gathers a plan's steps. Knows what is live, so that a strategy says what it wishes and no more: what is so already
+/// gives no step, and what others hold gives a refusal.
+class Planner {
+ public:
+  Planner(const Spec& spec_, const cluster::Snapshot& snapshot_, Plan& plan);
+
+  const Spec& spec;
+  const cluster::Snapshot& snapshot;
+
+  void refuse(ExitStatus status, std::string sentence);
+  bool refused() const { return plan_.refusal.has_value(); }
+  void warn(std::string sentence) { plan_.warnings.push_back(std::move(sentence)); }
+
+  /// The object as observed, or null.
+  const Json* live(const kube::ObjectRef& ref) const;
+
+  /// Whether the object has the body's values, and our manager holds its fields and no others.
+  bool holds(const Json& body) const;
+
+  /// Plans an apply of our whole set for the object that the body names; refused when k3s or somebody else holds a
+  /// field of it against us.
+  void apply(std::string id, const Json& body, std::string reason);
+  /// The same where it is not so yet; true when a step was planned.
+  bool ensure(std::string id, const Json& body, std::string reason);
+  void scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason);
+  /// Plans to delete a lasting object of ours if it is there.
+  void remove_own(std::string id, const kube::ObjectRef& ref, std::string reason);
+  /// Any other step; it changes no lasting object.
+  void add(Step step);
+
+  bool anything() const { return !plan_.steps.empty(); }
+
+  /// Fills in the plan's differences.
+  void finish();
+
+ private:
+  struct Touched {
+    kube::ObjectRef ref;
+    Json before;
+    Json after;
+    std::set<cluster::FieldPath> held;  ///< our set after the steps so far
+  };
+  Touched& touch(const kube::ObjectRef& ref);
+  void check(const Json& body, const Json* live);
+
+  Plan& plan_;
+  std::vector<Touched> touched_;
+};
+
+}  // namespace core_ha::ha

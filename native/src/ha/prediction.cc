@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The times follow from who notices what. A dead node stops renewing its lease; after the controller manager's grace
+// period its Ready condition becomes Unknown and with it every pod's, and the endpoint goes. Until then each replica
+// has an equal share of new queries. Eviction, and a replacement, comes when the pods' toleration has run out. When the
+// holder of the controller manager's lease dies too, the next one starts the grace period afresh.
+#include "ha/prediction.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+namespace core_ha::ha {
+
+namespace {
+
+Json span(int from, int to) { return Json::array({from, to}); }
+
+Json outage(const Json& share, const Json& seconds, const std::string& words) {
+  return {{"lost_share", share}, {"seconds", seconds}, {"words", words}};
+}
+
+double share_of(int replicas) { return static_cast<double>(static_cast<int>(1000.0 / replicas + 0.5)) / 1000; }
+
+}  // namespace
+
+Json predict(const Situation& s) {
+  Json result = Json::object();
+  // Ready turns Unknown 40 s (50 s from 1.32 on) after the last renewal; renewals come every 10 s.
+  const bool longer_grace = s.minor == 0 || s.minor >= 32;
+  const int unknown_from = longer_grace ? 40 : 30;
+  const int unknown_to = longer_grace ? 60 : 50;
+  // Replacement: the endpoint's end, the toleration, then a pod's start.
+  const int start = 20;
+  result["full_strength"] = {{"seconds", span(unknown_from + s.toleration_seconds - 5,
+                                              unknown_to + s.toleration_seconds - 5 + start)}};
+
+  if (s.replicas < 2) {
+    result["node_death"] = outage(1, span(unknown_from + s.toleration_seconds, unknown_to + s.toleration_seconds),
+                                  "All queries are lost when the node with the only replica dies, until it is replaced.");
+    if (s.nodes < 2) {
+      result["node_death"] = outage(1, nullptr, "All queries are lost until the node is back.");
+      result["full_strength"] = {{"seconds", nullptr}};
+    }
+    return result;
+  }
+  if (!s.kube_proxy || !*s.kube_proxy) {
+    const std::string why = s.kube_proxy ? "Services are not served by kube-proxy in its usual mode"
+                                         : "Nothing tells whether kube-proxy serves the Services";
+    for (const char* event : {"node_death", "lease_holder_death"})
+      result[event] = outage("unknown", "unknown", why + ", so what a client sees is not known.");
+    return result;
+  }
+
+  const double share = share_of(s.replicas);
+  const bool everywhere = s.local && s.replicas >= s.nodes;
+  if (everywhere) {
+    const std::string words = "Nothing is lost on the surviving nodes: each asks its own replica.";
+    result["node_death"] = outage(0, span(0, 0), words);
+    result["lease_holder_death"] = outage(0, span(0, 0), words);
+    return result;
+  }
+  const Json shares = s.local ? Json::array({0, share}) : Json(share);
+  const std::string local = s.local ? " on nodes without a replica, none on nodes with one" : "";
+  result["node_death"] =
+      outage(shares, span(unknown_from, unknown_to),
+             fmt::format("1/{} of queries is lost{} until the dead endpoint goes.", s.replicas, local));
+  if (s.servers < 2)
+    result["lease_holder_death"] =
+        outage(shares, nullptr,
+               fmt::format("There is one server; when it dies with a replica, 1/{} of queries is lost{} until it is "
+                           "back, because nothing takes the dead endpoint out.",
+                           s.replicas, local));
+  else
+    result["lease_holder_death"] = outage(
+        shares, span(unknown_from + 20, unknown_to + 25),
+        fmt::format("1/{} of queries is lost{} until the next controller manager takes the dead endpoint out.",
+                    s.replicas, local));
+  return result;
+}
+
+}  // namespace core_ha::ha

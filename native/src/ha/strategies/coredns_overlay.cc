@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/strategies/coredns_overlay.h"
+
+#include <algorithm>
+#include <string>
+
+#include "ha/planner.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+/// k3s's spread over hosts, held whole with the live values: an entry of ours with its keys alone would be left invalid
+/// by a release that changes them. Added to it: a host that takes no pods (dead, drained) does not count, so that it
+/// does not block the replacement of its pod; and only pods of one template count, so that a rollout, whose old pods
+/// are about to go, leaves the new ones spread.
+Json host_spread(const CoreDns& coredns) {
+  Json entry = {{"topologyKey", "kubernetes.io/hostname"},
+                {"whenUnsatisfiable", "DoNotSchedule"},
+                {"maxSkew", 1},
+                {"labelSelector", (*coredns.deployment)["spec"]["selector"]}};
+  for (const auto& live : coredns.pod_spec().value("topologySpreadConstraints", Json::array()))
+    if (live.value("topologyKey", "") == entry["topologyKey"] &&
+        live.value("whenUnsatisfiable", "") == entry["whenUnsatisfiable"])
+      entry = live;
+  entry["nodeTaintsPolicy"] = "Honor";
+  entry["matchLabelKeys"] = {"pod-template-hash"};
+  return entry;
+}
+
+}  // namespace
+
+Json coredns_overlay(const CoreDns& coredns, int minor) {
+  const Json& pod = coredns.pod_spec();
+  Json body = apply_body(coredns_deployment);
+  Json& spec = body["spec"];
+  spec["minReadySeconds"] = 3;
+  spec["strategy"] = {{"rollingUpdate", {{"maxSurge", 1}}}};
+  Json& wish = spec["template"]["spec"];
+  wish["terminationGracePeriodSeconds"] = std::max(30, pod.value("terminationGracePeriodSeconds", 30));
+  wish["topologySpreadConstraints"] = Json::array({host_spread(coredns)});
+  if (minor >= pre_stop_sleep_minor) {
+    const auto& containers = pod["containers"];
+    const auto named = std::find_if(containers.begin(), containers.end(),
+                                    [](const Json& container) { return container.value("name", "") == "coredns"; });
+    const std::string name = (named != containers.end() ? *named : containers.at(0)).value("name", "");
+    wish["containers"] = Json::array(
+        {{{"name", name}, {"lifecycle", {{"preStop", {{"sleep", {{"seconds", pre_stop_seconds}}}}}}}}});
+  }
+  return body;
+}
+
+}  // namespace core_ha::ha

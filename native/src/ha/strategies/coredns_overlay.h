@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "base/json.h"
+#include "ha/coredns.h"
+
+namespace core_ha::ha {
+
+/// How long a CoreDNS pod goes on answering after its endpoint is taken away: kube-proxies learn of it within a second
+/// or two, and a resolver's retry to the same address comes after five.
+inline constexpr int pre_stop_seconds = 8;
+
+/// First version whose kubelets and API know `lifecycle.preStop.sleep`.
+inline constexpr int pre_stop_sleep_minor = 30;
+
+/// Our whole set for the packaged Deployment: durable fields only, never `replicas`.
+Json coredns_overlay(const CoreDns& coredns, int minor);
+
+}  // namespace core_ha::ha

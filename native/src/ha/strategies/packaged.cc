@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+
+#include "ha/strategies/coredns.h"
+#include "ha/strategies/swap.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
+
+/// Whether the Deployment's count is one that we, or our autoscaler, made.
+bool count_is_ours(const Planner& planner, const CoreDns& coredns) {
+  if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
+  if (planner.live(coredns_autoscaler) != nullptr) return true;
+  const auto owners = cluster::owners_of(*coredns.deployment, replicas_field);
+  return std::find(owners.begin(), owners.end(), kube::field_manager) != owners.end();
+}
+
+/// Whether a pod of the Deployment ends gently once our fields are gone.
+bool gentle_without_us(const CoreDns& coredns) {
+  for (const auto& path : cluster::applied_fields(*coredns.deployment, kube::field_manager))
+    if (std::find(path.begin(), path.end(), "f:preStop") != path.end()) return false;
+  return ends_gently(coredns.pod_spec());
+}
+
+/// The packaged spread rule counts hosts that take no pods, and pods that are about to go: after a node's death it can
+/// leave no place for the one new pod. Empty: there is one; else why not.
+std::string no_place(const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+  std::map<std::string, int> pods;  // by host
+  std::map<std::string, std::string> host_of;
+  for (const auto& node : nodes)
+    if (node.eligible()) {
+      pods.emplace(node.host, 0);
+      host_of.emplace(node.name, node.host);
+    }
+  for (const auto& pod : coredns.pods)
+    if (const auto host = host_of.find(pod.node); host != host_of.end() && pod.serves) ++pods[host->second];
+  int least = std::numeric_limits<int>::max();
+  for (const auto& [host, count] : pods) least = std::min(least, count);
+  std::string closed;
+  for (const auto& node : nodes) {
+    if (!node.eligible()) continue;
+    if (node.open() && pods[node.host] + 1 - least <= 1) return {};
+    if (!node.open())
+      closed += fmt::format("{}{} ({})", closed.empty() ? "" : ", ", node.name,
+                            node.ready ? "cordoned" : "not ready");
+  }
+  return closed.empty() ? "no node takes pods" : closed;
+}
+
+bool swaps(const CoreDns& coredns, bool gentle) {
+  return std::any_of(coredns.replica_sets.begin(), coredns.replica_sets.end(),
+                     [&](const auto& set) { return set.gentle != gentle; });
+}
+
+}  // namespace
+
+void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+  if (planner.live(coredns_service) != nullptr)
+    planner.ensure("kube-dns-traffic", apply_body(coredns_service), "no field of ours is left");
+  planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count is no longer ours");
+  planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
+  if (coredns.deployment == nullptr) return;
+  const bool gentle = gentle_without_us(coredns);
+  if (swaps(coredns, gentle))
+    if (const std::string why = no_place(coredns, nodes); !why.empty())
+      planner.refuse(ExitStatus::unsafe,
+                     fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
+                                 "pods: {}.",
+                                 why));
+  plan_swap(planner, coredns,
+            {.body = apply_body(coredns_deployment),
+             .replicas = 1,
+             .exact = count_is_ours(planner, coredns),
+             .gentle = gentle});
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The problem. A rollout ends old pods while kube-proxies still send them queries. With our overlay a pod answers on
+// for some seconds (preStop), but the rollout that brings the overlay in ends pods that do not have it yet, and the way
+// back would end with scaling such pods in. The Deployment's own means do not help: every one of them deletes pods
+// before their endpoints are gone.
+//
+// The way out. The old pods are taken out of the Deployment's hands, and ended by us when nobody asks them any more:
+//
+//   1. label the old pods as retiring;
+//   2. pause the Deployment and change its template: nothing rolls;
+//   3. delete the old ReplicaSet, leaving its pods to themselves (propagation Orphan): they go on serving;
+//   4. set the count and unpause: a fresh ReplicaSet comes up beside them; wait for it;
+//   5. take each old pod's k8s-app label: its endpoint goes, the pod answers on; wait until no EndpointSlice names it
+//      and kube-proxies have followed; delete it.
+//
+// The count is set only after 3, for a paused Deployment still scales the ReplicaSet that it has. A pod without an owner
+// is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way there
+// after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
+//
+// Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
+// paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
+//
+// Where old and new pods both end gently and there are several, the Deployment's ordinary rollout loses nothing.
+#include "ha/strategies/swap.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr std::chrono::seconds proxies_follow{8};
+const cluster::FieldPath paused_field{"f:spec", "f:paused"};
+const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
+const cluster::FieldPath template_field{"f:spec", "f:template"};
+
+class Swap {
+ public:
+  Swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target)
+      : planner_(planner),
+        coredns_(coredns),
+        target_(target),
+        held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
+
+  void plan() {
+    if (paused_by_others()) return;
+    sort_pods();
+    keep_wanted_pods();
+    const bool anything = changes() || !leaving_.empty();
+    if (!leaving_sets_.empty()) set_old_pods_free();
+    for (const auto* pod : leaving_)
+      if (pod->gentle == target_.gentle && pod->hashed)
+        patch("forget-" + pod->ref.name, *pod, {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
+              "the new ReplicaSet must not adopt it");
+    set_count();
+    bring_in();
+    if (anything || coredns_.updating())
+      planner_.add({.id = "coredns-rollout",
+                    .action = Action::wait_rollout,
+                    .object = coredns_deployment,
+                    .reason = "every replica runs the wished template and is available"});
+    retire();
+  }
+
+ private:
+  bool paused_by_us() const { return held_.contains(paused_field); }
+
+  bool paused_by_others() {
+    if (!coredns_.paused() || paused_by_us()) return false;
+    const auto owners = cluster::owners_of(*coredns_.deployment, paused_field);
+    planner_.refuse(ExitStatus::conflict,
+                    fmt::format("{} is paused by {}, so no change would roll out; resume it first.",
+                                kube::to_string(coredns_deployment), owners.empty() ? "somebody" : owners.front()));
+    return true;
+  }
+
+  /// Whether the Deployment is not yet as it is to be.
+  bool changes() const {
+    return !planner_.holds(target_.body) || wants_exact_count() || raises_count();
+  }
+
+  bool raises_count() const { return !target_.exact && coredns_.replicas() < target_.replicas; }
+
+  /// Whether bringing the body in changes the pods' template.
+  bool template_changes() const {
+    const auto in_template = [](const cluster::FieldPath& path) {
+      return path.size() > 2 && path[0] == template_field[0] && path[1] == template_field[1];
+    };
+    const auto wished = cluster::fields_in(target_.body);
+    const bool drops = std::any_of(held_.begin(), held_.end(), [&](const auto& path) {
+      return in_template(path) && !wished.contains(path);
+    });
+    return drops || std::any_of(wished.begin(), wished.end(), [&](const auto& path) {
+             const Json* value = cluster::value_at(*coredns_.deployment, path);
+             return in_template(path) && (value == nullptr || *value != *cluster::value_at(target_.body, path));
+           });
+  }
+
+  void sort_pods() {
+    // A lone replica has no other to answer while it is replaced, however gently it ends.
+    const bool alone = std::max(coredns_.replicas(), target_.replicas) == 1;
+    for (const auto& set : coredns_.replica_sets) {
+      const bool begun = paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(), [&](const auto& pod) {
+                           return pod.replica_set == set.uid && pod.retiring;
+                         });
+      if (set.deleting || set.gentle != target_.gentle || begun || (alone && template_changes()))
+        leaving_sets_.push_back(&set);
+    }
+    for (const auto& pod : coredns_.pods) {
+      const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
+                                          [&](const auto* set) { return set->uid == pod.replica_set; });
+      // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it.
+      const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed);
+      if (of_leaving || left_over)
+        leaving_.push_back(&pod);
+      else
+        staying_.push_back(&pod);
+    }
+  }
+
+  void keep_wanted_pods() {
+    for (const auto* pod : staying_)
+      if (pod->retiring)
+        patch("keep-" + pod->ref.name, *pod, {{cluster::retiring_label, nullptr}},
+              "it stays: a change that was to replace it was not finished");
+  }
+
+  void set_old_pods_free() {
+    for (const auto* pod : leaving_)
+      if (!pod->retiring && !pod->replica_set.empty())
+        patch("mark-" + pod->ref.name, *pod, {{cluster::retiring_label, "true"}},
+              "it is about to be replaced; a run that is stopped half-way is recognised by this");
+    Json body = target_.body;
+    body["spec"]["paused"] = true;
+    planner_.ensure("coredns-pause", body, "the template changes while nothing rolls");
+    for (const auto* set : leaving_sets_) {
+      if (!set->deleting)
+        planner_.add({.id = "free-" + set->ref.name,
+                      .action = Action::remove,
+                      .object = set->ref,
+                      .reason = "its pods go on serving by themselves, so that no rollout ends them too early",
+                      .uid = set->uid,
+                      .propagation = "Orphan"});
+      planner_.add({.id = "freed-" + set->ref.name,
+                    .action = Action::wait_gone,
+                    .object = set->ref,
+                    .reason = "its pods have no owner any more",
+                    .uid = set->uid});
+    }
+  }
+
+  /// Whether the count is to be set back. A count that somebody else set stays theirs.
+  bool wants_exact_count() const {
+    if (!target_.exact || coredns_.replicas() == target_.replicas) return false;
+    const auto owners = cluster::owners_of(*coredns_.deployment, replicas_field);
+    return std::all_of(owners.begin(), owners.end(),
+                       [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
+  }
+
+  void set_count() {
+    if (raises_count())
+      planner_.scale("coredns-scale", coredns_deployment, target_.replicas,
+                     fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
+    if (wants_exact_count()) {
+      // Held for a moment and let go with the rest: then the count is nobody's, as k3s leaves it.
+      Json body = target_.body;
+      body["spec"]["paused"] = true;
+      body["spec"]["replicas"] = target_.replicas;
+      planner_.apply("coredns-count", body,
+                     fmt::format("{} replica, from {}, and no holder of the count", target_.replicas,
+                                 coredns_.replicas()));
+      planned_ = true;
+    } else if (target_.exact && coredns_.replicas() != target_.replicas) {
+      planner_.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(coredns_deployment),
+                                coredns_.replicas(),
+                                cluster::owners_of(*coredns_.deployment, replicas_field).front()));
+    }
+  }
+
+  void bring_in() {
+    const bool packaged = cluster::fields_in(target_.body).empty();
+    const std::string reason = packaged ? "no field of ours is left" : "what makes a pod's end and its spread safe";
+    // After a pause the set is another one, whatever was observed.
+    if (planned_ || !leaving_sets_.empty())
+      planner_.apply("coredns-overlay", target_.body, reason);
+    else
+      planner_.ensure("coredns-overlay", target_.body, reason);
+  }
+
+  void retire() {
+    if (leaving_.empty()) return;
+    std::vector<std::string> uids;
+    for (const auto* pod : leaving_) {
+      uids.push_back(pod->uid);
+      if (!pod->serves) continue;
+      // One that a run before ours let go without marking it must be found again once it serves no more.
+      Json labels = {{"k8s-app", nullptr}};
+      if (pod->replica_set.empty() && !pod->retiring) labels[cluster::retiring_label] = "true";
+      patch("quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
+    }
+    planner_.add({.id = "coredns-drained",
+                  .action = Action::wait_endpoints_gone,
+                  .object = coredns_service,
+                  .reason = "no node sends queries to the old pods any more",
+                  .pod_uids = uids,
+                  .settle = proxies_follow});
+    for (const auto* pod : leaving_)
+      planner_.add({.id = "end-" + pod->ref.name,
+                    .action = Action::remove,
+                    .object = pod->ref,
+                    .reason = "it is replaced and nobody asks it any more",
+                    .uid = pod->uid});
+    for (const auto* pod : leaving_)
+      if (on_living_node(*pod))
+        planner_.add({.id = "ended-" + pod->ref.name,
+                      .action = Action::wait_gone,
+                      .object = pod->ref,
+                      .reason = "nothing of the swap is left",
+                      .uid = pod->uid});
+  }
+
+  /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.
+  bool on_living_node(const CoreDnsPod& pod) {
+    if (nodes_.empty()) nodes_ = cluster::judge_nodes(planner_.snapshot, coredns_.pod_spec());
+    return std::any_of(nodes_.begin(), nodes_.end(),
+                       [&](const auto& node) { return node.name == pod.node && node.ready; });
+  }
+
+  void patch(std::string id, const CoreDnsPod& pod, const Json& labels, std::string reason) {
+    planner_.add({.id = std::move(id),
+                  .action = Action::patch,
+                  .object = pod.ref,
+                  .reason = std::move(reason),
+                  .body = {{"metadata", {{"labels", labels}}}},
+                  .uid = pod.uid});
+  }
+
+  Planner& planner_;
+  const CoreDns& coredns_;
+  const SwapTarget& target_;
+  const std::set<cluster::FieldPath> held_;
+  std::vector<const CoreDnsReplicaSet*> leaving_sets_;
+  std::vector<const CoreDnsPod*> leaving_;
+  std::vector<const CoreDnsPod*> staying_;
+  std::vector<cluster::Node> nodes_;
+  bool planned_ = false;  ///< our set is already another one than observed
+};
+
+}  // namespace
+
+void plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
+  Swap(planner, coredns, target).plan();
+}
+
+}  // namespace core_ha::ha
