@@ -122,6 +122,10 @@ func runServer(ctx context.Context, c *config.Config, group *supervise.Group) er
 	}
 	joined := make(chan error, 1)
 	go func() {
+		if c.DisableAgent {
+			joined <- nil
+			return
+		}
 		_, err := agent.Start(ctx, c, group, s.Supervisor(), s.Token())
 		joined <- err
 	}()

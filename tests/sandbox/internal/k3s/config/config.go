@@ -36,6 +36,7 @@ type Config struct {
 	ClusterDNS     string
 	ClusterDomain  string
 	Disable        map[string]bool
+	DisableAgent   bool // control plane only
 	EgressMode     string
 	Kubeconfig     string
 	KubeconfigMode os.FileMode
@@ -89,6 +90,9 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		c.Components = DefaultComponents
 	}
 	if c.ClusterInit, err = v.on("cluster-init"); err != nil {
+		return nil, err
+	}
+	if c.DisableAgent, err = v.on("disable-agent"); err != nil {
 		return nil, err
 	}
 	for _, d := range split(v["disable"]) {

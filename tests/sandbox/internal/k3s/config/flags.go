@@ -38,6 +38,7 @@ var Flags = []Flag{
 	{Name: "cluster-dns"},
 	{Name: "cluster-domain"},
 	{Name: "disable", Kind: List},
+	{Name: "disable-agent", Kind: Switch},
 	{Name: "disable-helm-controller", Kind: Switch},
 	{Name: "egress-selector-mode"},
 	{Name: "write-kubeconfig", Short: "o", Env: "K3S_KUBECONFIG_OUTPUT"},

@@ -32,7 +32,6 @@ func (p *controlPlane) apiserver(datastore string) error {
 	f := p.id.file
 	args := k3s.Arguments{
 		"advertise-address":                  p.c.NodeIP,
-		"advertise-port":                     apiPort,
 		"allow-privileged":                   "true",
 		"anonymous-auth":                     "false",
 		"api-audiences":                      issuer(p.c) + ",k3s",
