@@ -23,7 +23,7 @@ type image struct {
 	program string // in the image's root
 }
 
-func (i image) String() string { return fmt.Sprintf("image 1 %s %s %s", i.name, i.ref, i.program) }
+func (i image) String() string { return fmt.Sprintf("image 2 %s %s %s", i.name, i.ref, i.program) }
 
 func (b *Builder) images() []image {
 	r := b.release
@@ -74,6 +74,10 @@ func programLayer(path, name string) ([]byte, error) {
 	t := newTarball()
 	t.dir("tmp", 0o1777)
 	t.file(name, 0o755, program)
+	// k3s's manifest of local-path-provisioner starts it by name, from PATH.
+	t.dir("usr", 0o755)
+	t.dir("usr/bin", 0o755)
+	t.link("usr/bin/"+name, "../../"+name)
 	return t.close()
 }
 

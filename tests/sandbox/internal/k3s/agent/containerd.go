@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"k3s-ha.core/sandbox/internal/k3s"
 	"k3s-ha.core/sandbox/internal/k3s/pki"
+	"k3s-ha.core/sandbox/versions"
 )
 
 const (
@@ -37,7 +37,7 @@ func (a *Agent) pauseImage() string {
 	if a.c.PauseImage != "" {
 		return a.c.PauseImage
 	}
-	return k3s.PauseImage.Ref
+	return versions.Current().PauseImage()
 }
 
 // containerdConfig: a process without CAP_SYS_RESOURCE may not lower its
