@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/plan.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cluster/managed_fields.h"
+#include "ha/coredns.h"
+#include "ha/simulated_cluster_testing.h"
+
+using namespace core_ha;
+using namespace core_ha::ha;
+
+namespace {
+
+Spec wish(const Json& document = Json::object()) {
+  auto spec = parse_spec(document);
+  REQUIRE(spec);
+  return *spec;
+}
+
+const Spec autoscaling;
+const Spec packaged{.coredns_strategy = "packaged"};
+
+std::vector<std::string> ids(const Plan& plan) {
+  std::vector<std::string> out;
+  for (const auto& step : plan.steps) out.push_back(step.id);
+  return out;
+}
+
+void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX) {
+  for (std::size_t i = 0; i < std::min(steps, plan.steps.size()); ++i) cluster.carry_out(plan.steps[i]);
+}
+
+/// Plans and carries out; nothing may be lost, and the next plan must be empty.
+void reach(SimulatedCluster& cluster, const Spec& spec) {
+  const Plan plan = make_plan(spec, cluster.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  carry_out(cluster, plan);
+  CHECK(cluster.losses == std::vector<std::string>{});
+  CHECK(ids(make_plan(spec, cluster.snapshot)) == std::vector<std::string>{});
+}
+
+void check_ours(const SimulatedCluster& cluster, int replicas) {
+  CHECK(cluster.snapshot.pods.size() == static_cast<std::size_t>(replicas));
+  CHECK(cluster.serving() == replicas);
+  for (const auto& pod : cluster.snapshot.pods) {
+    CHECK(ends_gently(pod["spec"]));
+    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
+    CHECK(pod["metadata"].contains("ownerReferences"));
+  }
+  CHECK(cluster.snapshot.horizontalpodautoscalers.size() == 1);
+  CHECK(cluster.snapshot.poddisruptionbudgets.size() == 1);
+  CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
+}
+
+void check_packaged(const SimulatedCluster& cluster) {
+  const SimulatedCluster fresh(static_cast<int>(cluster.snapshot.nodes.size()));
+  CHECK(cluster.snapshot.pods.size() == 1);
+  CHECK(cluster.serving() == 1);
+  for (const auto& pod : cluster.snapshot.pods) CHECK_FALSE(ends_gently(pod["spec"]));
+  CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
+  CHECK(cluster.snapshot.poddisruptionbudgets.empty());
+  CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
+  CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
+  for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})
+    for (const auto& entry : (*list)[0]["metadata"]["managedFields"]) CHECK(entry["manager"] != "k3s-core-ha");
+}
+
+}  // namespace
+
+TEST_CASE("plan: from packaged, the old pod is replaced without a gap") {
+  SimulatedCluster cluster(3);
+  const Plan plan = make_plan(autoscaling, cluster.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  const std::string pod = cluster.snapshot.pods[0]["metadata"]["name"];
+  const std::string set = cluster.snapshot.replicasets[0]["metadata"]["name"];
+  CHECK(ids(plan) == std::vector<std::string>{"mark-" + pod, "coredns-pause", "free-" + set, "freed-" + set,
+                                              "coredns-scale", "coredns-overlay", "coredns-rollout", "quiet-" + pod,
+                                              "coredns-drained", "end-" + pod, "ended-" + pod, "coredns-budget",
+                                              "coredns-autoscaler", "kube-dns-traffic"});
+  CHECK(plan.level.name == "node");
+  CHECK(plan.warnings.empty());
+  CHECK(plan.predicted["node_death"]["lost_share"] == 0);
+  CHECK(plan.diff.size() == 4);
+  for (const auto& step : plan.steps) {
+    CAPTURE(step.id);
+    CHECK_FALSE(step.reason.empty());
+    if (step.action == Action::remove || step.action == Action::patch) CHECK_FALSE(step.uid.empty());
+    if (step.object.kind == "ReplicaSet" && step.action == Action::remove) CHECK(step.propagation == "Orphan");
+    if (step.action == Action::apply && step.object == coredns_deployment)
+      CHECK_FALSE(step.body["spec"].contains("replicas"));
+  }
+  reach(cluster, autoscaling);
+  check_ours(cluster, 3);
+}
+
+TEST_CASE("plan: what is so already gives no step") {
+  SimulatedCluster cluster(3);
+  reach(cluster, autoscaling);
+  SUBCASE("an autoscaler that went above the minimum is left alone") {
+    cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 5, "kube-controller-manager");
+    cluster.settle();
+    CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
+  }
+  SUBCASE("one changed wish is one step") {
+    const Plan plan = make_plan(wish({{"coredns_cpu_utilization", 60}}), cluster.snapshot);
+    CHECK(ids(plan) == std::vector<std::string>{"coredns-autoscaler"});
+    REQUIRE(plan.diff.size() == 1);
+    CHECK(plan.diff[0].before != plan.diff[0].after);
+  }
+  SUBCASE("a higher minimum scales out and waits") {
+    CHECK(ids(make_plan(wish({{"coredns_min_replicas", 2}}), cluster.snapshot)) ==
+          std::vector<std::string>{"coredns-autoscaler"});
+  }
+  SUBCASE("no traffic distribution: our field goes") {
+    reach(cluster, wish({{"coredns_traffic_distribution", "none"}}));
+    CHECK_FALSE(cluster.service()["spec"].contains("trafficDistribution"));
+  }
+  SUBCASE("a field that was lost is brought back, by an ordinary rollout") {
+    cluster.deployment()["spec"]["minReadySeconds"] = 0;
+    CHECK(ids(make_plan(autoscaling, cluster.snapshot)) ==
+          std::vector<std::string>{"coredns-overlay", "coredns-rollout"});
+  }
+  SUBCASE("a field of ours that nobody wishes any more goes") {
+    Json body = {{"apiVersion", "apps/v1"},
+                 {"kind", "Deployment"},
+                 {"metadata", {{"name", "coredns"}, {"namespace", "kube-system"}}},
+                 {"spec", {{"minReadySeconds", 3}, {"progressDeadlineSeconds", 120}}}};
+    cluster.apply(body, "k3s-core-ha");
+    reach(cluster, autoscaling);
+    CHECK_FALSE(cluster.deployment()["spec"].contains("progressDeadlineSeconds"));
+  }
+}
+
+TEST_CASE("plan: back to packaged, nothing of ours is left") {
+  for (const int nodes : {1, 2, 3, 50}) {
+    CAPTURE(nodes);
+    SimulatedCluster cluster(nodes);
+    CHECK(make_plan(packaged, cluster.snapshot).steps.empty());
+    reach(cluster, autoscaling);
+    reach(cluster, packaged);
+    check_packaged(cluster);
+  }
+}
+
+TEST_CASE("plan: carried on, or taken back, from every point that a run can be stopped at") {
+  struct Way {
+    const char* what;
+    Spec first;   ///< reached whole
+    Spec second;  ///< stopped half-way
+  };
+  const std::vector<Way> ways{{"the way there", packaged, autoscaling}, {"the way back", autoscaling, packaged}};
+  for (const int nodes : {1, 3})
+    for (const auto& way : ways) {
+      SimulatedCluster start(nodes);
+      reach(start, way.first);
+      const Plan plan = make_plan(way.second, start.snapshot);
+      for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
+        CAPTURE(nodes);
+        CAPTURE(way.what);
+        CAPTURE(stop);
+        for (const Spec* next : {&autoscaling, &packaged}) {
+          SimulatedCluster cluster = start;
+          carry_out(cluster, plan, stop);
+          reach(cluster, *next);
+          if (next == &autoscaling)
+            check_ours(cluster, std::min(nodes, 3));
+          else
+            check_packaged(cluster);
+        }
+      }
+    }
+}
+
+TEST_CASE("plan: stopped twice, at any two points") {
+  SimulatedCluster start(3);
+  const Plan there = make_plan(autoscaling, start.snapshot);
+  for (std::size_t first = 0; first <= there.steps.size(); ++first) {
+    SimulatedCluster half = start;
+    carry_out(half, there, first);
+    const Plan back = make_plan(packaged, half.snapshot);
+    for (std::size_t second = 0; second <= back.steps.size(); ++second) {
+      CAPTURE(first);
+      CAPTURE(second);
+      SimulatedCluster cluster = half;
+      carry_out(cluster, back, second);
+      reach(cluster, autoscaling);
+      check_ours(cluster, 3);
+    }
+  }
+}
+
+TEST_CASE("plan: a lone replica is never replaced by a rollout") {
+  SimulatedCluster cluster(1);
+  reach(cluster, autoscaling);
+  check_ours(cluster, 1);
+  // As an older release of ours may have left it: another value in the template.
+  Json body = cluster.deployment();
+  body = cluster::body_from_fields(body, cluster::applied_fields(body, "k3s-core-ha"));
+  body["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] = 5;
+  cluster.apply(body, "k3s-core-ha");
+  cluster.settle();
+  cluster.losses.clear();
+  reach(cluster, autoscaling);
+  check_ours(cluster, 1);
+}
+
+TEST_CASE("plan: a dead node's pod is not waited for") {
+  SimulatedCluster cluster(3);
+  cluster.silence(2, 60);  // the packaged pod runs there
+  const Plan plan = make_plan(autoscaling, cluster.snapshot);
+  CHECK_FALSE(plan.refusal);
+  const auto all = ids(plan);
+  CHECK(std::none_of(all.begin(), all.end(), [](const auto& id) { return id.starts_with("ended-"); }));
+  CHECK(plan.level.name == "node");  // an outage shrinks nothing
+}
+
+TEST_CASE("plan: what is refused, and with which status") {
+  struct Row {
+    const char* what;
+    Json spec;
+    std::function<void(SimulatedCluster&)> change;
+    ExitStatus status;
+    std::vector<std::string> words;
+  };
+  const std::vector<Row> rows{
+      {"more replicas than nodes",
+       {{"coredns_min_replicas", 5}},
+       [](SimulatedCluster&) {},
+       ExitStatus::unsafe,
+       {"coredns_min_replicas is 5", "3 registered nodes", "3 replicas"}},
+      {"CoreDNS is not there",
+       Json::object(),
+       [](SimulatedCluster& c) { c.snapshot.deployments.clear(); },
+       ExitStatus::unsafe,
+       {"Deployment kube-system/coredns is not there"}},
+      {"CoreDNS is disabled",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.snapshot.deployments.clear();
+         c.node(0)["metadata"]["annotations"]["k3s.io/node-args"] = R"(["server","--disable","traefik,coredns"])";
+       },
+       ExitStatus::unsafe,
+       {"--disable coredns", "server-1"}},
+      {"k3s declares a field that we wish otherwise",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         Json& annotation = c.deployment()["metadata"]["annotations"]["objectset.rio.cattle.io/applied"];
+         Json manifest = Json::parse(annotation.get<std::string>());
+         manifest["spec"]["minReadySeconds"] = 10;
+         annotation = manifest.dump();
+       },
+       ExitStatus::unsafe,
+       {".spec.minReadySeconds", "10 in k3s's own manifest"}},
+      {"somebody else holds a field",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.set_field(c.deployment(), {"f:spec", "f:minReadySeconds"}, 7, "argocd-controller");
+       },
+       ExitStatus::conflict,
+       {".spec.minReadySeconds", "argocd-controller", "7"}},
+      {"somebody else paused it",
+       Json::object(),
+       [](SimulatedCluster& c) { c.set_field(c.deployment(), {"f:spec", "f:paused"}, true, "kubectl-rollout"); },
+       ExitStatus::conflict,
+       {"paused by kubectl-rollout"}},
+      {"somebody else's autoscaler",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.snapshot.horizontalpodautoscalers.push_back(
+             {{"apiVersion", "autoscaling/v2"},
+              {"kind", "HorizontalPodAutoscaler"},
+              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+              {"spec",
+               {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "coredns"}}},
+                {"minReplicas", 1},
+                {"maxReplicas", 2}}}});
+       },
+       ExitStatus::conflict,
+       {"HorizontalPodAutoscaler kube-system/dns"}},
+      {"no node takes pods",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         for (int i = 0; i < 3; ++i) c.cordon(i);
+       },
+       ExitStatus::unsafe,
+       {"No node takes pods now"}},
+      {"the way back has no place while a node is down",
+       {{"coredns_strategy", "packaged"}},
+       [](SimulatedCluster& c) {
+         reach(c, autoscaling);
+         c.silence(2, 600);
+         for (auto& pod : c.snapshot.pods)  // evicted, and replaced on a living node
+           if (pod["spec"]["nodeName"] == "agent-2") pod["spec"]["nodeName"] = "agent-1";
+       },
+       ExitStatus::unsafe,
+       {"agent-2 (not ready)"}}};
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    SimulatedCluster cluster(3);
+    row.change(cluster);
+    const Plan plan = make_plan(wish(row.spec), cluster.snapshot);
+    REQUIRE(plan.refusal);
+    CHECK(plan.refusal->status == row.status);
+    for (const auto& word : row.words) {
+      CAPTURE(plan.refusal->message);
+      CHECK(plan.refusal->message.find(word) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("plan: what is done with less, and said") {
+  struct Row {
+    const char* what;
+    Json spec;
+    int minor;
+    std::function<void(SimulatedCluster&)> change;
+    std::vector<std::string> words;
+  };
+  const std::vector<Row> rows{
+      {"no metrics-server", {}, 36, [](SimulatedCluster& c) { c.snapshot.apiservices.clear(); }, {"metrics-server"}},
+      {"metrics-server down",
+       {},
+       36,
+       [](SimulatedCluster& c) { c.snapshot.apiservices[0]["status"]["conditions"][0]["status"] = "False"; },
+       {"metrics-server does not answer"}},
+      {"no PreferSameNode", {}, 31, [](SimulatedCluster&) {}, {"1.31 does not know trafficDistribution PreferSameNode"}},
+      {"no preStop.sleep", {}, 29, [](SimulatedCluster&) {}, {"1.29 does not know preStop.sleep"}},
+      {"somebody else's budget",
+       {},
+       36,
+       [](SimulatedCluster& c) {
+         c.snapshot.poddisruptionbudgets.push_back(
+             {{"apiVersion", "policy/v1"},
+              {"kind", "PodDisruptionBudget"},
+              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+              {"spec", {{"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}}}}}}}});
+       },
+       {"PodDisruptionBudget kube-system/dns"}},
+      {"somebody else's traffic distribution",
+       {},
+       36,
+       [](SimulatedCluster& c) {
+         c.set_field(c.service(), {"f:spec", "f:trafficDistribution"}, "PreferClose", "kubectl");
+       },
+       {"trafficDistribution \"PreferClose\" from somebody else"}},
+      {"no policy/v1", {}, 36, [](SimulatedCluster& c) { c.snapshot.groups.erase("policy/v1"); }, {"policy/v1"}},
+      {"a node that is long gone",
+       {},
+       36,
+       [](SimulatedCluster& c) { c.silence(2, 8 * 86400); },
+       {"agent-2 (8 days)", "No longer counted"}}};
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    SimulatedCluster cluster(3, row.minor);
+    row.change(cluster);
+    const Plan plan = make_plan(wish(row.spec), cluster.snapshot);
+    CHECK_FALSE(plan.refusal);
+    CHECK_FALSE(plan.steps.empty());
+    std::string all;
+    for (const auto& warning : plan.warnings) all += warning + "\n";
+    for (const auto& word : row.words) {
+      CAPTURE(all);
+      CHECK(all.find(word) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("plan: a count that somebody else set stays theirs on the way back") {
+  SimulatedCluster cluster(3);
+  reach(cluster, autoscaling);
+  cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 4, "kubectl");
+  cluster.settle();
+  const Plan plan = make_plan(packaged, cluster.snapshot);
+  REQUIRE(plan.warnings.size() == 1);
+  CHECK(plan.warnings[0].find("kubectl set them") != std::string::npos);
+  carry_out(cluster, plan);
+  CHECK(cluster.losses == std::vector<std::string>{});
+  CHECK(cluster.deployment()["spec"]["replicas"] == 4);
+}
+
+TEST_CASE("plan: whose fields may be taken") {
+  CHECK(may_force("deploy", ".spec.strategy.rollingUpdate.maxSurge"));
+  CHECK(may_force("deploy@server-1", ".spec.replicas"));
+  CHECK(may_force("k3s-core-ha", ".spec.replicas"));
+  CHECK(may_force("kube-controller-manager", ".spec.replicas"));
+  CHECK_FALSE(may_force("kube-controller-manager", ".spec.paused"));
+  CHECK_FALSE(may_force("kubectl", ".spec.replicas"));
+  CHECK_FALSE(may_force("deployer", ".spec.replicas"));
+}

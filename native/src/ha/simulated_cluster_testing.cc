@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/simulated_cluster_testing.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "cluster/time.h"
+#include "ha/coredns.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+using cluster::FieldPath;
+
+constexpr const char* taken = "2026-06-01T12:00:00Z";
+
+/// CoreDNS's Deployment with the fields of k3s's manifest that plans look at.
+Json packaged_manifest() {
+  return Json::parse(R"({
+    "apiVersion": "apps/v1", "kind": "Deployment",
+    "metadata": {"name": "coredns", "namespace": "kube-system",
+                 "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}},
+    "spec": {
+      "revisionHistoryLimit": 0,
+      "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+      "selector": {"matchLabels": {"k8s-app": "kube-dns"}},
+      "template": {
+        "metadata": {"labels": {"k8s-app": "kube-dns"}},
+        "spec": {
+          "priorityClassName": "system-cluster-critical",
+          "serviceAccountName": "coredns",
+          "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"},
+                          {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists",
+                           "effect": "NoSchedule"}],
+          "nodeSelector": {"kubernetes.io/os": "linux"},
+          "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
+             "labelSelector": {"matchLabels": {"k8s-app": "kube-dns"}}},
+            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+             "labelSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}],
+          "containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns:1.14.7"}]}}}})");
+}
+
+void add_field(Json& fields, const FieldPath& path) {
+  Json* at = &fields;
+  for (const auto& element : path) {
+    at = &(*at)[element];
+    if (at->is_null()) *at = Json::object();
+    if (element.starts_with("k:")) (*at)["."] = Json::object();
+  }
+}
+
+Json fields_v1(const std::set<FieldPath>& paths) {
+  Json fields = Json::object();
+  for (const auto& path : paths) add_field(fields, path);
+  return fields;
+}
+
+void set_fields(Json& object, const std::string& manager, const std::string& operation, const std::string& subresource,
+                const std::set<FieldPath>& paths) {
+  Json& entries = object["metadata"]["managedFields"];
+  if (entries.is_null()) entries = Json::array();
+  const auto it = std::find_if(entries.begin(), entries.end(), [&](const Json& entry) {
+    return entry["manager"] == manager && entry["operation"] == operation &&
+           entry.value("subresource", "") == subresource;
+  });
+  if (it != entries.end()) entries.erase(it);
+  if (paths.empty()) return;
+  Json entry = {{"manager", manager}, {"operation", operation}, {"fieldsV1", fields_v1(paths)}};
+  if (!subresource.empty()) entry["subresource"] = subresource;
+  entries.push_back(entry);
+}
+
+/// Whoever held the field with its old value holds it no more.
+void disown(Json& object, const FieldPath& path) {
+  const Json entries = object["metadata"].value("managedFields", Json::array());
+  for (const auto& entry : entries) {
+    auto fields = cluster::fields_of(entry["fieldsV1"]);
+    if (fields.erase(path) > 0)
+      set_fields(object, entry["manager"], entry["operation"], entry.value("subresource", ""), fields);
+  }
+}
+
+void erase_at(Json& at, const FieldPath& path, std::size_t depth = 0) {
+  auto* child = const_cast<Json*>(cluster::value_at(at, {path[depth]}));
+  if (child == nullptr) return;
+  const bool last = depth + 1 == path.size();
+  if (!last) erase_at(*child, path, depth + 1);
+  if (path[depth].starts_with("f:") && (last || child->empty())) at.erase(path[depth].substr(2));
+}
+
+/// What the server fills in.
+void fill_defaults(Json& object) {
+  if (object.value("kind", "") != "Deployment") return;
+  Json& spec = object["spec"];
+  if (!spec.contains("replicas")) spec["replicas"] = 1;
+  if (!spec["strategy"]["rollingUpdate"].contains("maxSurge")) spec["strategy"]["rollingUpdate"]["maxSurge"] = "25%";
+  Json& pod = spec["template"]["spec"];
+  if (!pod.contains("terminationGracePeriodSeconds")) pod["terminationGracePeriodSeconds"] = 30;
+}
+
+std::string hash_of(const Json& pod_template) {
+  return fmt::format("{:08x}", static_cast<unsigned>(std::hash<std::string>{}(pod_template.dump())));
+}
+
+bool owned_by(const Json& object, const Json& owner) {
+  for (const auto& reference : object["metadata"].value("ownerReferences", Json::array()))
+    if (reference["uid"] == owner["metadata"]["uid"]) return true;
+  return false;
+}
+
+Json owner_reference(const Json& owner) {
+  return Json::array({{{"uid", owner["metadata"]["uid"]}, {"kind", owner["kind"]}, {"controller", true}}});
+}
+
+bool asked(const Json& pod) { return pod["metadata"]["labels"].contains("k8s-app"); }
+
+}  // namespace
+
+SimulatedCluster::SimulatedCluster(int nodes, int minor) {
+  snapshot.taken = taken;
+  snapshot.version = {{"major", "1"}, {"minor", std::to_string(minor)}};
+  snapshot.groups = {"v1", "apps/v1", "autoscaling/v2", "policy/v1", "discovery.k8s.io/v1"};
+  for (int i = 0; i < nodes; ++i) {
+    const std::string name = i == 0 ? "server-1" : fmt::format("agent-{}", i);
+    Json labels = {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}};
+    if (i == 0) labels["node-role.kubernetes.io/control-plane"] = "true";
+    snapshot.nodes.push_back(
+        {{"apiVersion", "v1"},
+         {"kind", "Node"},
+         {"metadata",
+          {{"name", name}, {"labels", labels}, {"annotations", {{"k3s.io/node-args", i == 0 ? R"(["server"])" : R"(["agent"])"}}}}},
+         {"spec", Json::object()},
+         {"status",
+          {{"capacity", {{"cpu", "4"}}},
+           {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+  }
+  const Json manifest = packaged_manifest();
+  Json object = manifest;
+  fill_defaults(object);
+  object["metadata"]["uid"] = next_uid();
+  object["metadata"]["generation"] = 1;
+  object["metadata"]["annotations"] = {{"objectset.rio.cattle.io/applied", manifest.dump()}};
+  auto fields = cluster::fields_in(object);
+  for (const char* own : {"f:uid", "f:generation"}) fields.erase({"f:metadata", own});
+  set_fields(object, "deploy@server-1", "Update", "", fields);
+  snapshot.deployments.push_back(object);
+
+  Json dns = {{"apiVersion", "v1"},
+              {"kind", "Service"},
+              {"metadata", {{"name", "kube-dns"}, {"namespace", "kube-system"}, {"uid", next_uid()}}},
+              {"spec", {{"clusterIP", "10.43.0.10"}, {"selector", {{"k8s-app", "kube-dns"}}}}}};
+  set_fields(dns, "deploy@server-1", "Update", "", {{"f:spec", "f:clusterIP"}, {"f:spec", "f:selector"}});
+  snapshot.services.push_back(dns);
+  snapshot.apiservices.push_back(
+      {{"apiVersion", "apiregistration.k8s.io/v1"},
+       {"kind", "APIService"},
+       {"metadata", {{"name", "v1beta1.metrics.k8s.io"}}},
+       {"status", {{"conditions", Json::array({{{"type", "Available"}, {"status", "True"}}})}}}});
+  settle();
+}
+
+std::string SimulatedCluster::next_uid() { return fmt::format("uid-{}", ++uids_); }
+
+void SimulatedCluster::taint(int index, const std::string& key, const std::string& effect) {
+  node(index)["spec"]["taints"].push_back({{"key", key}, {"effect", effect}});
+}
+
+void SimulatedCluster::cordon(int index) {
+  node(index)["spec"]["unschedulable"] = true;
+  taint(index, "node.kubernetes.io/unschedulable", "NoSchedule");
+}
+
+void SimulatedCluster::silence(int index, int seconds) {
+  const auto since = *cluster::parse_time(taken) - std::chrono::seconds(seconds);
+  node(index)["status"]["conditions"][0] = {
+      {"type", "Ready"}, {"status", "Unknown"}, {"lastTransitionTime", cluster::format_time(since)}};
+  taint(index, "node.kubernetes.io/unreachable", "NoExecute");
+}
+
+Json* SimulatedCluster::list_of(const std::string& kind) {
+  if (kind == "Deployment") return &snapshot.deployments;
+  if (kind == "ReplicaSet") return &snapshot.replicasets;
+  if (kind == "Pod") return &snapshot.pods;
+  if (kind == "Service") return &snapshot.services;
+  if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
+  return &snapshot.poddisruptionbudgets;
+}
+
+Json* SimulatedCluster::find(const kube::ObjectRef& ref) {
+  return const_cast<Json*>(cluster::find_named(*list_of(ref.kind), ref.name));
+}
+
+void SimulatedCluster::apply(const Json& body, const std::string& manager) {
+  const auto ref = kube::ref_of(body);
+  Json* object = find(ref);
+  if (object == nullptr) {
+    Json fresh = body;
+    fresh["metadata"]["uid"] = next_uid();
+    list_of(ref.kind)->push_back(fresh);
+    object = &list_of(ref.kind)->back();
+  }
+  const auto wished = cluster::fields_in(body);
+  const auto held = cluster::applied_fields(*object, manager);
+  set_fields(*object, manager, "Apply", "", {});
+  for (const auto& path : held)
+    if (!wished.contains(path) && cluster::owners_of(*object, path).empty()) erase_at(*object, path);
+  for (const auto& path : wished) {
+    const Json* present = cluster::value_at(*object, path);
+    if (present != nullptr && *present != *cluster::value_at(body, path)) disown(*object, path);
+  }
+  *object = cluster::overlay(*object, body);
+  set_fields(*object, manager, "Apply", "", wished);
+  fill_defaults(*object);
+}
+
+void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json& value, const std::string& manager) {
+  disown(object, path);
+  Json* at = &object;
+  for (const auto& element : path) at = &(*at)[element.substr(2)];
+  *at = value;
+  set_fields(object, manager, "Update", "", {path});
+}
+
+void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
+  const Json pod = snapshot.pods[index];
+  const std::string name = pod["metadata"]["name"];
+  if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
+  snapshot.pods.erase(index);
+  if (serving() == 0) losses.push_back("nobody left to ask after " + name);
+}
+
+void SimulatedCluster::carry_out(const Step& step) {
+  if (step.action == Action::apply) {
+    apply(step.body, step.manager);
+  } else if (step.action == Action::scale) {
+    Json& object = *find(step.object);
+    set_field(object, {"f:spec", "f:replicas"}, step.body["spec"]["replicas"], step.manager);
+  } else if (step.action == Action::patch) {
+    Json* object = find(step.object);
+    if (object == nullptr || (*object)["metadata"]["uid"] != step.uid)
+      losses.push_back("stale: " + step.object.name);
+    else
+      object->merge_patch(step.body);
+  } else if (step.action == Action::remove) {
+    Json& list = *list_of(step.object.kind);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (list[i]["metadata"]["uid"] != step.uid) continue;
+      if (step.object.kind == "Pod") {
+        end_pod(i, false);
+        break;
+      }
+      if (step.object.kind == "ReplicaSet")
+        for (auto& pod : snapshot.pods)
+          if (owned_by(pod, list[i])) pod["metadata"].erase("ownerReferences");
+      list.erase(i);
+      break;
+    }
+  } else if (step.action == Action::wait_endpoints_gone) {
+    for (const auto& pod : snapshot.pods)
+      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"]["uid"]) != step.pod_uids.end())
+        losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
+  }
+  settle();
+}
+
+void SimulatedCluster::run_autoscaler() {
+  for (const auto& object : snapshot.horizontalpodautoscalers) {
+    const int replicas = deployment()["spec"]["replicas"];
+    const int wanted = std::clamp<int>(replicas, object["spec"]["minReplicas"], object["spec"]["maxReplicas"]);
+    if (wanted != replicas && replicas > 0)
+      set_field(deployment(), {"f:spec", "f:replicas"}, wanted, "kube-controller-manager");
+  }
+}
+
+void SimulatedCluster::run_deployment() {
+  if (snapshot.deployments.empty()) return;
+  Json& spec = deployment()["spec"];
+  Json& sets = snapshot.replicasets;
+  if (spec.value("paused", false)) {
+    if (sets.size() == 1) sets[0]["spec"]["replicas"] = spec["replicas"];
+    return;
+  }
+  const std::string hash = hash_of(spec["template"]);
+  const std::string name = "coredns-" + hash;
+  if (find({"apps/v1", "ReplicaSet", "kube-system", name}) == nullptr) {
+    if (!sets.empty() && spec["replicas"] == 1) losses.push_back("a lone replica is replaced by a rollout");
+    Json pod_template = spec["template"];
+    pod_template["metadata"]["labels"]["pod-template-hash"] = hash;
+    sets.push_back({{"apiVersion", "apps/v1"},
+                    {"kind", "ReplicaSet"},
+                    {"metadata",
+                     {{"name", name},
+                      {"namespace", "kube-system"},
+                      {"uid", next_uid()},
+                      {"ownerReferences", owner_reference(deployment())}}},
+                    {"spec", {{"template", pod_template}}}});
+  }
+  for (auto& set : sets) set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
+  // New pods first, then the end of the old: with several replicas a rollout has that order as long as it matters.
+  std::stable_partition(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
+}
+
+void SimulatedCluster::run_replica_sets() {
+  for (auto& set : snapshot.replicasets) {
+    const Json labels = set["spec"]["template"]["metadata"]["labels"];
+    std::vector<std::size_t> mine;
+    for (std::size_t i = 0; i < snapshot.pods.size(); ++i) {
+      Json& pod = snapshot.pods[i];
+      const bool matches = std::all_of(labels.items().begin(), labels.items().end(), [&](const auto& label) {
+        return pod["metadata"]["labels"].value(label.key(), "") == label.value();
+      });
+      if (owned_by(pod, set) && !matches) pod["metadata"].erase("ownerReferences");
+      if (!pod["metadata"].contains("ownerReferences") && matches)
+        pod["metadata"]["ownerReferences"] = owner_reference(set);
+      if (owned_by(pod, set)) mine.push_back(i);
+    }
+    const auto wanted = static_cast<std::size_t>(set["spec"]["replicas"].get<int>());
+    for (std::size_t i = mine.size(); i < wanted; ++i) {
+      const std::string uid = next_uid();
+      const std::size_t host = snapshot.nodes.size() - 1 - i % snapshot.nodes.size();
+      Json spec = set["spec"]["template"]["spec"];
+      spec["nodeName"] = snapshot.nodes[host]["metadata"]["name"];
+      snapshot.pods.push_back({{"apiVersion", "v1"},
+                               {"kind", "Pod"},
+                               {"metadata",
+                                {{"name", fmt::format("{}-{}", set["metadata"]["name"].get<std::string>(), uid)},
+                                 {"namespace", "kube-system"},
+                                 {"uid", uid},
+                                 {"labels", labels},
+                                 {"ownerReferences", owner_reference(set)}}},
+                               {"spec", spec},
+                               {"status", {{"phase", "Running"}}}});
+    }
+    for (; mine.size() > wanted; mine.pop_back()) end_pod(mine.back(), true);
+    set["status"] = {{"replicas", wanted}};
+  }
+}
+
+void SimulatedCluster::settle() {
+  run_autoscaler();
+  run_deployment();
+  run_replica_sets();
+  Json& sets = snapshot.replicasets;
+  for (std::size_t i = sets.size(); i-- > 0;)
+    if (sets[i]["spec"]["replicas"] == 0) sets.erase(i);  // revisionHistoryLimit is 0
+  if (snapshot.deployments.empty()) return;
+  const int replicas = deployment()["spec"]["replicas"];
+  deployment()["status"] = {
+      {"observedGeneration", 1}, {"replicas", replicas}, {"updatedReplicas", replicas}, {"availableReplicas", replicas}};
+}
+
+int SimulatedCluster::serving() const {
+  return static_cast<int>(std::count_if(snapshot.pods.begin(), snapshot.pods.end(), asked));
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cluster/managed_fields.h"
+#include "cluster/snapshot.h"
+#include "ha/plan.h"
+
+namespace core_ha::ha {
+
+/// A cluster as k3s leaves it, small enough to read, with controllers that act at once: what plans are tried on. Field
+/// ownership, ReplicaSets, adoption and the HPA's minimum behave as Kubernetes has them, as far as a plan can tell.
+class SimulatedCluster {
+ public:
+  /// One server and agents, CoreDNS as packaged: one replica, on the last node.
+  explicit SimulatedCluster(int nodes, int minor = 36);
+
+  cluster::Snapshot snapshot;
+
+  Json& node(int index) { return snapshot.nodes[static_cast<std::size_t>(index)]; }
+  Json& deployment() { return snapshot.deployments[0]; }
+  Json& service() { return snapshot.services[0]; }
+  void taint(int index, const std::string& key, const std::string& effect);
+  void cordon(int index);
+  /// Not heard of for so many seconds.
+  void silence(int index, int seconds);
+
+  void carry_out(const Step& step);
+  /// Lets the controllers come to rest.
+  void settle();
+  /// Server-side apply by any manager.
+  void apply(const Json& body, const std::string& manager);
+  /// A plain update of one field by another client.
+  void set_field(Json& object, const cluster::FieldPath& path, const Json& value, const std::string& manager);
+
+  /// Pods that are asked for answers.
+  int serving() const;
+  /// What went wrong on the way: a pod ended while it was asked, nobody left to ask.
+  std::vector<std::string> losses;
+
+ private:
+  Json* list_of(const std::string& kind);
+  Json* find(const kube::ObjectRef& ref);
+  void end_pod(std::size_t index, bool by_controller);
+  void run_autoscaler();
+  void run_deployment();
+  void run_replica_sets();
+  std::string next_uid();
+  int uids_ = 0;
+};
+
+}  // namespace core_ha::ha
