@@ -20,11 +20,11 @@ class Deadline {
   bool never() const { return at_ == Clock::time_point::max(); }
   bool expired() const { return !never() && Clock::now() >= at_; }
   Clock::time_point at() const { return at_; }
-  /// What is left, never negative; a day where there is no end.
+  /// What is left, never negative, and 0 only once it has expired; a day where there is no end.
   std::chrono::milliseconds remaining() const {
     using namespace std::chrono;
     if (never()) return hours(24);
-    return std::max(milliseconds(0), duration_cast<milliseconds>(at_ - Clock::now()));
+    return std::max(milliseconds(0), ceil<milliseconds>(at_ - Clock::now()));
   }
 
  private:

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kube/kubeconfig.h"
+
+namespace core_ha::kube::testing {
+
+/// A certificate and its key, as PEM.
+struct KeyPair {
+  std::string cert_pem;
+  std::string key_pem;
+};
+
+/// A certificate authority made for one test run; everything else is signed by it.
+class Authority {
+ public:
+  Authority();
+  ~Authority();
+  Authority(const Authority&) = delete;
+  Authority& operator=(const Authority&) = delete;
+
+  const std::string& cert_pem() const;
+  /// `names` as in subjectAltName: `IP:127.0.0.1,DNS:localhost`.
+  KeyPair issue(const std::string& common_name, const std::string& names) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct SeenRequest {
+  std::string method;
+  std::string path;
+  std::map<std::string, std::string> headers;  ///< names in lower case
+  std::string body;
+  std::string client_name;  ///< common name of the client's certificate
+  int connection = 0;       ///< counted from 1
+};
+
+struct Reply {
+  enum class Fault { none, reset, hang };
+  int code = 200;
+  std::string body = "{}";
+  std::vector<std::string> headers = {};  ///< `Retry-After: 1`
+  Fault fault = Fault::none;
+};
+
+/// An HTTPS server (HTTP/1.1, keep-alive) in this process, on a port of the loopback.
+class HttpsServer {
+ public:
+  using Handler = std::function<Reply(const SeenRequest&)>;
+  explicit HttpsServer(Handler handler, const std::string& names = "IP:127.0.0.1");
+  ~HttpsServer();
+  HttpsServer(const HttpsServer&) = delete;
+  HttpsServer& operator=(const HttpsServer&) = delete;
+
+  /// A connection with a client certificate of common name `client`.
+  Connection connection(const std::string& client = "admin") const;
+  std::string url() const;
+  int port() const { return port_; }
+  std::vector<SeenRequest> seen() const;
+  static const Authority& authority();
+
+ private:
+  struct Tls;
+  void accept_loop();
+  void serve(int fd, int number);
+
+  Handler handler_;
+  std::unique_ptr<Tls> tls_;
+  int listener_ = -1;
+  int port_ = 0;
+  std::atomic<bool> stopping_{false};
+  mutable std::mutex mutex_;
+  std::vector<SeenRequest> seen_;
+  std::vector<std::thread> workers_;
+  std::thread acceptor_;
+};
+
+}  // namespace core_ha::kube::testing
