@@ -40,10 +40,10 @@ func main() {
 	}
 }
 
-// run dispatches by command, or by the name the program was started under
-// (kubectl and ctr are links to it).
+// run dispatches by command, or by the name the program was started under:
+// kubectl, ctr and crictl are links to it.
 func run(name string, args []string) error {
-	if name == "kubectl" || name == "ctr" {
+	if name == "kubectl" || name == "ctr" || name == "crictl" {
 		args = append([]string{name}, args...)
 	}
 	if len(args) == 0 {
@@ -62,6 +62,8 @@ func run(name string, args []string) error {
 		return replace("kube", args)
 	case "ctr":
 		return replace("ctr", append([]string{"ctr", "--address=" + agent.Socket, "--namespace=k8s.io"}, args[1:]...))
+	case "crictl":
+		return errors.New("crictl is not among the components; ctr is")
 	case "-v", "--version", "version":
 		fmt.Printf("k3s version %s\ngo version %s\n", k3s.Version(), runtime.Version())
 		return nil

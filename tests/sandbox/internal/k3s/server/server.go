@@ -97,7 +97,7 @@ func (s *Server) supervisor() error {
 	return nil
 }
 
-// Token and address under which this server's own agent joins.
+// Token is the secret with which this server's own agent joins.
 func (s *Server) Token() string { return s.id.token.Secret }
 
 // Supervisor is the server's own join endpoint.
@@ -105,15 +105,33 @@ func (s *Server) Supervisor() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(config.SupervisorPort))
 }
 
+// API waits for the apiserver and returns how the supervisor speaks to it.
+func (s *Server) API(ctx context.Context) (*rest.Config, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", s.c.Dir("server", "cred", "supervisor.kubeconfig"))
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS, cfg.Burst = 100, 200
+	return cfg, waitReady(ctx, cfg)
+}
+
+// Stage writes the packaged manifests and returns their directory.
+func (s *Server) Stage() (string, error) {
+	dir := s.c.Dir("server", "manifests")
+	err := deploy.Stage(dir, deploy.Values{
+		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
+	})
+	if err != nil {
+		return "", fmt.Errorf("staging: %w", err)
+	}
+	return dir, nil
+}
+
 // Ready waits for the apiserver, then starts what needs it: controller manager,
 // scheduler, the deploy loop and the node controllers.
 func (s *Server) Ready(ctx context.Context) error {
-	cfg, err := clientcmd.BuildConfigFromFlags("", s.c.Dir("server", "cred", "supervisor.kubeconfig"))
+	cfg, err := s.API(ctx)
 	if err != nil {
-		return err
-	}
-	cfg.QPS, cfg.Burst = 100, 200
-	if err := waitReady(ctx, cfg); err != nil {
 		return err
 	}
 	p := &controlPlane{s.c, s.id, s.group}
@@ -123,11 +141,9 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err := p.scheduler(); err != nil {
 		return err
 	}
-	manifests := s.c.Dir("server", "manifests")
-	if err := deploy.Stage(manifests, deploy.Values{
-		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
-	}); err != nil {
-		return fmt.Errorf("staging: %w", err)
+	manifests, err := s.Stage()
+	if err != nil {
+		return err
 	}
 	if err := deploy.CreateCRDs(ctx, cfg); err != nil {
 		return err

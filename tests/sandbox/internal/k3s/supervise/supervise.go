@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package supervise runs the components as children: it starts them again when
-// they exit, forwards what they log and ends them in reverse order. The children
-// die with this program, whatever ends it; what containerd started lives on.
+// they exit, forwards what they log and ends them together. The children die
+// with this program, whatever ends it; what containerd started lives on.
 package supervise
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const (
 	restartAfter = time.Second
-	stopWithin   = 10 * time.Second
+	stopWithin   = 3 * time.Second
 )
 
 // Command describes one component.
@@ -175,15 +175,18 @@ func (g *Group) write(line string) {
 	_, _ = io.WriteString(g.out, line)
 }
 
-// Stop ends all components, the last started first.
+// Stop ends all components at once, as they would end if they were one process:
+// an apiserver left to itself would serve its watches for another minute.
 func (g *Group) Stop() {
 	g.lock.Lock()
 	members := g.members
 	g.members = nil
 	g.lock.Unlock()
-	for i := len(members) - 1; i >= 0; i-- {
-		members[i].cancel()
-		<-members[i].done
+	for _, m := range members {
+		m.cancel()
+	}
+	for _, m := range members {
+		<-m.done
 	}
 }
 
