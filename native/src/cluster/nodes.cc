@@ -81,7 +81,7 @@ bool matches_term(const Json& term, const Json& labels, const Json& fields) {
 std::string why_excluded(const Json& node, const Json& pod_spec) {
   const Json labels = at(node["metadata"], "labels").is_object() ? at(node["metadata"], "labels") : Json::object();
   for (const auto& [key, value] : at(pod_spec, "nodeSelector").items())
-    if (text(labels, key.c_str()) != value) return fmt::format("no label {}={}", key, value.get<std::string>());
+    if (value != Json(text(labels, key.c_str()))) return fmt::format("no label {}={}", key, value.get<std::string>());
   const Json& required =
       at(at(at(pod_spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution");
   if (required.is_object()) {
