@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"k3s-ha.core/sandbox/internal/cluster"
@@ -43,7 +45,7 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
   State is in /var/tmp/k3s-core-ha/NAME (SANDBOX_DIR/NAME), what was built in ~/.cache/k3s-core-ha (K3S_CORE_HA_CACHE).
 
   Exit status: 0 done, 1 internal, 2 usage, 3 the machine lacks something, 4 no such cluster or node or not running,
-  5 a build failed, 6 not ready in time, 7 another run is at work. exec, kubectl and net give their command's.
+  5 a build failed, 6 not ready in time, 7 another run is at work, 130 interrupted. exec, kubectl and net give their command's.
 `
 
 func main() {
@@ -132,6 +134,17 @@ func parse(args []string) (request, error) {
 	return r, state.CheckName(r.name)
 }
 
+// explainInterrupt ends up at once when it is interrupted. What it started stays: the record says what, and down ends it.
+func explainInterrupt(name string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		fmt.Fprintf(os.Stderr, "sandbox: interrupted; sandbox --name %s down ends what was started\n", name)
+		os.Exit(130)
+	}()
+}
+
 // arguments checks how many there are.
 func (r request) arguments(least, most int, usage string) error {
 	if len(r.args) < least || (most >= 0 && len(r.args) > most) {
@@ -156,6 +169,7 @@ func run(args []string) error {
 		if err := r.arguments(1, 1, "single|small"); err != nil {
 			return err
 		}
+		explainInterrupt(r.name)
 		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, Patience: r.timeout})
 	case "build":
 		if err := r.arguments(0, 0, ""); err != nil {

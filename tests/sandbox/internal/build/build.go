@@ -178,33 +178,40 @@ func (b *Builder) bundle(base, k3s entry) entry {
 	for _, c := range all {
 		e.inputs = append(e.inputs, b.path(c))
 	}
-	for _, i := range b.images() {
-		e.inputs = append(e.inputs, i.String())
-	}
-	e.make = func(dir string) error { return b.fill(dir, filepath.Join(b.path(base), "root"), all) }
+	images := b.imageArchives(base)
+	e.inputs = append(e.inputs, b.path(images))
+	e.make = func(dir string) error { return b.fill(dir, filepath.Join(b.path(base), "root"), all, images) }
 	return e
 }
 
-func (b *Builder) fill(dir, base string, all []entry) error {
+// fill links everything together: all of it is on the cache's file system, and nothing of it is ever written to.
+func (b *Builder) fill(dir, base string, programs []entry, images entry) error {
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		return err
 	}
-	for _, c := range all {
-		if err := os.Link(filepath.Join(b.path(c), c.name), filepath.Join(bin, c.name)); err != nil {
-			return err
-		}
+	var files []string
+	for _, p := range programs {
+		files = append(files, filepath.Join(b.path(p), p.name))
 	}
-	fromBase, err := filepath.Glob(filepath.Join(base, "usr/lib/cni/*"))
+	plugins, err := filepath.Glob(filepath.Join(base, "usr/lib/cni/*"))
 	if err != nil {
 		return err
 	}
-	for _, f := range append(fromBase, filepath.Join(base, "usr/sbin/runc")) {
-		if err := copyProgram(f, filepath.Join(bin, filepath.Base(f))); err != nil {
+	files = append(append(files, plugins...), filepath.Join(base, "usr/sbin/runc"))
+	for _, f := range files {
+		if f, err = filepath.EvalSymlinks(f); err != nil {
+			return err
+		}
+		if err := os.Link(f, filepath.Join(bin, filepath.Base(f))); err != nil {
 			return err
 		}
 	}
-	return b.writeImages(filepath.Join(dir, "images"), bin, base)
+	archives, err := b.need(images)
+	if err != nil {
+		return err
+	}
+	return os.Symlink(archives, filepath.Join(dir, "images"))
 }
 
 // fillReal makes the bundle of a real k3s: the binary, which carries its own components, and the image archives of

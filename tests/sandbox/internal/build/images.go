@@ -23,7 +23,7 @@ type image struct {
 	program string // in the image's root
 }
 
-func (i image) String() string { return fmt.Sprintf("image 2 %s %s %s", i.name, i.ref, i.program) }
+func (i image) String() string { return fmt.Sprintf("image 3 %s %s %s", i.name, i.ref, i.program) }
 
 func (b *Builder) images() []image {
 	r := b.release
@@ -36,48 +36,57 @@ func (b *Builder) images() []image {
 	}
 }
 
-func (b *Builder) writeImages(dir, bin, base string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+// imageArchives are all of them, made from the components and the base tree.
+func (b *Builder) imageArchives(base entry) entry {
+	e := entry{name: "images", inputs: []string{b.path(base)}}
+	programs := map[string]string{"busybox": filepath.Join(b.path(base), "root/bin/busybox")}
+	for _, c := range b.components() {
+		programs[c.name] = filepath.Join(b.path(c), c.name)
 	}
 	for _, i := range b.images() {
-		var layer []byte
-		var config imageConfig
-		var err error
-		if i.program == "busybox" {
-			layer, err = busyboxLayer(filepath.Join(base, "bin/busybox"))
-			config = imageConfig{Cmd: []string{"sh"}}
-		} else {
-			layer, err = programLayer(filepath.Join(bin, i.program), i.program)
-			config = imageConfig{Entrypoint: []string{"/" + i.program}}
-		}
-		if err != nil {
-			return err
-		}
-		config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-		archive, err := dockerArchive(i.ref, layer, config)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, i.name+".tar"), archive, 0o644); err != nil {
-			return err
-		}
+		e.inputs = append(e.inputs, i.String(), programs[i.program])
 	}
-	return nil
+	e.make = func(dir string) error {
+		for _, i := range b.images() {
+			if err := i.write(filepath.Join(dir, i.name+".tar"), programs[i.program]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return e
 }
 
-func programLayer(path, name string) ([]byte, error) {
+func (i image) write(archive, program string) error {
+	make := programLayer
+	config := imageConfig{Entrypoint: []string{"/" + i.program}}
+	if i.program == "busybox" {
+		make, config = busyboxLayer, imageConfig{Cmd: []string{"sh"}}
+	}
+	layer, err := make(program)
+	if err != nil {
+		return err
+	}
+	config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	content, err := dockerArchive(i.ref, layer, config)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(archive, content, 0o644)
+}
+
+func programLayer(path string) ([]byte, error) {
 	program, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	t := newTarball()
 	t.dir("tmp", 0o1777)
-	t.file(name, 0o755, program)
+	t.file(filepath.Base(path), 0o755, program)
 	// k3s's manifest of local-path-provisioner starts it by name, from PATH.
 	t.dir("usr", 0o755)
 	t.dir("usr/bin", 0o755)
-	t.link("usr/bin/"+name, "../../"+name)
+	t.link("usr/bin/"+filepath.Base(path), "../../"+filepath.Base(path))
 	return t.close()
 }
 

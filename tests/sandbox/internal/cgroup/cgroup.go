@@ -102,6 +102,11 @@ func (g Group) Create() error {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("control group: %w", err)
 		}
+		if g.layout.Version == 2 {
+			if err := delegate(dir); err != nil {
+				return err
+			}
+		}
 		if filepath.Base(filepath.Dir(dir)) == "cpuset" && g.layout.Version == 1 {
 			if err := fillCpuset(dir); err != nil {
 				return err

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/network"
+	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
 )
@@ -25,15 +25,15 @@ func Down(name string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := state.Lock(name, 5*time.Second)
+	lock, err := state.Lock(name, 5*time.Second)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	c, err := state.Load(name)
 	if failure.Exit(err) == failure.Absent {
 		progress.Step("cluster %q is not there", name)
-		return nil
+		return lock.Remove()
 	}
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func Down(name string) error {
 	failed := make([]error, len(c.Nodes))
 	var wait sync.WaitGroup
 	for i, n := range c.Nodes {
-		wait.Go(func() { failed[i] = end(n, layout.Group(n.Group)) })
+		wait.Go(func() { failed[i] = end(c, n, layout.Group(n.Group)) })
 	}
 	wait.Wait()
 	if err := errors.Join(failed...); err != nil {
@@ -55,19 +55,23 @@ func Down(name string) error {
 		return err
 	}
 	progress.Step("cluster %q is gone", name)
-	return nil
+	return lock.Remove()
 }
 
 // end kills a node's processes and removes what the kernel and systemd-nspawn keep for it.
-func end(n state.Node, group cgroup.Group) error {
-	if err := group.Kill(5 * time.Second); err != nil {
-		return fmt.Errorf("%s: %w", n.Name, err)
+func end(c *state.Cluster, n state.Node, group cgroup.Group) error {
+	// An up that was killed may have left a launcher that has not joined the group yet: it is looked for each time.
+	for deadline := time.Now().Add(8 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := errors.Join(node.KillLauncher(c, n), group.Kill(5*time.Second), group.Remove(time.Second))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: %w", n.Name, err)
+		}
 	}
-	if err := group.Remove(5 * time.Second); err != nil {
-		return fmt.Errorf("%s: %w", n.Name, err)
-	}
-	for _, dir := range []string{"propagate", "unix-export"} {
-		if err := os.RemoveAll(filepath.Join("/run/systemd/nspawn", dir, n.Machine)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range node.NspawnFiles(c, n) {
+		if err := os.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -21,11 +21,11 @@ func Fault(name, fault, nodeName string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := state.Lock(name, 5*time.Second)
+	lock, err := state.Lock(name, 5*time.Second)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	c, err := state.Load(name)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"k3s-ha.core/sandbox/internal/api"
 	"k3s-ha.core/sandbox/internal/build"
+	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/network"
 	"k3s-ha.core/sandbox/internal/node"
@@ -54,15 +55,15 @@ func Up(o Options) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := state.Lock(o.Name, 0)
+	lock, err := state.Lock(o.Name, 0)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	old, err := state.Load(o.Name)
 	switch {
 	case err == nil && old.Ready:
-		return again(old, o)
+		return again(old, o, layout)
 	case err == nil:
 		return failure.New(failure.Busy, "an earlier up of cluster %q did not come to its end; take it down first: sandbox --name %s down", o.Name, o.Name)
 	case failure.Exit(err) != failure.Absent:
@@ -118,11 +119,27 @@ func Up(o Options) error {
 }
 
 // again is up on a cluster that is up.
-func again(c *state.Cluster, o Options) error {
+func again(c *state.Cluster, o Options, layout cgroup.Layout) error {
 	if c.Topology != o.Topology {
 		return failure.New(failure.Usage, "cluster %q is up as %s; take it down first", c.Name, c.Topology)
 	}
-	progress.Step("cluster %q is up already (%s, since %s)", c.Name, c.Topology, c.Created.Local().Format("15:04:05"))
+	if o.Minor != "" && o.Minor != c.Minor {
+		return failure.New(failure.Usage, "cluster %q is up with Kubernetes %s; take it down first", c.Name, c.Minor)
+	}
+	running := 0
+	for _, n := range c.Nodes {
+		now, err := node.Look(c, n, layout.Group(n.Group))
+		if err != nil {
+			return err
+		}
+		if now == node.Running {
+			running++
+		}
+	}
+	if running == 0 {
+		return failure.New(failure.Absent, "cluster %q was up, but none of its nodes runs (was the machine restarted?); take it down first", c.Name)
+	}
+	progress.Step("cluster %q is up already: %s since %s, %d of %d nodes running", c.Name, c.Topology, c.Created.Local().Format("15:04:05"), running, len(c.Nodes))
 	return nil
 }
 
@@ -159,6 +176,9 @@ func waitBooted(c *state.Cluster, nodes []state.Node, patience time.Duration) er
 				conn.Close()
 				progress.Step("%s answers on ssh", n.Name)
 				break
+			}
+			if alive, err := node.Alive(c, n); err != nil || !alive {
+				return failure.New(failure.NotReady, "%s ended while it started: %s", n.Name, node.Console(c, n))
 			}
 			if time.Now().After(deadline) {
 				return failure.New(failure.NotReady, "%s does not answer on ssh after %v; its console is in %s", n.Name, patience, filepath.Join(c.NodeDir(n), "console.log"))

@@ -25,13 +25,16 @@ import (
 
 // The files of a node, all under its directory.
 const (
-	upperDir   = "upper"   // the overlay's writable layer: the node's disk
-	workDir    = "work"    // the overlay's own
-	rootDir    = "root"    // where the overlay is mounted, in the node's mount namespace alone
-	rancherDir = "rancher" // /var/lib/rancher: an overlay cannot be the upper layer of another, so it is none
-	pidFile    = "pid"     // systemd-nspawn's process
+	upperDir   = "upper"       // the overlay's writable layer: the node's disk
+	workDir    = "work"        // the overlay's own
+	rootDir    = "root"        // where the overlay is mounted, in the node's mount namespace alone
+	rancherDir = "rancher"     // /var/lib/rancher: an overlay cannot be the upper layer of another, so it is none
+	pidFile    = "pid"         // systemd-nspawn's process
+	lockFile   = "nspawn-lock" // name of the lock that systemd-nspawn leaves behind when it is killed
 	consoleLog = "console.log"
 )
+
+const nspawnDir = "/run/systemd/nspawn"
 
 // Boot starts a node and returns at once. The launcher, another run of this program, writes its process id down,
 // joins the node's control group and becomes systemd-nspawn.
@@ -52,6 +55,9 @@ func Boot(c *state.Cluster, n state.Node, group cgroup.Group) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := os.Remove(filepath.Join(c.NodeDir(n), pidFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -75,6 +81,9 @@ func Launch(c *state.Cluster, n state.Node, group cgroup.Group) error {
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("overlay on %s: %w", root, err)
 	}
+	if err := recordLock(root, filepath.Join(dir, lockFile)); err != nil {
+		return err
+	}
 	nspawn, err := exec.LookPath("systemd-nspawn")
 	if err != nil {
 		return err
@@ -87,6 +96,58 @@ func Launch(c *state.Cluster, n state.Node, group cgroup.Group) error {
 		"--bind-ro=" + filepath.Join(c.Bundle, "bin") + ":/opt/k3s/bin",
 		"--console=pipe"}
 	return unix.Exec(nspawn, args, os.Environ())
+}
+
+// recordLock writes down which lock systemd-nspawn will take: it names it by the root directory's device and inode.
+func recordLock(root, path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(root, &st); err != nil {
+		return err
+	}
+	return state.WriteFile(path, fmt.Appendf(nil, "inode-%d:%d", st.Dev, st.Ino), 0o600)
+}
+
+// NspawnFiles are the files that systemd-nspawn leaves outside the node's directory when it is killed.
+func NspawnFiles(c *state.Cluster, n state.Node) []string {
+	files := []string{filepath.Join(nspawnDir, "propagate", n.Machine), filepath.Join(nspawnDir, "unix-export", n.Machine)}
+	if lock, err := os.ReadFile(filepath.Join(c.NodeDir(n), lockFile)); err == nil {
+		files = append(files, filepath.Join(nspawnDir, "locks", string(lock)))
+	}
+	return files
+}
+
+// Alive says whether the recorded process of a node is there. One that has not written its number yet counts as alive.
+func Alive(c *state.Cluster, n state.Node) (bool, error) {
+	if _, err := os.Stat(filepath.Join(c.NodeDir(n), pidFile)); errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	pid, err := launcher(c, n)
+	return pid != 0, err
+}
+
+// KillLauncher ends the recorded process of a node, wherever it has come to.
+func KillLauncher(c *state.Cluster, n state.Node) error {
+	pid, err := launcher(c, n)
+	if err != nil || pid == 0 {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// Console is the end of what a node wrote to its console.
+func Console(c *state.Cluster, n state.Node) string {
+	b, err := os.ReadFile(filepath.Join(c.NodeDir(n), consoleLog))
+	if err != nil {
+		return err.Error()
+	}
+	const end = 600
+	if len(b) > end {
+		b = b[len(b)-end:]
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // ownMounts gives this process a mount namespace that follows the machine's. What the node mounts goes with its last

@@ -167,26 +167,45 @@ func (c *Cluster) Path(elem ...string) string {
 }
 
 // Lock keeps two ups or downs of one cluster apart. The kernel lets go of it when the process ends, however it ends.
-func Lock(name string, patience time.Duration) (release func(), err error) {
+func Lock(name string, patience time.Duration) (*Held, error) {
 	if err := os.MkdirAll(Root(), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(Root(), "."+name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
+	path := filepath.Join(Root(), "."+name+".lock")
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil && isAt(f, path) {
+			return &Held{f}, nil
+		}
+		f.Close()
+		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, err
 		}
 		if time.Now().After(deadline) {
-			f.Close()
-			return nil, failure.New(failure.Busy, "another up or down of cluster %q is at work", name)
+			return nil, failure.New(failure.Busy, "another up, down or fault of cluster %q is at work", name)
 		}
 	}
 }
+
+// isAt says whether an open file is still the one at the path: its last holder may have removed it.
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// Held is a lock.
+type Held struct{ file *os.File }
+
+// Release lets go of the lock.
+func (h *Held) Release() { h.file.Close() }
+
+// Remove takes the lock's file away as well, with the last of the cluster.
+func (h *Held) Remove() error { return os.Remove(h.file.Name()) }
