@@ -63,9 +63,9 @@ void show(const Tick& tick, bool json) {
     return;
   }
   static const bool terminal = isatty(STDERR_FILENO) == 1;
-  const std::string text =
-      fmt::format("{:6.0f} s  {:5} sent {:5} answered {:5} lost {:5} failed", line.value("t", 0.0),
-                  line.value("sent", 0), line.value("answered", 0), line.value("lost", 0), line.value("failed", 0));
+  const std::string text = fmt::format("{:6.0f} s  {:5} sent {:5} answered {:5} waiting {:5} lost {:5} failed",
+                                       line.value("t", 0.0), line.value("sent", 0), line.value("answered", 0),
+                                       line.value("waiting", 0), line.value("lost", 0), line.value("failed", 0));
   std::fputs((terminal ? "\r\033[K" + text : text + "\n").c_str(), stderr);
 }
 
@@ -176,18 +176,23 @@ void add_probe(CLI::App& app, Context& context) {
       ->check(CLI::Validator(check_type, ""))
       ->capture_default_str();
   verb->add_option("--rate", arguments->rate, "queries a second from fresh source ports, in all")
+      ->type_name("N")
       ->check(CLI::Range(0.0, 20000.0))
       ->capture_default_str();
   verb->add_option("--duration", arguments->duration, "seconds; 0: until a signal")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 604800.0))
       ->capture_default_str();
   verb->add_option("--fixed-ports", arguments->fixed_ports, "clients that keep their source port")
+      ->type_name("N")
       ->check(CLI::Range(0, 10000))
       ->capture_default_str();
   verb->add_option("--fixed-rate", arguments->fixed_rate,
                    "queries a second of each of these (default: --rate shared among them)")
+      ->type_name("N")
       ->check(CLI::Range(0.0, 1000.0));
   verb->add_option("--timeout", arguments->timeout, "seconds after which a query is lost")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.01, 60.0))
       ->capture_default_str();
   CLI::Option* const record =

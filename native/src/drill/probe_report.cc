@@ -82,6 +82,7 @@ Json to_json(const Tick& tick) {
                      .answered = a.answered + b.answered,
                      .lost = a.lost + b.lost,
                      .failed = a.failed + b.failed});
+  out["waiting"] = tick.waiting;
   out["t"] = rounded_ms(static_cast<double>(tick.t_ns) / 1e9);
   out["fresh"] = counts(a);
   out["fixed"] = counts(b);

@@ -181,6 +181,7 @@ class Prober {
   std::uint64_t reclaimed_ = 0;  ///< below: no socket is open any more that only waits for a late response
 
   std::array<std::uint8_t, 4096> buffer_{};
+  std::int64_t waiting_ = 0;
   Tick tick_;
   std::int64_t next_tick_ = second_ns;
   ProbeRun run_;
@@ -279,6 +280,7 @@ bool Prober::dispatch(std::int64_t now) {
       settle(query, Ending::error);
     } else {
       ++counts(query.record.client).sent;
+      ++waiting_;
     }
   }
   return true;
@@ -361,6 +363,7 @@ void Prober::on_response(std::uint64_t number, const Received& received, std::sp
 
 void Prober::settle(Query& query, Ending ending) {
   query.record.ending = ending;
+  if (ending != Ending::error) --waiting_;
   if (ending != Ending::lost) query.socket.close();
   Tick::Counts& seen = counts(query.record.client);
   if (ending == Ending::answered) {
@@ -417,6 +420,7 @@ bool Prober::reclaim_socket() {
 void Prober::tick(std::int64_t now) {
   if (now < next_tick_) return;
   tick_.t_ns = now / second_ns * second_ns;
+  tick_.waiting = waiting_;
   next_tick_ = tick_.t_ns + second_ns;
   if (observer_.on_tick) observer_.on_tick(tick_);
   tick_ = {};
@@ -461,7 +465,7 @@ Result<ProbeRun> Prober::run() {
     sleep_until(next_wake());
   }
   tick(next_tick_);
-  run_.length_ns = std::min(end_, elapsed());
+  run_.length_ns = end_;
   return run_;
 }
 

@@ -35,6 +35,7 @@ struct Tick {
     std::int64_t failed = 0;  ///< any other ending
   };
   std::int64_t t_ns = 0;
+  std::int64_t waiting = 0;  ///< queries under way at that time
   Counts fresh;
   Counts fixed;
 };

@@ -161,6 +161,7 @@ TEST_SUITE("drill: prober") {
     }
     CHECK(planned == 150);
     CHECK(answered == 150);
+    CHECK(seen.ticks.back().waiting == 0);
     CHECK(seen.ticks.front().t_ns >= 1'000'000'000);
   }
 

@@ -10,15 +10,15 @@ namespace {
 constexpr std::array<std::string_view, endings> names = {"answered", "nxdomain", "servfail", "refused", "other",
                                                          "icmp",     "lost",     "error",    "pending"};
 
-/// Rounded, so that JSON shows 0.123 and not its nearest binary fraction.
-double rounded(double value, double unit) {
-  return std::round(value / unit) * unit;
+/// To so many parts of one, so that JSON shows 0.123 and not its nearest binary fraction.
+double rounded(double value, double parts) {
+  return std::round(value * parts) / parts;
 }
 double seconds(std::int64_t ns) {
-  return std::round(static_cast<double>(ns) / 1e6) / 1e3;
+  return rounded(static_cast<double>(ns) / 1e9, 1e3);
 }
 double milliseconds(std::int64_t ns) {
-  return std::round(static_cast<double>(ns) / 1e3) / 1e3;
+  return rounded(static_cast<double>(ns) / 1e6, 1e3);
 }
 
 /// NXDOMAIN is a server that lives and answers, if not what was hoped for.
@@ -86,7 +86,7 @@ std::int64_t Tally::open_end(const Silence& silence) {
 }
 
 Json Tally::summary(double start_epoch) const {
-  const auto epoch = [&](std::int64_t ns) { return rounded(start_epoch + static_cast<double>(ns) / 1e9, 0.001); };
+  const auto epoch = [&](std::int64_t ns) { return rounded(start_epoch + static_cast<double>(ns) / 1e9, 1e3); };
   Json out = {{"planned", planned_}, {"sent", sent()}};
   for (const Ending ending : {Ending::answered, Ending::lost, Ending::servfail, Ending::refused, Ending::nxdomain,
                               Ending::other, Ending::icmp}) {
@@ -131,7 +131,7 @@ Json Tally::summary(double start_epoch) const {
     since["share"] =
         since_fault_to_last_lost_ == 0
             ? 0.0
-            : rounded(static_cast<double>(lost_since_fault_) / static_cast<double>(since_fault_to_last_lost_), 0.0001);
+            : rounded(static_cast<double>(lost_since_fault_) / static_cast<double>(since_fault_to_last_lost_), 1e4);
     since["last_lost_after_s"] = lost_since_fault_ == 0 ? Json() : Json(seconds(last_lost_ - *fault_));
     out["since_fault"] = std::move(since);
   }
