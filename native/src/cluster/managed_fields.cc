@@ -35,7 +35,7 @@ const std::vector<std::string_view>* keys_of_list(std::string_view name) {
 
 /// Maps that are replaced as a whole.
 bool atomic_map(std::string_view name) {
-  constexpr std::array<std::string_view, 4> names{"selector", "labelSelector", "scaleTargetRef", "nodeSelector"};
+  constexpr std::array<std::string_view, 3> names{"selector", "labelSelector", "nodeSelector"};
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 

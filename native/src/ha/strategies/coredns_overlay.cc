@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
+#include "cluster/managed_fields.h"
 #include "ha/planner.h"
+#include "kube/client.h"
 
 namespace core_ha::ha {
 
@@ -28,6 +31,15 @@ Json host_spread(const CoreDns& coredns) {
   return entry;
 }
 
+/// Time enough for preStop and what comes after it; more, where somebody else gives more.
+int grace_period(const CoreDns& coredns) {
+  constexpr int enough = 30;
+  const cluster::FieldPath field{"f:spec", "f:template", "f:spec", "f:terminationGracePeriodSeconds"};
+  const auto owners = cluster::owners_of(*coredns.deployment, field);
+  const bool ours_alone = owners == std::vector<std::string>{std::string(kube::field_manager)};
+  return ours_alone ? enough : std::max(enough, coredns.pod_spec().value("terminationGracePeriodSeconds", enough));
+}
+
 }  // namespace
 
 Json coredns_overlay(const CoreDns& coredns, int minor) {
@@ -37,7 +49,7 @@ Json coredns_overlay(const CoreDns& coredns, int minor) {
   spec["minReadySeconds"] = 3;
   spec["strategy"] = {{"rollingUpdate", {{"maxSurge", 1}}}};
   Json& wish = spec["template"]["spec"];
-  wish["terminationGracePeriodSeconds"] = std::max(30, pod.value("terminationGracePeriodSeconds", 30));
+  wish["terminationGracePeriodSeconds"] = grace_period(coredns);
   wish["topologySpreadConstraints"] = Json::array({host_spread(coredns)});
   if (minor >= pre_stop_sleep_minor) {
     const auto& containers = pod["containers"];
