@@ -185,7 +185,6 @@ func (c *cluster) begin(t *testing.T, disable ...string) *k3s {
 			}
 		}
 	}
-	c.started = true
 	disabled := map[string]bool{}
 	for _, d := range disable {
 		disabled[d] = true
@@ -206,6 +205,7 @@ func (c *cluster) restart(t *testing.T, disable ...string) *k3s {
 	if err := k.deploy.Pass(context.Background(), true); err != nil {
 		t.Fatal(err)
 	}
+	c.started = true
 	return k
 }
 
@@ -217,23 +217,16 @@ func (k *k3s) pass(t *testing.T) {
 	}
 }
 
-// fresh puts the packaged coredns back as a release brings it.
+// fresh puts the packaged coredns back as a release brings it, and takes away
+// what an earlier test deployed by own.yaml.
 func fresh(t *testing.T) *k3s {
 	t.Helper()
 	c := control(t)
-	k := c.restart(t)
-	entries, err := os.ReadDir(k.manifests)
-	if err != nil {
+	k := c.begin(t)
+	if err := os.Remove(k.file("coredns.yaml.skip")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".skip") || strings.HasPrefix(e.Name(), "own") {
-			if err := os.Remove(k.file(e.Name())); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	c.restart(t, "coredns")
+	c.restart(t, "coredns", "own")
 	return c.restart(t)
 }
 

@@ -33,12 +33,11 @@ func (c *cluster) node(t *testing.T, name, address string) {
 	t.Helper()
 	ctx := context.Background()
 	api := c.client.CoreV1().Nodes()
-	n, err := api.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil {
+	if _, err := api.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
-	if _, err := api.UpdateStatus(ctx, n, metav1.UpdateOptions{}); err != nil {
+	status := `{"status":{"addresses":[{"type":"InternalIP","address":"` + address + `"}]}}`
+	if _, err := api.Patch(ctx, name, types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
