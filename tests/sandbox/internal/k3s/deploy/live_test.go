@@ -65,18 +65,39 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// again runs this program in a new network namespace, where nothing can be
+// built or fetched: what is needed is found, or built, before.
 func again() int {
+	components, err := findComponents()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "no kube and kine to test with: %v\n", err)
+		return 1
+	}
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Env = append(os.Environ(), inNamespace+"=1", "K3S_COMPONENTS="+components)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	if err == nil || errors.As(err, &exit) {
 		return cmd.ProcessState.ExitCode()
 	}
 	fmt.Fprintf(os.Stderr, "these tests need a network namespace of their own, and so root: %v\n", err)
 	return 1
+}
+
+// findComponents is K3S_COMPONENTS, or what the sandbox builds.
+func findComponents() (string, error) {
+	if dir := os.Getenv("K3S_COMPONENTS"); dir != "" {
+		return dir, nil
+	}
+	cmd := exec.Command("../../../sandbox", "build")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("sandbox build: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "bin"), nil
 }
 
 // cluster is the control plane that the tests share.
@@ -109,9 +130,6 @@ func control(t *testing.T) *cluster {
 }
 
 func (c *cluster) up() error {
-	if os.Getenv("K3S_COMPONENTS") == "" {
-		return errors.New("K3S_COMPONENTS is not set: it names the directory with kube and kine, as `sandbox build` makes it")
-	}
 	var err error
 	if c.dir, err = os.MkdirTemp("", "k3s"); err != nil {
 		return err
