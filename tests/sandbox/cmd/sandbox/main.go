@@ -89,7 +89,7 @@ func parse(args []string) (request, error) {
 				r.verb = arg
 				if slices.Contains(passing, r.verb) {
 					r.args = args
-					return r, nil
+					return r, state.CheckName(r.name)
 				}
 			} else {
 				r.args = append(r.args, arg)

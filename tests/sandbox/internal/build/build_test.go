@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package build
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/versions"
+)
+
+func TestStagingReplaces(t *testing.T) {
+	const goMod = `module k8s.io/kubernetes
+require k8s.io/klog/v2 v2.140.0
+replace (
+	k8s.io/kubectl => ./staging/src/k8s.io/kubectl
+	k8s.io/api => ./staging/src/k8s.io/api
+)
+replace k8s.io/kms => ./staging/src/k8s.io/kms
+`
+	got, err := stagingReplaces(goMod, "1.36.3")
+	want := "replace k8s.io/api => k8s.io/api v0.36.3\nreplace k8s.io/kms => k8s.io/kms v0.36.3\nreplace k8s.io/kubectl => k8s.io/kubectl v0.36.3\n"
+	if err != nil || got != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if _, err := stagingReplaces("module x\n", "1.36.3"); err == nil {
+		t.Error("a go.mod without staging modules")
+	}
+}
+
+func TestFirstMirror(t *testing.T) {
+	for text, want := range map[string]string{
+		"# deb http://no\ndeb [signed-by=/k] http://mirror.example/debian bookworm main\n":                                     "http://mirror.example/debian",
+		"deb http://security.example/debian-security x main\ndeb http://a.example/debian x main\n":                             "http://a.example/debian",
+		"Types: deb\nURIs: http://security.example/debian-security\n\nTypes: deb\nURIs: https://b.example/debian\nSuites: x\n": "https://b.example/debian",
+		"": "",
+	} {
+		if got := firstMirror(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+func TestArchivesAreReproducible(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "pause")
+	if err := os.WriteFile(program, []byte("\x7fELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	i := image{"pause", "registry.example/pause:1", "pause"}
+	var archives [2][]byte
+	for n := range archives {
+		path := filepath.Join(t.TempDir(), "pause.tar")
+		if err := i.write(path, program); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if archives[n], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(archives[0], archives[1]) || !bytes.Contains(archives[0], []byte(`"RepoTags":["registry.example/pause:1"]`)) {
+		t.Error("two archives of one program differ, or the name is missing")
+	}
+}
+
+func TestEntriesAreKeyedByTheirInputs(t *testing.T) {
+	if digest("a", "bc") == digest("ab", "c") {
+		t.Error("the border between two inputs does not count")
+	}
+	older, err := versions.Find("1.35")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, other := &Builder{release: versions.Current()}, &Builder{release: older}
+	if b.path(b.kube()) == other.path(other.kube()) {
+		t.Error("two releases of Kubernetes share an entry")
+	}
+	names := map[string]bool{}
+	for _, c := range b.components() {
+		if names[c.name] {
+			t.Errorf("%s twice", c.name)
+		}
+		names[c.name] = true
+	}
+}
+
+// A failed build leaves nothing that could be taken for a result.
+func TestNeed(t *testing.T) {
+	b := &Builder{cache: t.TempDir()}
+	fails := true
+	e := entry{name: "thing", inputs: []string{"1"}, make: func(dir string) error {
+		if err := os.WriteFile(filepath.Join(dir, "thing"), nil, 0o644); err != nil {
+			return err
+		}
+		if fails {
+			return os.ErrInvalid
+		}
+		return nil
+	}}
+	if _, err := b.need(e); failure.Exit(err) != failure.Build || b.has(e) {
+		t.Errorf("failed build: %v, kept: %v", err, b.has(e))
+	}
+	fails = false
+	if dir, err := b.need(e); err != nil || dir != b.path(e) || !b.has(e) {
+		t.Errorf("build: %s %v", dir, err)
+	}
+	left, err := filepath.Glob(filepath.Join(b.cache, ".making-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+func TestRealK3sMustBeAProgram(t *testing.T) {
+	t.Setenv("K3S_CORE_HA_CACHE", t.TempDir())
+	if _, err := New(versions.Current(), filepath.Join(t.TempDir(), "none")); failure.Exit(err) != failure.Usage {
+		t.Errorf("a k3s that is not there: %v", err)
+	}
+}
