@@ -28,7 +28,7 @@ for tree in /run/k3s /var/lib/kubelet/pods /run/netns/cni-; do
     umount -l "$mount"
   done
 done
-for netns in $(ip netns list | awk '/^cni-/ { print $1 }'); do ip netns delete "$netns"; done
+rm -f /run/netns/cni-*
 if ip link show cni0 >/dev/null 2>&1; then ip link delete cni0; fi
 rm -rf /var/lib/cni /run/k3s
 
