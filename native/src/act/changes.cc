@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cluster/snapshot.h"
+
 namespace core_ha::act {
 
 void Changes::note(const ha::Step& step, const Written& written) {
@@ -17,15 +19,15 @@ void Changes::note(const ha::Step& step, const Written& written) {
     return;
   }
   if (at == changes_.end()) {
-    changes_.push_back({step.object, essence(written.before), essence(written.after)});
+    changes_.push_back({step.object, cluster::lasting(written.before), cluster::lasting(written.after)});
     return;
   }
-  Json after = essence(written.after);
+  Json after = cluster::lasting(written.after);
   // A dry run of one step does not know of the scale step before it.
   if (const auto scaled = Json::json_pointer("/spec/replicas");
       at->after.is_object() && at->after.contains(scaled) && after.is_object() && after.contains(scaled))
     after[scaled] = at->after[scaled];
-  if (at->before.is_object() && !at->before.contains("kind")) at->before = essence(written.before);
+  if (at->before.is_object() && !at->before.contains("kind")) at->before = cluster::lasting(written.before);
   at->after = std::move(after);
 }
 
@@ -33,7 +35,7 @@ void Changes::refresh(kube::Client& client) {
   for (Change& change : changes_) {
     const auto now = client.get_object(change.object);
     if (now)
-      change.after = essence(*now);
+      change.after = cluster::lasting(*now);
     else if (now.error().not_found())
       change.after = Json();
   }
@@ -44,22 +46,6 @@ std::vector<Change> Changes::list() const {
   std::copy_if(changes_.begin(), changes_.end(), std::back_inserter(differing),
                [](const Change& change) { return change.before != change.after; });
   return differing;
-}
-
-Json essence(Json object) {
-  if (!object.is_object()) return object;
-  object.erase("status");
-  const auto metadata = object.find("metadata");
-  if (metadata == object.end() || !metadata->is_object()) return object;
-  for (const char* key : {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
-    metadata->erase(key);
-  if (const auto annotations = metadata->find("annotations");
-      annotations != metadata->end() && annotations->is_object()) {
-    annotations->erase("deployment.kubernetes.io/revision");
-    annotations->erase("objectset.rio.cattle.io/applied");  // k3s's own copy of its manifest, packed
-    if (annotations->empty()) metadata->erase("annotations");
-  }
-  return object;
 }
 
 }  // namespace core_ha::act

@@ -24,7 +24,4 @@ class Changes {
   std::vector<Change> changes_;
 };
 
-/// An object without what the server counts by itself.
-Json essence(Json object);
-
 }  // namespace core_ha::act

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "kube/fake_client_testing.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "cluster/managed_fields.h"
+
+namespace core_ha::kube::testing {
+namespace {
+
+Json to_fields_v1(const std::set<cluster::FieldPath>& fields) {
+  Json root = Json::object();
+  for (const auto& path : fields) {
+    Json* at = &root;
+    for (const auto& element : path)
+      at = &(*at)[element];
+    if (at->is_null()) *at = Json::object();
+  }
+  return root;
+}
+
+Json& entry_of(Json& object, const std::string& manager, const std::string& operation) {
+  Json& entries = object["metadata"]["managedFields"];
+  for (Json& entry : entries)
+    if (entry["manager"] == manager && entry["operation"] == operation) return entry;
+  entries.push_back({{"manager", manager}, {"operation", operation}, {"fieldsV1", Json::object()}});
+  return entries.back();
+}
+
+void erase_field(Json& object, const cluster::FieldPath& path) {
+  cluster::FieldPath parent(path.begin(), path.end() - 1);
+  if (Json* at = const_cast<Json*>(cluster::value_at(object, parent)); at != nullptr && at->is_object())
+    at->erase(path.back().substr(2));
+}
+
+std::string path_without_query(const std::string& path) {
+  return path.substr(0, path.find('?'));
+}
+
+}  // namespace
+
+ApiError status_error(int code, std::string reason, std::string message) {
+  ApiError error;
+  error.status = ExitStatus::api;
+  error.code = code;
+  error.reason = std::move(reason);
+  error.message = std::move(message);
+  return error;
+}
+
+ApiError lost_answer(bool sent) {
+  ApiError error;
+  error.status = ExitStatus::api;
+  error.message = "the connection broke";
+  error.sent = sent;
+  return error;
+}
+
+Json& FakeClient::put(Json object, const std::string& manager) {
+  const std::string path = rest_path(ref_of(object));
+  Json& metadata = object["metadata"];
+  if (!metadata.contains("uid")) metadata["uid"] = "uid-" + metadata["name"].get<std::string>();
+  metadata["resourceVersion"] = std::to_string(++version_);
+  const auto fields = cluster::fields_in(Json{{"spec", object.value("spec", Json::object())}});
+  entry_of(object, manager, "Update")["fieldsV1"] = to_fields_v1(fields);
+  return objects[path] = std::move(object);
+}
+
+Json* FakeClient::find(const ObjectRef& ref) {
+  const auto it = objects.find(rest_path(ref));
+  return it == objects.end() ? nullptr : &it->second;
+}
+
+std::vector<std::string> FakeClient::writes() const {
+  std::vector<std::string> list;
+  for (const Call& call : calls)
+    if (!call.dry_run && call.verb != "get" && call.verb != "list")
+      list.push_back(call.verb + " " + call.path.substr(call.path.rfind('/') + 1));
+  return list;
+}
+
+ApiResult<Json> FakeClient::perform(const Call& call, const std::function<ApiResult<Json>(bool)>& work) {
+  calls.push_back(call);
+  std::optional<ApiError> failure = fault ? fault(call) : std::nullopt;
+  if (failure && !failure->sent) return *failure;
+  auto answer = work(!call.dry_run);
+  const bool wrote = answer && !call.dry_run && call.verb != "get" && call.verb != "list";
+  if (wrote && after_write) after_write(call);
+  if (failure) return *failure;
+  return answer;
+}
+
+ApiResult<Json> FakeClient::get(const std::string& path) {
+  return perform({.verb = "get", .path = path}, [&](bool) -> ApiResult<Json> {
+    const bool scale = path.ends_with("/scale");
+    const auto it = objects.find(scale ? path.substr(0, path.size() - 6) : path);
+    if (it == objects.end()) return status_error(404, "NotFound", path + " not found");
+    if (scale) return Json{{"kind", "Scale"}, {"spec", {{"replicas", it->second["spec"].value("replicas", 1)}}}};
+    return it->second;
+  });
+}
+
+std::vector<ApiResult<Json>> FakeClient::read_all(const std::vector<Read>& reads) {
+  std::vector<ApiResult<Json>> answers;
+  for (const Read& read : reads) {
+    if (!read.list) {
+      answers.push_back(get(read.path));
+      continue;
+    }
+    answers.push_back(perform({.verb = "list", .path = read.path}, [&](bool) -> ApiResult<Json> {
+      Json items = Json::array();
+      for (const auto& [path, object] : objects)
+        if (path.starts_with(path_without_query(read.path) + "/")) items.push_back(object);
+      return Json{{"items", items}};
+    }));
+  }
+  return answers;
+}
+
+ApiResult<Json> FakeClient::apply(const ObjectRef& ref, const Json& body, const ApplyOptions& options) {
+  const std::string path = rest_path(ref);
+  const Call call{.verb = "apply", .path = path, .dry_run = options.dry_run, .force = options.force, .body = body};
+  return perform(call, [&](bool store) -> ApiResult<Json> {
+    const bool exists = objects.contains(path);
+    Json object = exists ? objects[path] : Json{{"metadata", {{"uid", "uid-" + ref.name}}}};
+    const auto wished = cluster::fields_in(body);
+    ApiError conflict = status_error(409, "Conflict", "Apply failed");
+    for (Json& entry : object["metadata"]["managedFields"]) {
+      if (entry["manager"] == options.manager) continue;
+      auto held = cluster::fields_of(entry["fieldsV1"]);
+      for (const auto& field : wished) {
+        const Json* const value = cluster::value_at(object, field);
+        if (!held.contains(field) || (value != nullptr && *value == *cluster::value_at(body, field))) continue;
+        conflict.conflicts.push_back({cluster::to_string(field), entry["manager"]});
+        held.erase(field);
+      }
+      if (options.force) entry["fieldsV1"] = to_fields_v1(held);
+    }
+    if (!options.force && !conflict.conflicts.empty()) return conflict;
+    const auto owners = [&](const cluster::FieldPath& field) { return cluster::owners_of(object, field).size(); };
+    for (const auto& field : cluster::applied_fields(object, options.manager))
+      if (!wished.contains(field) && owners(field) == 1) erase_field(object, field);
+    object = cluster::overlay(object, body);
+    entry_of(object, options.manager, "Apply")["fieldsV1"] = to_fields_v1(wished);
+    if (!exists || object != objects[path]) object["metadata"]["resourceVersion"] = std::to_string(++version_);
+    if (store) objects[path] = object;
+    return object;
+  });
+}
+
+ApiResult<Json> FakeClient::merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) {
+  const std::string path = rest_path(ref);
+  const Call call{
+      .verb = "patch", .path = rest_path(ref, options.subresource), .dry_run = options.dry_run, .body = patch};
+  return perform(call, [&](bool store) -> ApiResult<Json> {
+    const auto it = objects.find(path);
+    if (it == objects.end()) return status_error(404, "NotFound");
+    Json object = it->second;
+    const auto uid = patch.value(Json::json_pointer("/metadata/uid"), std::string());
+    if (!uid.empty() && object["metadata"]["uid"] != uid) return status_error(409, "Conflict", "uid");
+    object.merge_patch(patch);
+    if (object != it->second) object["metadata"]["resourceVersion"] = std::to_string(++version_);
+    if (store) it->second = object;
+    return object;
+  });
+}
+
+ApiResult<Json> FakeClient::remove(const ObjectRef& ref, const DeleteOptions& options) {
+  const std::string path = rest_path(ref);
+  return perform({.verb = "delete", .path = path, .dry_run = options.dry_run}, [&](bool store) -> ApiResult<Json> {
+    const auto it = objects.find(path);
+    if (it == objects.end()) return status_error(404, "NotFound");
+    if (!options.uid.empty() && it->second["metadata"]["uid"] != options.uid)
+      return status_error(409, "Conflict", "uid");
+    if (store) objects.erase(it);
+    return Json{{"kind", "Status"}, {"status", "Success"}};
+  });
+}
+
+}  // namespace core_ha::kube::testing
