@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"sort"
@@ -22,16 +21,20 @@ var modules embed.FS
 // The language version of the generated modules. A newer toolchain than the machine's is fetched by Go itself.
 const goVersion = "1.26.0"
 
-// findGo is the go command: the one the start script found, else the first in PATH.
+// findGo asks the start script, which knows where to look and what to do when there is none.
 func findGo() (string, error) {
 	if g := os.Getenv("SANDBOX_GO"); g != "" {
 		return g, nil
 	}
-	g, err := exec.LookPath("go")
-	if err != nil {
-		return "", failure.New(failure.Machine, "no Go here; start this program by tests/sandbox/sandbox, which finds one")
+	script := os.Getenv("SANDBOX_SCRIPT")
+	if script == "" {
+		return "", failure.New(failure.Machine, "start this program by tests/sandbox/sandbox: it finds a Go")
 	}
-	return g, nil
+	dir, err := run("/", nil, script, "--go-path")
+	if err != nil {
+		return "", failure.New(failure.Machine, "no Go: %v", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "go"), nil
 }
 
 // program is a Go program of others that is built from a main file of ours.

@@ -15,6 +15,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"k3s-ha.core/sandbox/internal/k3s/scripts"
 	"k3s-ha.core/sandbox/internal/state"
 	"k3s-ha.core/sandbox/internal/topology"
 )
@@ -60,6 +61,8 @@ func Prepare(c *state.Cluster, n state.Node, m Machine, keys Keys) error {
 	for _, name := range []string{"kubectl", "ctr", "crictl"} {
 		d.link("usr/local/bin/"+name, "k3s")
 	}
+	d.file("usr/local/bin/k3s-killall.sh", 0o755, scripts.Killall)
+	d.file("usr/local/bin/"+service+"-uninstall.sh", 0o755, scripts.Uninstall)
 	d.yaml("etc/rancher/k3s/config.yaml", config(c, n))
 	d.yaml("etc/rancher/k3s/config.yaml.d/10-sandbox.yaml", machineConfig(n, m))
 	if n.Role == topology.Server {
