@@ -9,25 +9,23 @@ namespace core_ha::act {
 
 void Changes::note(const ha::Step& step, const Written& written) {
   if (step.object.kind == "Pod" || step.object.kind == "ReplicaSet") return;
-  auto at = std::find_if(changes_.begin(), changes_.end(), [&](const Change& c) { return c.object == step.object; });
-  if (step.action == ha::Action::scale) {
-    // The answers are Scale objects: only the count is of interest, and only in an object noted before or later.
-    const auto count = [](const Json& scale) { return scale.value(Json::json_pointer("/spec/replicas"), Json()); };
-    if (at == changes_.end()) at = changes_.insert(at, {step.object, Json::object(), Json::object()});
-    if (!at->before.is_null() && !at->before.contains("kind")) at->before["spec"]["replicas"] = count(written.before);
-    if (!at->after.is_null()) at->after["spec"]["replicas"] = count(written.after);
-    return;
-  }
+  const auto at =
+      std::find_if(changes_.begin(), changes_.end(), [&](const Change& c) { return c.object == step.object; });
   if (at == changes_.end()) {
     changes_.push_back({step.object, cluster::lasting(written.before), cluster::lasting(written.after)});
     return;
   }
+  // In a dry run the server answers each step as if the others had not been: the count comes from the scale step, the
+  // rest from the last apply.
+  const Json::json_pointer count("/spec/replicas");
   Json after = cluster::lasting(written.after);
-  // A dry run of one step does not know of the scale step before it.
-  if (const auto scaled = Json::json_pointer("/spec/replicas");
-      at->after.is_object() && at->after.contains(scaled) && after.is_object() && after.contains(scaled))
-    after[scaled] = at->after[scaled];
-  if (at->before.is_object() && !at->before.contains("kind")) at->before = cluster::lasting(written.before);
+  if (step.action == ha::Action::scale) {
+    if (at->after.is_object()) at->after[count] = after[count];
+    return;
+  }
+  if (at->after.is_object() && at->after.contains(count) && after.is_object() && after.contains(count) &&
+      at->after[count] != at->before.value(count, Json()) && !step.body.contains(count))
+    after[count] = at->after[count];
   at->after = std::move(after);
 }
 

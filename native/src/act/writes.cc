@@ -136,11 +136,10 @@ Result<Written, WriteError> write_apply(const ha::Step& step, kube::Client& clie
 }
 
 Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
-  const auto read = [&] { return client.get(rest_path(step.object, "scale")); };
-  auto before = read_patiently(read, options);
+  auto before = read_patiently([&] { return client.get_object(step.object); }, options);
   if (!before) return from(before.error());
   const int wanted = step.body.value(replicas_at, 0);
-  const int had = before->value(replicas_at, 0);
+  const int had = before->value(replicas_at, 1);
   Written written{.before = std::move(*before)};
   auto answer = send_surely(
       {.send =
@@ -148,12 +147,13 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
              return client.merge_patch(step.object, step.body,
                                        {.manager = step.manager, .subresource = "scale", .dry_run = options.dry_run});
            },
-       .read_back = read,
+       .read_back = [&] { return client.get(rest_path(step.object, "scale")); },
        .is_done = [&](const Json* now) { return now != nullptr && now->value(replicas_at, -1) == wanted; }},
       options);
   if (!answer) return from(answer.error());
-  written.after = std::move(*answer);
-  if (written.after.value(replicas_at, -1) != wanted)
+  written.after = written.before;
+  written.after["spec"]["replicas"] = answer->value(replicas_at, -1);
+  if (written.after["spec"]["replicas"] != wanted)
     return WriteError{
         {ExitStatus::conflict, fmt::format("{}: the server did not take {} replicas", to_string(step.object), wanted)}};
   written.changed = had != wanted;

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <functional>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "act/act.h"
+#include "base/log.h"
 #include "cli/verbs.h"
+#include "cluster/managed_fields.h"
 #include "cluster/observe.h"
+#include "cluster/snapshot.h"
 #include "ha/plan.h"
 #include "ha/spec.h"
+#include "kube/client.h"
 #include "report/result.h"
 
 namespace core_ha::cli {
@@ -18,6 +24,26 @@ struct ApplyOptions {
   bool dry_run = false;
 };
 
+/// A cluster that moved between being observed and being changed is observed anew this often.
+constexpr int attempts = 3;
+
+/// What to do when a run fails after old pods of CoreDNS are gone: the plan that leads back to what k3s ships, if that
+/// is what there was before. From an overlay of ours there is nothing to go back to that would be better.
+std::function<Result<std::vector<ha::Step>>()> way_back(const ha::Spec& spec, const cluster::Snapshot& before,
+                                                        kube::Client& client) {
+  const Json* const coredns = cluster::find_named(before.deployments, "coredns");
+  if (coredns == nullptr || !cluster::applied_fields(*coredns, kube::field_manager).empty()) return {};
+  return [&spec, &client]() -> Result<std::vector<ha::Step>> {
+    auto now = cluster::observe(client);
+    if (!now) return now.error();
+    ha::Spec packaged = spec;
+    packaged.coredns_strategy = "packaged";
+    ha::Plan plan = ha::make_plan(packaged, *now);
+    if (plan.refusal) return *plan.refusal;
+    return std::move(plan.steps);
+  };
+}
+
 Outcome apply(Context& context, const ApplyOptions& options) {
   auto document = read_document(options.spec);
   if (!document) return document.error();
@@ -25,16 +51,26 @@ Outcome apply(Context& context, const ApplyOptions& options) {
   if (!spec) return spec.error();
   auto client = context.connect();
   if (!client) return client.error();
-  auto snapshot = cluster::observe(**client);
-  if (!snapshot) return snapshot.error();
-  const ha::Plan plan = ha::make_plan(*spec, *snapshot);
 
+  ha::Plan plan;
   act::Outcome acted;
-  if (plan.refusal) {
-    acted.states.assign(plan.steps.size(), act::StepState::planned);
-    acted.error = plan.refusal;
-  } else {
-    acted = act::carry_out(plan.steps, **client, {.dry_run = options.dry_run, .wait_timeout = spec->wait_timeout});
+  for (int attempt = 1; attempt <= attempts; ++attempt) {
+    auto snapshot = cluster::observe(**client);
+    if (!snapshot) return snapshot.error();
+    plan = ha::make_plan(*spec, *snapshot);
+    acted = {};
+    if (plan.refusal) {
+      acted.states.assign(plan.steps.size(), act::StepState::planned);
+      acted.error = plan.refusal;
+      break;
+    }
+    acted = act::carry_out(plan.steps, **client,
+                           {.dry_run = options.dry_run,
+                            .wait_timeout = spec->wait_timeout,
+                            .way_back = way_back(*spec, *snapshot, **client)});
+    // Only a run that left nothing behind may start over.
+    if (!acted.stale || acted.changed() || attempt == attempts) break;
+    log::progress(acted.error->message + "; observing the cluster anew");
   }
   Outcome outcome(report::result(plan, acted), "");
   outcome.text = report::text(outcome.result);
