@@ -21,7 +21,6 @@ import (
 
 const (
 	retryAfter     = time.Second
-	serversPeriod  = 15 * time.Second
 	balancerListen = "127.0.0.1:6444" // as k3s's agents
 )
 
@@ -77,7 +76,7 @@ func Start(ctx context.Context, c *config.Config, group *supervise.Group, addres
 	if err := a.startKubelet(); err != nil {
 		return nil, err
 	}
-	go a.watchServers(ctx, address)
+	go a.watchServers(ctx)
 	return a, a.startNetwork(ctx)
 }
 
@@ -102,10 +101,10 @@ func (a *Agent) join(ctx context.Context, address string) error {
 	}
 	told := ""
 	for {
-		reply, err := ask(ctx, address, a.token, request)
+		reply, err := a.ask(ctx, address, request)
 		if err == nil {
 			a.reply = reply
-			return a.saveCertificates()
+			return errors.Join(a.saveCertificates(), a.saveServers(reply.Servers))
 		}
 		if errors.Is(err, join.ErrRefused) || ctx.Err() != nil {
 			return err
@@ -121,12 +120,25 @@ func (a *Agent) join(ctx context.Context, address string) error {
 	}
 }
 
-func ask(ctx context.Context, address string, token pki.Token, r join.Request) (*join.Reply, error) {
-	client, err := join.Dial(ctx, address, token)
+// ask tries the configured server, then those that were known at the last run:
+// an agent must be able to start while that one server is down.
+func (a *Agent) ask(ctx context.Context, address string, r join.Request) (*join.Reply, error) {
+	known, err := a.savedSupervisors()
 	if err != nil {
 		return nil, err
 	}
-	return client.Node(ctx, r)
+	var failed []error
+	for _, s := range append([]string{address}, known...) {
+		client, err := join.Dial(ctx, s, a.token)
+		if err == nil {
+			var reply *join.Reply
+			if reply, err = client.Node(ctx, r); err == nil {
+				return reply, nil
+			}
+		}
+		failed = append(failed, err)
+	}
+	return nil, errors.Join(failed...)
 }
 
 func (a *Agent) saveCertificates() error {
@@ -156,31 +168,6 @@ func (a *Agent) writeKubeconfigs() error {
 		}
 	}
 	return nil
-}
-
-// watchServers keeps the load balancer's list in step with the cluster.
-func (a *Agent) watchServers(ctx context.Context, address string) {
-	tick := time.NewTicker(serversPeriod)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		client, err := join.Dial(ctx, address, a.token)
-		if err == nil {
-			var servers []string
-			if servers, err = client.Servers(ctx); err == nil {
-				a.balance.Set(servers)
-			}
-		}
-		if err != nil && !failing && ctx.Err() == nil {
-			a.group.Logf("list of servers: %v", err)
-		}
-		failing = err != nil
-	}
 }
 
 func (a *Agent) start(name, binary string, args ...string) error {

@@ -49,6 +49,7 @@ type Controller struct {
 	events    record.EventRecorder
 	stop      func()
 
+	passed  chan struct{}        // closed after the first pass
 	applied map[string]time.Time // path → mtime when it was applied last
 	served  map[schema.GroupVersionKind]bool
 }
@@ -77,6 +78,7 @@ func New(cfg *rest.Config, node, dir string, disabled map[string]bool, log func(
 		apply:     wrangler.New(kube.Discovery(), wrangler.NewClientFactory(cfg)).WithDynamicLookup(),
 		events:    broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: controllerName, Host: node}),
 		stop:      broadcaster.Shutdown,
+		passed:    make(chan struct{}),
 		applied:   map[string]time.Time{},
 		served:    map[schema.GroupVersionKind]bool{},
 	}, nil
@@ -87,11 +89,14 @@ func New(cfg *rest.Config, node, dir string, disabled map[string]bool, log func(
 func (c *Controller) Run(ctx context.Context) {
 	defer c.stop()
 	force := true
-	for {
+	for first := true; ; first = false {
 		if err := c.Pass(ctx, force); err != nil {
 			c.log("deploy: %v", err)
 		} else {
 			force = false
+		}
+		if first {
+			close(c.passed)
 		}
 		select {
 		case <-ctx.Done():
@@ -100,6 +105,9 @@ func (c *Controller) Run(ctx context.Context) {
 		}
 	}
 }
+
+// Passed is closed once Run's first pass is over, whatever came of it.
+func (c *Controller) Passed() <-chan struct{} { return c.passed }
 
 // Pass goes over all files once. One bad file does not keep the others away.
 func (c *Controller) Pass(ctx context.Context, force bool) error {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -148,6 +149,10 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err := deploy.CreateCRDs(ctx, cfg); err != nil {
 		return err
 	}
+	first, err := newCluster(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	d, err := deploy.New(cfg, s.c.NodeName, manifests, s.c.Disable, s.group.Logf)
 	if err != nil {
 		return err
@@ -157,8 +162,33 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go n.Run(ctx)
+	go func() {
+		if first {
+			select {
+			case <-d.Passed():
+			case <-ctx.Done():
+			}
+		}
+		n.Run(ctx)
+	}()
 	return nil
+}
+
+// newCluster: no node has registered yet. Then the nodes wait for the manifests
+// to be there: an event of a node that finds no ConfigMap for its name is lost,
+// and a node that has nothing more to say would stay out of NodeHosts. Later
+// starts are left as they are in k3s, where after disable and enable exactly
+// that happens.
+func newCluster(ctx context.Context, cfg *rest.Config) (bool, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return false, err
+	}
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	return len(list.Items) == 0, nil
 }
 
 // waitReady asks /readyz until it says yes. An apiserver that starts refuses
