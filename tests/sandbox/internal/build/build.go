@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/versions"
 )
@@ -66,7 +67,10 @@ func (b *Builder) Everything() (Result, error) {
 		result.Kubectl = []string{filepath.Join(result.Bundle, "bin", "k3s"), "kubectl"}
 	}
 	if b.has(base) && b.has(bundle) {
-		return result, nil
+		return result, b.used(base, bundle, k3s)
+	}
+	if err := machine.Require(machine.BuildTools); err != nil {
+		return Result{}, err
 	}
 	release, err := lock(b.cache)
 	if err != nil {
@@ -97,7 +101,21 @@ func (b *Builder) Everything() (Result, error) {
 	if _, err := b.need(bundle); err != nil {
 		return Result{}, err
 	}
-	return result, nil
+	if err := b.used(base, bundle, k3s); err != nil {
+		return Result{}, err
+	}
+	return result, prune(b.cache)
+}
+
+// used marks what this run uses.
+func (b *Builder) used(base, bundle, k3s entry) error {
+	paths := []string{b.path(base), b.path(bundle)}
+	if b.real == "" {
+		for _, e := range append(b.components(), k3s, b.imageArchives(base)) {
+			paths = append(paths, b.path(e))
+		}
+	}
+	return touch(paths)
 }
 
 func (b *Builder) kube() entry {

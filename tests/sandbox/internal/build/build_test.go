@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/state"
 	"k3s-ha.core/sandbox/versions"
 )
 
@@ -117,5 +119,48 @@ func TestRealK3sMustBeAProgram(t *testing.T) {
 	t.Setenv("K3S_CORE_HA_CACHE", t.TempDir())
 	if _, err := New(versions.Current(), filepath.Join(t.TempDir(), "none")); failure.Exit(err) != failure.Usage {
 		t.Errorf("a k3s that is not there: %v", err)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	t.Setenv("SANDBOX_DIR", t.TempDir())
+	cache := t.TempDir()
+	long := time.Now().Add(-2 * keep)
+	for _, name := range []string{"k3s-1", "k3s-2"} {
+		if err := os.Mkdir(filepath.Join(cache, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(cache, name), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := touch([]string{filepath.Join(cache, "k3s-2"), filepath.Join(cache, "never-built")}); err != nil {
+		t.Fatal(err)
+	}
+	running, err := state.New("unit", "single")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Save(); err != nil {
+		t.Fatal(err)
+	}
+	left := func() int {
+		if err := prune(cache); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	if n := left(); n != 2 {
+		t.Errorf("while a cluster runs: %d entries", n)
+	}
+	if err := os.RemoveAll(running.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if n := left(); n != 1 {
+		t.Errorf("%d entries", n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/network"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
@@ -21,7 +22,7 @@ import (
 // Down ends what the record names and nothing else. It can be repeated at any point: what is gone already is fine,
 // and the record goes last.
 func Down(name string) error {
-	layout, err := checkMachine(runTools)
+	layout, err := machine.Check()
 	if err != nil {
 		return err
 	}

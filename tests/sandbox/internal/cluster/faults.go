@@ -10,6 +10,7 @@ import (
 
 	"k3s-ha.core/sandbox/internal/api"
 	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
@@ -17,7 +18,7 @@ import (
 
 // Fault does one of kill, hang, partition and restore to a node.
 func Fault(name, fault, nodeName string) error {
-	layout, err := checkMachine(runTools)
+	layout, err := machine.Check()
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func Fault(name, fault, nodeName string) error {
 
 // Status writes how a cluster and its nodes are.
 func Status(out io.Writer, name string) error {
-	layout, err := checkMachine(runTools)
+	layout, err := machine.Check()
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"k3s-ha.core/sandbox/internal/build"
 	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
+	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/network"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
@@ -35,7 +36,7 @@ type Options struct {
 
 // Build makes everything that up needs.
 func Build(o Options) (build.Result, error) {
-	if _, err := checkMachine(append(runTools, buildTools...)); err != nil {
+	if _, err := machine.Check(); err != nil {
 		return build.Result{}, err
 	}
 	release, err := versions.Find(o.Minor)
@@ -51,7 +52,7 @@ func Build(o Options) (build.Result, error) {
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
 func Up(o Options) error {
-	layout, err := checkMachine(append(runTools, buildTools...))
+	layout, err := machine.Check()
 	if err != nil {
 		return err
 	}
@@ -89,9 +90,11 @@ func Up(o Options) error {
 	if err := copySelf(c); err != nil {
 		return err
 	}
-	loadModules()
-	if err := network.Up(c); err != nil {
+	if err := machine.LoadModules(); err != nil {
 		return err
+	}
+	if err := network.Up(c); err != nil {
+		return failure.New(failure.Machine, "the network cannot be made: %v", err)
 	}
 	keys, err := sshKeys(c)
 	if err != nil {
