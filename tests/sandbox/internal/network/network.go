@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -129,51 +130,53 @@ func Down(c *state.Cluster) error {
 	for _, n := range c.Nodes {
 		names = append(names, n.Netns)
 	}
+	return remove(names...)
+}
+
+func remove(names ...string) error {
+	names = slices.DeleteFunc(names, func(name string) bool { return !Exists(name) })
+	if err := killInside(names); err != nil {
+		return err
+	}
 	var failed []error
 	for _, name := range names {
-		failed = append(failed, remove(name))
+		failed = append(failed, ip("netns", "del", name))
 	}
 	return errors.Join(failed...)
 }
 
-func remove(netns string) error {
-	if !Exists(netns) {
-		return nil
+// killInside ends every process whose main thread is in one of the namespaces.
+func killInside(names []string) error {
+	wanted := map[string]bool{}
+	for _, name := range names {
+		var st unix.Stat_t
+		if err := unix.Stat(Path(name), &st); err != nil {
+			return err
+		}
+		wanted[fmt.Sprintf("net:[%d]", st.Ino)] = true
 	}
-	if err := killInside(netns); err != nil {
+	own, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
 		return err
 	}
-	return ip("netns", "del", netns)
-}
-
-// killInside ends every process whose main thread is in the namespace.
-func killInside(netns string) error {
-	var want, is unix.Stat_t
-	if err := unix.Stat(Path(netns), &want); err != nil {
-		return err
-	}
-	var host unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &host); err != nil {
-		return err
-	}
-	if want.Ino == host.Ino || want.Dev != host.Dev {
-		return nil // up was ended between making the file and mounting the namespace on it
-	}
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		procs, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	// Where up was ended between making a file and mounting the namespace on it, its number is that of a plain file.
+	delete(wanted, own)
+	for deadline := time.Now().Add(3 * time.Second); len(wanted) > 0; time.Sleep(20 * time.Millisecond) {
+		found := 0
+		entries, err := os.ReadDir("/proc")
 		if err != nil {
 			return err
 		}
-		found := 0
-		for _, p := range procs {
-			if unix.Stat(p, &is) != nil || is.Ino != want.Ino || is.Dev != want.Dev {
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err != nil {
+				continue
+			}
+			// A process that has ended meanwhile, and one that is dead but for its number, is in no namespace.
+			if in, err := os.Readlink("/proc/" + e.Name() + "/ns/net"); err != nil || !wanted[in] {
 				continue
 			}
 			found++
-			pid, err := strconv.Atoi(strings.Split(p, "/")[2])
-			if err != nil {
-				return err
-			}
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return err
 			}
@@ -182,9 +185,10 @@ func killInside(netns string) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes in the network namespace %s do not end", found, netns)
+			return fmt.Errorf("%d processes in the cluster's network namespaces do not end", found)
 		}
 	}
+	return nil
 }
 
 // Enter moves the calling thread into a namespace. The caller has locked its goroutine to the thread.

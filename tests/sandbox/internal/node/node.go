@@ -224,35 +224,35 @@ func Init(c *state.Cluster, n state.Node) (int, error) {
 	if err != nil || parent == 0 {
 		return 0, err
 	}
-	entries, err := filepath.Glob("/proc/[0-9]*/status")
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // ended meanwhile
+	}
 	if err != nil {
 		return 0, err
 	}
-	for _, e := range entries {
-		b, err := os.ReadFile(e)
-		if err != nil {
-			continue // ended meanwhile
-		}
-		if isInit(string(b), parent) {
-			return strconv.Atoi(strings.Split(e, "/")[2])
+	for _, child := range strings.Fields(string(children)) {
+		status, err := os.ReadFile("/proc/" + child + "/status")
+		if err == nil && isInit(string(status)) {
+			return strconv.Atoi(child)
 		}
 	}
 	return 0, nil
 }
 
-// isInit reads /proc/PID/status: a child of the parent that is process 1 in a namespace below ours.
-func isInit(status string, parent int) bool {
-	var child, first bool
+// isInit reads /proc/PID/status of a child: is it process 1 in a namespace below ours, and alive?
+func isInit(status string) bool {
+	first := false
 	for line := range strings.Lines(status) {
 		f := strings.Fields(line)
 		switch {
-		case len(f) == 2 && f[0] == "PPid:":
-			child = f[1] == strconv.Itoa(parent)
+		case len(f) > 1 && f[0] == "State:" && f[1] == "Z":
+			return false
 		case len(f) > 2 && f[0] == "NSpid:":
 			first = f[len(f)-1] == "1"
 		}
 	}
-	return child && first
+	return first
 }
 
 // State is what a look at a node tells.

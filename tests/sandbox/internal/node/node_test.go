@@ -12,15 +12,14 @@ import (
 )
 
 func TestIsInit(t *testing.T) {
-	status := "Name:\tsystemd\nPPid:\t40\nNSpid:\t41\t1\n"
-	if !isInit(status, 40) {
-		t.Error("a child that is process 1 inside")
-	}
-	if isInit(status, 39) {
-		t.Error("another's child")
-	}
-	if isInit("Name:\tsh\nPPid:\t40\nNSpid:\t41\n", 40) {
-		t.Error("a child in our own namespace")
+	for status, want := range map[string]bool{
+		"Name:\tsystemd\nState:\tS (sleeping)\nNSpid:\t41\t1\n": true,
+		"Name:\tsystemd\nState:\tZ (zombie)\nNSpid:\t41\t1\n":   false,
+		"Name:\tsh\nState:\tS (sleeping)\nNSpid:\t41\n":         false,
+	} {
+		if isInit(status) != want {
+			t.Errorf("%q", status)
+		}
 	}
 }
 
