@@ -21,7 +21,7 @@ cmake_library() { # SOURCE OPTIONS...
     -DCMAKE_TOOLCHAIN_FILE="$here/toolchain.cmake" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O2 \
     -DCMAKE_CXX_FLAGS_RELEASE=-O2 -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=OFF \
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5 "$@"
-  cmake --build "$work/cmake" -j "$jobs"
+  nice cmake --build "$work/cmake" -j "$jobs"
   DESTDIR=$work/prefix cmake --install "$work/cmake"
 }
 
@@ -59,7 +59,7 @@ build_openssl() {
     no-tls1_1 no-dtls no-srp no-psk no-cmp no-cms no-ct no-rfc3779 no-ts no-ocsp no-gost no-idea no-camellia no-seed \
     no-rc2 no-rc4 no-rc5 no-md4 no-mdc2 no-whirlpool no-bf no-cast no-aria no-sm2 no-sm3 no-sm4 no-ui-console \
     no-secure-memory no-argon2 no-afalgeng no-uplink -O2 -ffunction-sections -fdata-sections
-    make -j "$jobs" build_libs
+    nice make -j "$jobs" build_libs
     make install_dev DESTDIR="$work/openssl-installed")
   cp -r "$work/openssl-installed/usr" "$work/prefix/"
 }
