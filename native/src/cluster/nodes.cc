@@ -28,9 +28,8 @@ std::string text(const Json& object, const char* key) {
 /// Taints that Kubernetes itself sets and lifts as a node's state changes.
 bool passing_taint(const std::string& key) {
   constexpr std::array<std::string_view, 8> keys{
-      "node.kubernetes.io/not-ready",       "node.kubernetes.io/unreachable",
-      "node.kubernetes.io/unschedulable",   "node.kubernetes.io/memory-pressure",
-      "node.kubernetes.io/disk-pressure",   "node.kubernetes.io/pid-pressure",
+      "node.kubernetes.io/not-ready",           "node.kubernetes.io/unreachable",   "node.kubernetes.io/unschedulable",
+      "node.kubernetes.io/memory-pressure",     "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure",
       "node.kubernetes.io/network-unavailable", "node.kubernetes.io/out-of-service"};
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }

@@ -27,10 +27,11 @@ Json autoscaler(const Spec& spec, const Sizing& sizing) {
       {"minReplicas", sizing.min_replicas},
       {"maxReplicas", sizing.max_replicas},
       {"metrics",
-       Json::array({{{"type", "Resource"},
-                     {"resource",
-                      {{"name", "cpu"},
-                       {"target", {{"type", "Utilization"}, {"averageUtilization", spec.coredns_cpu_utilization}}}}}}})}};
+       Json::array(
+           {{{"type", "Resource"},
+             {"resource",
+              {{"name", "cpu"},
+               {"target", {{"type", "Utilization"}, {"averageUtilization", spec.coredns_cpu_utilization}}}}}}})}};
   return body;
 }
 
@@ -99,9 +100,10 @@ void plan_budget(Planner& planner, const CoreDns& coredns) {
     planner.ensure("coredns-budget", budget(coredns), "drains take one replica at a time");
     return;
   }
-  planner.warn(fmt::format("PodDisruptionBudget kube-system/{} covers CoreDNS already, and two would block every drain: "
-                           "ours is left out.",
-                           other));
+  planner.warn(
+      fmt::format("PodDisruptionBudget kube-system/{} covers CoreDNS already, and two would block every drain: "
+                  "ours is left out.",
+                  other));
   planner.remove_own("coredns-budget", coredns_budget, "two budgets over the same pods block every drain");
 }
 
@@ -150,9 +152,10 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
     return;
   }
   if (minor < pre_stop_sleep_minor)
-    planner.warn(fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
-                             "few queries.",
-                             minor, pre_stop_sleep_minor));
+    planner.warn(
+        fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
+                    "few queries.",
+                    minor, pre_stop_sleep_minor));
   const bool begun = planner.anything();
   plan_swap(planner, coredns,
             {.body = coredns_overlay(coredns, minor),
@@ -160,7 +163,8 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
              .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
   if (planner.anything() != begun &&
       std::none_of(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.open(); }))
-    planner.refuse(ExitStatus::unsafe, "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
+    planner.refuse(ExitStatus::unsafe,
+                   "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
   plan_budget(planner, coredns);
   plan_autoscaler(planner, sizing);
 
