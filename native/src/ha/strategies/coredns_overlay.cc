@@ -23,8 +23,8 @@ Json host_spread(const CoreDns& coredns) {
                 {"maxSkew", 1},
                 {"labelSelector", (*coredns.deployment)["spec"]["selector"]}};
   for (const auto& live : coredns.pod_spec().value("topologySpreadConstraints", Json::array()))
-    if (live.value("topologyKey", "") == entry["topologyKey"] &&
-        live.value("whenUnsatisfiable", "") == entry["whenUnsatisfiable"])
+    if (entry["topologyKey"] == live.value("topologyKey", "") &&
+        entry["whenUnsatisfiable"] == live.value("whenUnsatisfiable", ""))
       entry = live;
   entry["nodeTaintsPolicy"] = "Honor";
   entry["matchLabelKeys"] = {"pod-template-hash"};
