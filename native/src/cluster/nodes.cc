@@ -111,6 +111,16 @@ double cores_of(const Json& node) {
   return std::string_view(end) == "m" ? value / 1000 : value;
 }
 
+/// 36 for `v1.36.3+k3s1`.
+int kubelet_minor(const Json& node) {
+  const std::string version = text(at(at(node, "status"), "nodeInfo"), "kubeletVersion");
+  constexpr std::string_view major = "v1.";
+  if (!version.starts_with(major)) return 0;
+  int minor = 0;
+  std::from_chars(version.data() + major.size(), version.data() + version.size(), minor);
+  return minor;
+}
+
 }  // namespace
 
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
@@ -126,6 +136,7 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
     node.excluded = why_excluded(object, pod_spec);
     node.cordoned = at(at(object, "spec"), "unschedulable") == true;
     node.cores = cores_of(object);
+    node.minor = kubelet_minor(object);
     for (const auto& condition : at(at(object, "status"), "conditions")) {
       if (text(condition, "type") != "Ready") continue;
       node.ready = text(condition, "status") == "True";

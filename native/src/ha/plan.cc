@@ -116,7 +116,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
   else
     plan_autoscaling(planner, coredns, sizing, nodes);
   if (plan.refusal) return plan;
-  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode";
+  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
   plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
   planner.finish();
   return plan;

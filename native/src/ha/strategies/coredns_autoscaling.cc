@@ -141,6 +141,13 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
                       value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor)};
 }
 
+std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes) {
+  std::vector<std::string> names;
+  for (const auto& node : nodes)
+    if (node.minor != 0 && node.minor < same_node_minor) names.push_back(node.name);
+  return names;
+}
+
 void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
                       const std::vector<cluster::Node>& nodes) {
   const int minor = planner.snapshot.minor();
@@ -171,6 +178,11 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
   Json service = apply_body(coredns_service);
   const auto [distribution, warning] = choose_traffic(planner.spec, planner.snapshot);
   if (!warning.empty()) planner.warn(warning);
+  if (const auto old = without_same_node(nodes); distribution == "PreferSameNode" && !old.empty())
+    planner.warn(
+        fmt::format("{} of {} nodes ({}{}) run a kube-proxy older than 1.{}, which does not prefer its own node's "
+                    "replica.",
+                    old.size(), nodes.size(), old.front(), old.size() > 1 ? ", …" : "", same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   if (planner.live(coredns_service) == nullptr)
     planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
