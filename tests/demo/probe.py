@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -47,7 +46,7 @@ class Probe:
     def stop(self) -> dict:
         """End the probe and give its summary."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.send_signal(signal.SIGTERM)  # to the sandbox alone: it passes the signal on
         self._process.wait(timeout=30)
         self._reader.join(timeout=30)
         if self._live:
