@@ -62,7 +62,9 @@ def tool(name: str) -> str:
 def run(command: list[str], log: str, **environment: str) -> str:
     """Run a command with its output in a log under build/demo; an error shows the log's end."""
     with (WORK / log).open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, timeout=900)
+        done = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, timeout=900
+        )
     text = (WORK / log).read_text()
     if done.returncode != 0:
         raise DemoError(f"{Path(command[0]).name} failed; the end of build/demo/{log}:\n{text[-2000:]}")
@@ -75,12 +77,14 @@ def install_collection() -> Path:
     if not artefacts:
         raise DemoError("there is no artefact in build/dist; `make dist` builds it")
     place = WORK / "collections"
-    run([tool("ansible-galaxy"), "collection", "install", "--force", "-p", str(place), str(artefacts[-1])], "galaxy.log")
+    run(
+        [tool("ansible-galaxy"), "collection", "install", "--force", "-p", str(place), str(artefacts[-1])], "galaxy.log"
+    )
     return place
 
 
 def run_role(cluster: Cluster, collections: Path) -> dict:
-    """Run the collection's playbook with the sandbox's own inventory; gives what the helper says of the cluster then."""
+    """Run the collection's playbook with the sandbox's own inventory; gives the helper's plan from there."""
     inventory = WORK / "inventory.yml"
     inventory.write_text(cluster.sandbox("inventory"))
     run(
@@ -205,7 +209,9 @@ def show(cluster: Cluster, compare: bool) -> None:
 def main() -> int:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--compare", action="store_true", help="also measure the packaged state, and times to full strength")
+    parser.add_argument(
+        "--compare", action="store_true", help="also measure the packaged state, and times to full strength"
+    )
     parser.add_argument("--name", default="k3s", help="the sandbox cluster's name (default: %(default)s)")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
