@@ -32,8 +32,10 @@ ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
   ha::Spec wish = spec;
   const Json* const coredns = cluster::find_named(before.deployments, "coredns");
   const bool ours = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
-  wish.coredns_strategy = ours ? "autoscaling" : "packaged";
+  wish.coredns_strategy = ours ? "replicas" : "packaged";
+  if (ours) wish.coredns_replicas = coredns->value(Json::json_pointer("/spec/replicas"), 1);
   if (const Json* const scaler = cluster::find_named(before.horizontalpodautoscalers, "k3s-core-ha-coredns")) {
+    wish.coredns_strategy = "autoscaling";
     const Json limits = scaler->value("spec", Json::object());
     if (limits.contains("minReplicas")) wish.coredns_min_replicas = limits["minReplicas"].get<int>();
     if (limits.contains("maxReplicas")) wish.coredns_max_replicas = limits["maxReplicas"].get<int>();

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "cluster/managed_fields.h"
+#include "ha/plan.h"
+
 namespace core_ha::ha {
 
 namespace {
@@ -33,6 +36,17 @@ bool ends_gently(const Json& pod_spec) {
     const auto lifecycle = container.find("lifecycle");
     return lifecycle != container.end() && lifecycle->contains("preStop");
   });
+}
+
+std::string CoreDns::count_holder() const {
+  static const cluster::FieldPath field{"f:spec", "f:replicas"};
+  for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array())) {
+    const std::string manager = entry.value("manager", "");
+    const bool by_hand = manager.starts_with("kubectl") && entry.value("subresource", "") == "scale";
+    if (by_hand || may_force(manager, ".spec.replicas")) continue;
+    if (cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(field)) return manager;
+  }
+  return {};
 }
 
 bool CoreDns::updating() const {

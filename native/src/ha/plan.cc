@@ -15,6 +15,7 @@
 #include "ha/planner.h"
 #include "ha/prediction.h"
 #include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_traffic.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -50,9 +51,9 @@ Json stands(const Planner& planner, const CoreDns& coredns) {
   std::set<std::string> nodes;
   for (const auto& pod : coredns.pods)
     if (!pod.node.empty()) nodes.insert(pod.node);
-  const bool ours = planner.live(coredns_autoscaler) != nullptr ||
-                    !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
-  return {{"strategy", ours ? "autoscaling" : "packaged"},
+  const bool overlaid = !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
+  const char* strategy = planner.live(coredns_autoscaler) != nullptr ? "autoscaling" : overlaid ? "replicas" : "packaged";
+  return {{"strategy", strategy},
           {"replicas", coredns.replicas()},
           {"ready", coredns.deployment->value("status", Json::object()).value("readyReplicas", 0)},
           {"nodes", nodes}};
@@ -67,6 +68,20 @@ void refuse_missing(Planner& planner) {
   else
     planner.refuse(ExitStatus::unsafe, fmt::format("{} is not there: k3s was started with --disable coredns on {}.",
                                                    name, fmt::join(servers, ", ")));
+}
+
+/// A key that another strategy reads was probably meant for something.
+void warn_of_unused(Planner& planner) {
+  const Spec& spec = planner.spec;
+  const auto warn = [&](const char* key) {
+    planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
+  };
+  if (spec.coredns_strategy == "replicas") {
+    if (spec.coredns_min_replicas) warn("coredns_min_replicas");
+    if (spec.coredns_max_replicas) warn("coredns_max_replicas");
+  } else if (spec.coredns_replicas) {
+    warn("coredns_replicas");
+  }
 }
 
 }  // namespace
@@ -109,10 +124,13 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
   Sizing sizing = size_coredns(spec, nodes);
   plan.level = sizing.level;
   plan.warnings = sizing.warnings;
+  warn_of_unused(planner);
   if (coredns.deployment == nullptr)
     refuse_missing(planner);
   else if (sizing.refusal)
     plan.refusal = sizing.refusal;
+  else if (spec.coredns_strategy == "replicas")
+    plan_replicas(planner, coredns, sizing, nodes);
   else
     plan_autoscaling(planner, coredns, sizing, nodes);
   if (plan.refusal) return plan;

@@ -10,70 +10,17 @@
 
 #include "cluster/managed_fields.h"
 #include "ha/coredns.h"
+#include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
 
 using namespace core_ha;
 using namespace core_ha::ha;
+using namespace core_ha::ha::testing;
 
 namespace {
 
-Spec wish(const Json& document = Json::object()) {
-  auto spec = parse_spec(document);
-  REQUIRE(spec);
-  return *spec;
-}
-
 const Spec autoscaling;
 const Spec packaged{.coredns_strategy = "packaged"};
-
-std::vector<std::string> ids(const Plan& plan) {
-  std::vector<std::string> out;
-  for (const auto& step : plan.steps)
-    out.push_back(step.id);
-  return out;
-}
-
-void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX) {
-  for (std::size_t i = 0; i < std::min(steps, plan.steps.size()); ++i)
-    cluster.carry_out(plan.steps[i]);
-}
-
-/// Plans and carries out; nothing may be lost, and the next plan must be empty.
-void reach(SimulatedCluster& cluster, const Spec& spec) {
-  const Plan plan = make_plan(spec, cluster.snapshot);
-  REQUIRE_FALSE(plan.refusal);
-  carry_out(cluster, plan);
-  CHECK(cluster.losses == std::vector<std::string>{});
-  CHECK(ids(make_plan(spec, cluster.snapshot)) == std::vector<std::string>{});
-}
-
-void check_ours(const SimulatedCluster& cluster, int replicas) {
-  CHECK(cluster.snapshot.pods.size() == static_cast<std::size_t>(replicas));
-  CHECK(cluster.serving() == replicas);
-  for (const auto& pod : cluster.snapshot.pods) {
-    CHECK(ends_gently(pod["spec"]));
-    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
-    CHECK(pod["metadata"].contains("ownerReferences"));
-  }
-  CHECK(cluster.snapshot.horizontalpodautoscalers.size() == 1);
-  CHECK(cluster.snapshot.poddisruptionbudgets.size() == 1);
-  CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
-}
-
-void check_packaged(const SimulatedCluster& cluster) {
-  const SimulatedCluster fresh(static_cast<int>(cluster.snapshot.nodes.size()));
-  CHECK(cluster.snapshot.pods.size() == 1);
-  CHECK(cluster.serving() == 1);
-  for (const auto& pod : cluster.snapshot.pods)
-    CHECK_FALSE(ends_gently(pod["spec"]));
-  CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
-  CHECK(cluster.snapshot.poddisruptionbudgets.empty());
-  CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
-  CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
-  for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})
-    for (const auto& entry : (*list)[0]["metadata"]["managedFields"])
-      CHECK(entry["manager"] != "k3s-core-ha");
-}
 
 }  // namespace
 

@@ -233,11 +233,20 @@ void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json
   set_fields(object, manager, "Update", "", {path});
 }
 
+void SimulatedCluster::scale_by(const std::string& manager, int replicas) {
+  const FieldPath field{"f:spec", "f:replicas"};
+  disown(deployment(), field);
+  deployment()["spec"]["replicas"] = replicas;
+  set_fields(deployment(), manager, "Update", "scale", {field});
+  settle();
+}
+
 void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
   if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
+  least_serving = std::min(least_serving, serving());
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
 }
 
@@ -245,8 +254,7 @@ void SimulatedCluster::carry_out(const Step& step) {
   if (step.action == Action::apply) {
     apply(step.body, step.manager);
   } else if (step.action == Action::scale) {
-    Json& object = *find(step.object);
-    set_field(object, {"f:spec", "f:replicas"}, step.body["spec"]["replicas"], step.manager);
+    scale_by(step.manager, step.body["spec"]["replicas"]);
   } else if (step.action == Action::patch) {
     Json* object = find(step.object);
     if (object == nullptr || (*object)["metadata"]["uid"] != step.uid)
@@ -270,7 +278,8 @@ void SimulatedCluster::carry_out(const Step& step) {
   } else if (step.action == Action::wait_endpoints_gone) {
     for (const auto& pod : snapshot.pods)
       if (asked(pod) &&
-          std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"]["uid"]) != step.pod_uids.end())
+          std::find(step.pod_uids.begin(), step.pod_uids.end(),
+                    pod["metadata"]["uid"].get<std::string>()) != step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   }
   settle();
@@ -321,7 +330,7 @@ void SimulatedCluster::run_replica_sets() {
     for (std::size_t i = 0; i < snapshot.pods.size(); ++i) {
       Json& pod = snapshot.pods[i];
       const bool matches = std::all_of(labels.items().begin(), labels.items().end(), [&](const auto& label) {
-        return pod["metadata"]["labels"].value(label.key(), "") == label.value();
+        return pod["metadata"]["labels"].value(label.key(), Json()) == label.value();
       });
       if (owned_by(pod, set) && !matches) pod["metadata"].erase("ownerReferences");
       if (!pod["metadata"].contains("ownerReferences") && matches)

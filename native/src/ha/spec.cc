@@ -34,8 +34,9 @@ const std::vector<Key>& table() {
        .store = [](Spec& spec, const Json& value) { spec.level = value; }},
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
-                      "PodDisruptionBudget over what k3s ships; packaged leaves it as k3s ships it, or brings it back.",
-       .choices = {"autoscaling", "packaged"},
+                      "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
+                      "autoscaler; packaged leaves it as k3s ships it, or brings it back.",
+       .choices = {"autoscaling", "replicas", "packaged"},
        .fallback = "autoscaling",
        .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; }},
       {.name = "coredns_min_replicas",
@@ -49,6 +50,11 @@ const std::vector<Key>& table() {
        .lowest = 1,
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.coredns_max_replicas = value.get<int>(); }},
+      {.name = "coredns_replicas",
+       .description = "Replicas of CoreDNS under strategy replicas; absent: by level and size of the cluster.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.coredns_replicas = value.get<int>(); }},
       {.name = "coredns_cpu_utilization",
        .description = "Average CPU use, in percent of the request, above which the autoscaler adds a replica.",
        .lowest = 1,

@@ -16,6 +16,7 @@ struct Spec {
   std::string coredns_strategy = "autoscaling";
   std::optional<int> coredns_min_replicas = {};
   std::optional<int> coredns_max_replicas = {};
+  std::optional<int> coredns_replicas = {};
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
   std::chrono::seconds wait_timeout{300};

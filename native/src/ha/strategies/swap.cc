@@ -56,7 +56,7 @@ class Swap {
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
 
   void plan() {
-    if (paused_by_others()) return;
+    if (paused_by_others() || counted_by_others()) return;
     sort_pods();
     keep_wanted_pods();
     const bool anything = changes() || !leaving_.empty();
@@ -73,6 +73,7 @@ class Swap {
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
     retire();
+    lower_count();
   }
 
  private:
@@ -88,9 +89,21 @@ class Swap {
   }
 
   /// Whether the Deployment is not yet as it is to be.
-  bool changes() const { return !planner_.holds(target_.body) || wants_exact_count() || raises_count(); }
+  bool changes() const { return !planner_.holds(target_.body) || releases_count() || raises_count(); }
 
-  bool raises_count() const { return !target_.exact && coredns_.replicas() < target_.replicas; }
+  bool raises_count() const { return target_.count != Count::released && coredns_.replicas() < target_.replicas; }
+  bool lowers_count() const { return target_.count == Count::fixed && coredns_.replicas() > target_.replicas; }
+
+  /// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight.
+  bool counted_by_others() {
+    if (!lowers_count() && !(target_.count == Count::fixed && raises_count())) return false;
+    const std::string holder = coredns_.count_holder();
+    if (holder.empty()) return false;
+    planner_.refuse(ExitStatus::conflict,
+                    fmt::format("{} of {} is held by {}, at {}; ours would be {}.", cluster::to_string(replicas_field),
+                                kube::to_string(coredns_deployment), holder, coredns_.replicas(), target_.replicas));
+    return true;
+  }
 
   /// Whether bringing the body in changes the pods' template.
   bool template_changes() const {
@@ -161,8 +174,8 @@ class Swap {
   }
 
   /// Whether the count is to be set back. A count that somebody else set stays theirs.
-  bool wants_exact_count() const {
-    if (!target_.exact || coredns_.replicas() == target_.replicas) return false;
+  bool releases_count() const {
+    if (target_.count != Count::released || coredns_.replicas() == target_.replicas) return false;
     const auto owners = cluster::owners_of(*coredns_.deployment, replicas_field);
     return std::all_of(owners.begin(), owners.end(),
                        [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
@@ -172,7 +185,7 @@ class Swap {
     if (raises_count())
       planner_.scale("coredns-scale", coredns_deployment, target_.replicas,
                      fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
-    if (wants_exact_count()) {
+    if (releases_count()) {
       // Held for a moment and let go with the rest: then the count is nobody's, as k3s leaves it.
       Json body = target_.body;
       body["spec"]["paused"] = true;
@@ -181,7 +194,7 @@ class Swap {
           "coredns-count", body,
           fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, coredns_.replicas()));
       planned_ = true;
-    } else if (target_.exact && coredns_.replicas() != target_.replicas) {
+    } else if (target_.count == Count::released && coredns_.replicas() != target_.replicas) {
       planner_.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(coredns_deployment),
                                 coredns_.replicas(), cluster::owners_of(*coredns_.deployment, replicas_field).front()));
     }
@@ -227,6 +240,17 @@ class Swap {
                       .object = pod->ref,
                       .reason = "nothing of the swap is left",
                       .uid = pod->uid});
+  }
+
+  /// Last of all, when every replica is a new one.
+  void lower_count() {
+    if (!lowers_count()) return;
+    planner_.scale("coredns-scale-in", coredns_deployment, target_.replicas,
+                   fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
+    planner_.add({.id = "coredns-scaled-in",
+                  .action = Action::wait_rollout,
+                  .object = coredns_deployment,
+                  .reason = "as many replicas as wished, all available"});
   }
 
   /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.

@@ -7,11 +7,18 @@
 
 namespace core_ha::ha {
 
+/// Whose the count of replicas is.
+enum class Count {
+  at_least,  ///< an autoscaler's: raised where it is lower
+  fixed,     ///< ours: raised, lowered, and put back when it drifted
+  released   ///< nobody's, as k3s leaves it, once it is set back
+};
+
 /// What the packaged Deployment is to become.
 struct SwapTarget {
   Json body;  ///< our whole set; without fields: as k3s ships it
   int replicas = 1;
-  bool exact = false;  ///< the count is set back to exactly `replicas`; else it is raised to it, the HPA does the rest
+  Count count = Count::at_least;
   bool gentle = true;  ///< pods of the new template end gently
 };
 
