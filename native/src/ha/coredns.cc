@@ -38,6 +38,10 @@ bool ends_gently(const Json& pod_spec) {
   });
 }
 
+Json CoreDns::pod_labels() const {
+  return (*deployment)["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
+}
+
 std::string CoreDns::count_holder() const {
   static const cluster::FieldPath field{"f:spec", "f:replicas"};
   for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array())) {

@@ -43,6 +43,8 @@ struct CoreDns {
   std::vector<CoreDnsPod> pods;
 
   const Json& pod_spec() const { return (*deployment)["spec"]["template"]["spec"]; }
+  /// The labels that the Deployment gives its pods.
+  Json pod_labels() const;
   int replicas() const { return (*deployment)["spec"].value("replicas", 1); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }
   /// Another program that holds the count of replicas; empty: none. k3s, an autoscaler and a person's `kubectl scale`

@@ -83,6 +83,14 @@ int by_size(const Count& counted) {
   return std::max({usual_replicas, by_nodes, by_cores});
 }
 
+/// Why that many, where it is not the usual count.
+std::string size_words(const Count& counted, int wanted) {
+  if (wanted < by_size(counted)) return fmt::format(" ({} would be usual)", by_size(counted));
+  if (wanted > usual_replicas)
+    return fmt::format(" (one for each {} nodes or {:.0f} cores)", nodes_per_replica, cores_per_replica);
+  return {};
+}
+
 /// What the user said about the least count, and in which key.
 struct Asked {
   std::string key;
@@ -146,20 +154,18 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   else if (spec.level == "none")
     sizing.level = {"node", fmt::format("Level none is asked for, and {} {} gives node.", asked.key, wanted)};
   else
-    sizing.level = {"node",
-                    fmt::format("{}: {} replicas on as many nodes, so any one node may fail.", sentence, wanted)};
+    sizing.level = {"node", fmt::format("{}: {} replicas{} on as many nodes, so any one node may fail.", sentence,
+                                        wanted, asked.count ? "" : size_words(counted, wanted))};
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
-    sizing.refusal =
-        unsafe(fmt::format("{} is {}, but {}: {} replicas can be on different nodes, not {}.", asked.key, wanted,
-                           eligible_words(counted), domains, wanted));
+    sizing.refusal = unsafe(fmt::format("{} is {}, but {}: {} replicas can be on different nodes, not {}.", asked.key,
+                                        wanted, eligible_words(counted), domains, wanted));
   else if (spec.level == "node" && domains < 2)
     sizing.refusal = unsafe(
         fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));
   else if (spec.level == "node" && wanted < 2)
-    sizing.refusal =
-        unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
+    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
   if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
   return sizing;
 }

@@ -37,7 +37,7 @@ TEST_CASE("plan: from packaged, the old pod is replaced without a gap") {
   CHECK(plan.level.name == "node");
   CHECK(plan.warnings.empty());
   CHECK(plan.predicted["node_death"]["lost_share"] == 0);
-  CHECK(plan.diff.size() == 4);
+  CHECK(plan.diff.size() == 5);
   for (const auto& step : plan.steps) {
     CAPTURE(step.id);
     CHECK_FALSE(step.reason.empty());
@@ -61,8 +61,9 @@ TEST_CASE("plan: what is so already gives no step") {
   SUBCASE("one changed wish is one step") {
     const Plan plan = make_plan(wish({{"coredns_cpu_utilization", 60}}), cluster.snapshot);
     CHECK(ids(plan) == std::vector<std::string>{"coredns-autoscaler"});
-    REQUIRE(plan.diff.size() == 1);
-    CHECK(plan.diff[0].before != plan.diff[0].after);
+    REQUIRE(plan.diff.size() == 2);
+    for (const auto& changed : plan.diff)
+      CHECK(changed.before != changed.after);
   }
   SUBCASE("a higher minimum scales out and waits") {
     CHECK(ids(make_plan(wish({{"coredns_min_replicas", 2}}), cluster.snapshot)) ==
@@ -164,7 +165,7 @@ TEST_CASE("plan: a lone replica is never replaced by a rollout") {
 TEST_CASE("plan: a pod that was let go is found again without any label of ours") {
   SimulatedCluster cluster(3);
   const Plan plan = make_plan(autoscaling, cluster.snapshot);
-  carry_out(cluster, plan, 4);  // its ReplicaSet is gone
+  carry_out(cluster, plan, 5);  // its ReplicaSet is gone
   REQUIRE(cluster.snapshot.replicasets.empty());
   for (const char* label : {"pod-template-hash", "k3s-core-ha/retiring"})
     cluster.snapshot.pods[0]["metadata"]["labels"].erase(label);
@@ -223,7 +224,7 @@ TEST_CASE("plan: what is refused, and with which status") {
          annotation = manifest.dump();
        },
        ExitStatus::unsafe,
-       {".spec.minReadySeconds", "10 in k3s's own manifest"}},
+       {".spec.minReadySeconds", "10 in k3s's own manifest", "(custom) could hold it"}},
       {"somebody else holds a field",
        Json::object(),
        [](SimulatedCluster& c) {
@@ -257,7 +258,48 @@ TEST_CASE("plan: what is refused, and with which status") {
            c.cordon(i);
        },
        ExitStatus::unsafe,
-       {"No node takes pods now"}},
+       {"No node takes pods now", "3 that can run CoreDNS", "agent-1 (cordoned)"}},
+      {"cordons leave one node",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.cordon(1);
+         c.cordon(2);
+       },
+       ExitStatus::unsafe,
+       {"Only 1 of 3 nodes", "agent-1 (cordoned), agent-2 (cordoned)", "all 3 replicas would be on server-1"}},
+      {"all nodes tainted but one, and a number that needs more",
+       {{"coredns_min_replicas", 2}},
+       [](SimulatedCluster& c) {
+         c.taint(1, "gpu", "NoSchedule");
+         c.taint(2, "gpu", "NoSchedule");
+       },
+       ExitStatus::unsafe,
+       {"coredns_min_replicas is 2", "1 of 3 registered nodes can run CoreDNS", "agent-1 (taint gpu:NoSchedule)"}},
+      {"a selector that matches no node",
+       Json::object(),
+       [](SimulatedCluster& c) { c.deployment()["spec"]["template"]["spec"]["nodeSelector"] = {{"disk", "ssd"}}; },
+       ExitStatus::unsafe,
+       {"No registered node can run CoreDNS", "no label disk=ssd"}},
+      {"a Service that selects none of its pods",
+       Json::object(),
+       [](SimulatedCluster& c) { c.service()["spec"]["selector"] = {{"k8s-app", "dns"}}; },
+       ExitStatus::unsafe,
+       {"Service kube-system/kube-dns selects {\"k8s-app\":\"dns\"}", "no endpoints"}},
+      {"a budget that blocks every drain",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.snapshot.poddisruptionbudgets.push_back(
+             {{"apiVersion", "policy/v1"},
+              {"kind", "PodDisruptionBudget"},
+              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+              {"spec",
+               {{"minAvailable", 3},
+                {"selector",
+                 {{"matchExpressions",
+                   Json::array({{{"key", "k8s-app"}, {"operator", "In"}, {"values", {"kube-dns", "dns"}}}})}}}}}});
+       },
+       ExitStatus::unsafe,
+       {"PodDisruptionBudget kube-system/dns (minAvailable 3)", "none of 3 replicas", "block every drain"}},
       {"the way back has no place while a node is down",
        {{"coredns_strategy", "packaged"}},
        [](SimulatedCluster& c) {
@@ -275,6 +317,7 @@ TEST_CASE("plan: what is refused, and with which status") {
     const Plan plan = make_plan(wish(row.spec), cluster.snapshot);
     REQUIRE(plan.refusal);
     CHECK(plan.refusal->status == row.status);
+    CHECK(plan.steps.empty());
     for (const auto& word : row.words) {
       CAPTURE(plan.refusal->message);
       CHECK(plan.refusal->message.find(word) != std::string::npos);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ha/coredns.h"
+#include "ha/state.h"
 
 namespace core_ha::ha::testing {
 
@@ -18,7 +19,7 @@ Spec wish(const Json& document) {
 std::vector<std::string> ids(const Plan& plan) {
   std::vector<std::string> out;
   for (const auto& step : plan.steps)
-    out.push_back(step.id);
+    if (step.object != state_object) out.push_back(step.id);
   return out;
 }
 
@@ -32,7 +33,9 @@ void reach(SimulatedCluster& cluster, const Spec& spec) {
   REQUIRE_FALSE(plan.refusal);
   carry_out(cluster, plan);
   CHECK(cluster.losses == std::vector<std::string>{});
-  CHECK(ids(make_plan(spec, cluster.snapshot)) == std::vector<std::string>{});
+  const Plan next = make_plan(spec, cluster.snapshot);
+  CHECK(ids(next) == std::vector<std::string>{});
+  CHECK(next.steps.empty());
 }
 
 void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler) {
@@ -56,6 +59,7 @@ void check_packaged(const SimulatedCluster& cluster) {
     CHECK_FALSE(ends_gently(pod["spec"]));
   CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
   CHECK(cluster.snapshot.poddisruptionbudgets.empty());
+  CHECK(cluster.snapshot.configmaps.empty());
   CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
   CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
   for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})

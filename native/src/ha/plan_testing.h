@@ -12,6 +12,7 @@ namespace core_ha::ha::testing {
 /// A wish that parse_spec takes.
 Spec wish(const Json& document = Json::object());
 
+/// The steps' ids, without those that keep the wish itself.
 std::vector<std::string> ids(const Plan& plan);
 
 void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX);

@@ -193,6 +193,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "ReplicaSet") return &snapshot.replicasets;
   if (kind == "Pod") return &snapshot.pods;
   if (kind == "Service") return &snapshot.services;
+  if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   return &snapshot.poddisruptionbudgets;
 }
@@ -277,9 +278,8 @@ void SimulatedCluster::carry_out(const Step& step) {
     }
   } else if (step.action == Action::wait_endpoints_gone) {
     for (const auto& pod : snapshot.pods)
-      if (asked(pod) &&
-          std::find(step.pod_uids.begin(), step.pod_uids.end(),
-                    pod["metadata"]["uid"].get<std::string>()) != step.pod_uids.end())
+      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(),
+                                  pod["metadata"]["uid"].get<std::string>()) != step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   }
   settle();

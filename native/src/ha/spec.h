@@ -27,6 +27,9 @@ struct Spec {
 /// is one sentence that names the key, what was found and what is allowed (exit status 2).
 Result<Spec> parse_spec(const Json& document);
 
+/// The document of a wish, without what is so by default: the same wish is always the same text.
+Json to_json(const Spec& spec);
+
 /// The JSON Schema of the document, from the table that parse_spec reads by.
 Json spec_schema();
 

@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <cmath>
+#include <cstdlib>
 
+#include "cluster/nodes.h"
+#include "ha/capacity.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "kube/client.h"
@@ -34,40 +37,75 @@ std::string foreign_autoscaler(const cluster::Snapshot& snapshot) {
   return {};
 }
 
-/// Somebody else's budget over CoreDNS's pods; empty: none. Selectors by expression are not judged.
-std::string foreign_budget(const cluster::Snapshot& snapshot, const CoreDns& coredns) {
-  const Json labels =
-      (*coredns.deployment)["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
+/// Somebody else's budget over CoreDNS's pods; null: none.
+const Json* foreign_budget(const cluster::Snapshot& snapshot, const CoreDns& coredns) {
   for (const auto& object : snapshot.poddisruptionbudgets) {
     const auto ref = kube::ref_of(object);
     const Json selector = object.value("spec", Json::object()).value("selector", Json());
-    if (ref.ns != coredns_deployment.ns || ref.name == coredns_budget.name || !selector.is_object() ||
-        selector.contains("matchExpressions"))
-      continue;
-    const Json wanted = selector.value("matchLabels", Json::object());
-    const bool covers = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) {
-      return labels.contains(item.key()) && labels[item.key()] == item.value();
-    });
-    if (covers) return ref.name;
+    if (ref.ns == coredns_deployment.ns && ref.name != coredns_budget.name && selector.is_object() &&
+        cluster::selects(selector, coredns.pod_labels()))
+      return &object;
   }
-  return {};
+  return nullptr;
 }
 
-void plan_budget(Planner& planner, const CoreDns& coredns) {
+/// A count, or a share of `replicas` rounded up, as budgets have it.
+int scaled(const Json& value, int replicas) {
+  if (value.is_number_integer()) return value.get<int>();
+  const double share = value.is_string() ? std::strtod(value.get_ref<const std::string&>().c_str(), nullptr) : 0;
+  return static_cast<int>(std::ceil(share / 100 * replicas));
+}
+
+/// Whether the budget lets none of so many healthy replicas go.
+bool blocks_drains(const Json& budget, int replicas) {
+  const Json spec = budget.value("spec", Json::object());
+  if (spec.contains("maxUnavailable")) return scaled(spec["maxUnavailable"], replicas) < 1;
+  return spec.contains("minAvailable") && scaled(spec["minAvailable"], replicas) >= replicas;
+}
+
+std::string budget_words(const Json& budget) {
+  const Json spec = budget.value("spec", Json::object());
+  for (const char* key : {"maxUnavailable", "minAvailable"})
+    if (spec.contains(key)) return fmt::format("{} {}", key, spec[key].dump());
+  return "without a number";
+}
+
+void plan_budget(Planner& planner, const CoreDns& coredns, int replicas) {
   if (!planner.snapshot.serves(coredns_budget.api_version)) {
     planner.warn("The server has no policy/v1: no PodDisruptionBudget, so drains may take several replicas at once.");
     return;
   }
-  const std::string other = foreign_budget(planner.snapshot, coredns);
-  if (other.empty()) {
+  const Json* other = foreign_budget(planner.snapshot, coredns);
+  if (other == nullptr) {
     planner.ensure("coredns-budget", budget(coredns), "drains take one replica at a time");
+    return;
+  }
+  const std::string name = kube::ref_of(*other).name;
+  if (replicas > 1 && blocks_drains(*other, replicas)) {
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("PodDisruptionBudget kube-system/{} ({}) lets none of {} replicas of CoreDNS go, so it "
+                               "would block every drain: remove it, or have it allow one.",
+                               name, budget_words(*other), replicas));
     return;
   }
   planner.warn(
       fmt::format("PodDisruptionBudget kube-system/{} covers CoreDNS already, and two would block every drain: "
                   "ours is left out.",
-                  other));
+                  name));
   planner.remove_own("coredns-budget", coredns_budget, "two budgets over the same pods block every drain");
+}
+
+/// Nothing of ours helps pods that nobody is sent to; and it is by the Service that old pods are let go.
+void check_service(Planner& planner, const CoreDns& coredns) {
+  const Json* service = planner.live(coredns_service);
+  if (service == nullptr) return;  // warned of with its traffic
+  const Json selector = (*service)["spec"].value("selector", Json::object());
+  const Json labels = coredns.pod_labels();
+  if (selector.empty() || cluster::selects({{"matchLabels", selector}}, labels)) return;
+  planner.refuse(ExitStatus::unsafe,
+                 fmt::format("Service kube-system/kube-dns selects {}, and CoreDNS's pods carry {}: "
+                             "it has no endpoints, and nobody is sent to CoreDNS.",
+                             selector.dump(), labels.dump()));
 }
 
 }  // namespace
@@ -87,20 +125,18 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
         fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
                     "few queries.",
                     minor, pre_stop_sleep_minor));
+  check_service(planner, coredns);
   plan_traffic(planner, nodes);
   if (count == Count::fixed)
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   const std::size_t before = planner.steps();
-  plan_swap(planner, coredns,
-            {.body = coredns_overlay(coredns, minor),
-             .replicas = replicas,
-             .count = count,
-             .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
-  if (planner.steps() != before &&
-      std::none_of(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.open(); }))
-    planner.refuse(ExitStatus::unsafe,
-                   "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
-  plan_budget(planner, coredns);
+  const Placement placement = plan_swap(planner, coredns,
+                                        {.body = coredns_overlay(coredns, minor),
+                                         .replicas = replicas,
+                                         .count = count,
+                                         .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
+  if (planner.steps() != before) check_placement(planner, coredns, nodes, replicas, placement);
+  plan_budget(planner, coredns, replicas);
 }
 
 }  // namespace core_ha::ha

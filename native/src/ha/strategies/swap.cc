@@ -76,6 +76,16 @@ class Swap {
     lower_count();
   }
 
+  Placement placement() const {
+    Placement placement;
+    for (const auto* pod : staying_)
+      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod);
+    const int count =
+        target_.count == Count::released ? target_.replicas : std::max(coredns_.replicas(), target_.replicas);
+    placement.pods = std::max(0, count - static_cast<int>(placement.staying.size()));
+    return placement;
+  }
+
  private:
   bool paused_by_us() const { return held_.contains(paused_field); }
 
@@ -282,8 +292,10 @@ class Swap {
 
 }  // namespace
 
-void plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
-  Swap(planner, coredns, target).plan();
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
+  Swap swap(planner, coredns, target);
+  swap.plan();
+  return swap.placement();
 }
 
 }  // namespace core_ha::ha

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "ha/capacity.h"
 #include "ha/coredns.h"
 #include "ha/planner.h"
 
@@ -24,6 +25,7 @@ struct SwapTarget {
 
 /// Plans the way from CoreDNS as observed, at whatever point an earlier run was stopped, to the target, without a
 /// moment in which a query is lost. Nothing to do plans nothing.
-void plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target);
+/// Tells which pods it asks the scheduler to place.
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target);
 
 }  // namespace core_ha::ha
