@@ -24,7 +24,7 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
 
   sandbox [--name NAME] VERB …
 
-  up single|small       start a cluster and wait until its nodes and its DNS are ready
+  up TOPOLOGY           start a cluster and wait until its nodes and its DNS are ready
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --timeout SECONDS   for nodes and DNS to become ready (120)
@@ -166,7 +166,7 @@ func run(args []string) error {
 		}
 		return nil
 	case "up":
-		if err := r.arguments(1, 1, "single|small"); err != nil {
+		if err := r.arguments(1, 1, "TOPOLOGY"); err != nil {
 			return err
 		}
 		explainInterrupt(r.name)

@@ -85,10 +85,18 @@ func Service(n state.Node) string {
 // config is config.yaml as k3s-ansible writes it.
 func config(c *state.Cluster, n state.Node) map[string]any {
 	v := map[string]any{"token": c.Token, "node-ip": n.Address}
-	if n.Role == topology.Agent {
-		v["server"] = "https://" + c.Server().Address + ":6443"
-	} else {
-		v["tls-san"] = []string{c.Server().Address}
+	first := c.Server()
+	if n.Role == topology.Server {
+		v["tls-san"] = []string{first.Address}
+	}
+	switch {
+	case n.Name != first.Name:
+		v["server"] = "https://" + first.Address + ":6443"
+	case c.Servers() > 1:
+		v["cluster-init"] = true
+	}
+	if n.Zone != "" {
+		v["node-label"] = []string{"topology.kubernetes.io/zone=" + n.Zone}
 	}
 	return v
 }

@@ -158,6 +158,17 @@ func (c *Cluster) Node(name string) (Node, error) {
 // Server is the first server.
 func (c *Cluster) Server() Node { return c.Nodes[0] }
 
+// Servers is how many servers there are.
+func (c *Cluster) Servers() int {
+	count := 0
+	for _, n := range c.Nodes {
+		if n.Role == topology.Server {
+			count++
+		}
+	}
+	return count
+}
+
 // NodeDir is where a node's files are.
 func (c *Cluster) NodeDir(n Node) string { return filepath.Join(c.Dir, n.Name) }
 

@@ -28,11 +28,20 @@ type Node struct {
 	Name    string `json:"name"`
 	Role    Role   `json:"role"`
 	Address string `json:"address"`
+	Zone    string `json:"zone,omitempty"`
 }
 
-var counts = map[string]struct{ servers, agents int }{
-	"single": {1, 0},
-	"small":  {1, 2},
+// The zones of a topology that has them, in turn.
+var zones = []string{"zone-a", "zone-b", "zone-c"}
+
+var counts = map[string]struct {
+	servers, agents int
+	zones           bool
+}{
+	"single": {1, 0, false},
+	"small":  {1, 2, false},
+	"ha":     {3, 1, false},
+	"zones":  {3, 3, true},
 }
 
 // Names lists the topologies.
@@ -52,11 +61,18 @@ func Nodes(name string) ([]Node, error) {
 		return nil, fmt.Errorf("no topology %q; there are %s", name, strings.Join(Names(), ", "))
 	}
 	var nodes []Node
+	add := func(role Role, i, base int) {
+		n := Node{Name: fmt.Sprintf("%s-%d", role, i), Role: role, Address: fmt.Sprintf("198.18.0.%d", base+i)}
+		if c.zones {
+			n.Zone = zones[(i-1)%len(zones)]
+		}
+		nodes = append(nodes, n)
+	}
 	for i := 1; i <= c.servers; i++ {
-		nodes = append(nodes, Node{fmt.Sprintf("server-%d", i), Server, fmt.Sprintf("198.18.0.%d", 10+i)})
+		add(Server, i, 10)
 	}
 	for i := 1; i <= c.agents; i++ {
-		nodes = append(nodes, Node{fmt.Sprintf("agent-%d", i), Agent, fmt.Sprintf("198.18.0.%d", 20+i)})
+		add(Agent, i, 20)
 	}
 	return nodes, nil
 }

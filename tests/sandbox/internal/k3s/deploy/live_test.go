@@ -146,11 +146,11 @@ func (c *cluster) up() error {
 	if err != nil {
 		return err
 	}
-	if c.server, err = server.Start(cfg, c.group); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if c.server, err = server.Start(ctx, cfg, c.group); err != nil {
+		return err
+	}
 	if c.cfg, err = c.server.API(ctx); err != nil {
 		data, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("no apiserver: %w; its log ends with\n%s", err, data[max(0, len(data)-2000):])
