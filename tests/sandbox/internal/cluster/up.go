@@ -207,7 +207,7 @@ func waitReady(c *state.Cluster, patience time.Duration) error {
 				return err
 			}
 			var err error
-			if client, err = api.New(c.Netns, c.Path("kubeconfig")); err != nil {
+			if client, err = api.New(c.Netns, c.Path("kubeconfig"), c.Server().Address, api.Patience); err != nil {
 				waiting = err.Error()
 				client = nil
 				continue // half written

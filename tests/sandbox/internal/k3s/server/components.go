@@ -33,6 +33,17 @@ func (p *controlPlane) kine(endpoint string) error {
 
 func sqlite(c *config.Config) string { return c.Dir("server", "db", "state.db") }
 
+// member runs etcd.
+func (p *controlPlane) member(initialCluster string) error {
+	return p.group.Start(supervise.Command{
+		Name:  "etcd",
+		Path:  filepath.Join(p.c.Components, "etcd"),
+		Args:  p.etcd.Arguments(initialCluster),
+		Env:   supervise.Environment(p.c.Components),
+		Quiet: etcd.Quiet,
+	})
+}
+
 func (p *controlPlane) apiserver() error {
 	f := p.id.file
 	args := k3s.Arguments{

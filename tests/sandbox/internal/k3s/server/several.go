@@ -152,7 +152,7 @@ func (s *Server) startEtcd(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.controlPlane().start("etcd", "etcd", s.etcd.Arguments(initial)...); err != nil {
+	if err := s.controlPlane().member(initial); err != nil {
 		return err
 	}
 	cfg, err := s.supervisorConfig()
