@@ -5,12 +5,17 @@
 package e2e
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
 	"k3s-ha.core/sandbox/internal/api"
 	"k3s-ha.core/sandbox/internal/state"
 )
+
+// The thread that a program begins on cannot end, so it would stay in a cluster's network once a goroutine had entered
+// that on it, and down would take this program for a part of the cluster. The main goroutine keeps it to itself.
+func init() { runtime.LockOSThread() }
 
 const (
 	askEvery = 200 * time.Millisecond

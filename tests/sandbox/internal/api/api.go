@@ -82,7 +82,17 @@ func New(netns, path, address string, patience time.Duration) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Get asks for a path and gives the body.
-func (c *Client) Get(path string) ([]byte, error) { return c.do(http.MethodGet, path, nil) }
+func (c *Client) Get(path string) ([]byte, error) { return c.do(http.MethodGet, path, "", nil) }
+
+// Create makes an object in a collection.
+func (c *Client) Create(path string, object any) error {
+	body, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	_, err = c.do(http.MethodPost, path, "application/json", body)
+	return err
+}
 
 // Annotate writes an annotation of a namespace.
 func (c *Client) Annotate(namespace, key, value string) error {
@@ -90,17 +100,17 @@ func (c *Client) Annotate(namespace, key, value string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.do(http.MethodPatch, "/api/v1/namespaces/"+namespace, patch)
+	_, err = c.do(http.MethodPatch, "/api/v1/namespaces/"+namespace, "application/merge-patch+json", patch)
 	return err
 }
 
-func (c *Client) do(method, path string, mergePatch []byte) ([]byte, error) {
-	req, err := http.NewRequest(method, c.base+path, bytes.NewReader(mergePatch))
+func (c *Client) do(method, path, kind string, content []byte) ([]byte, error) {
+	req, err := http.NewRequest(method, c.base+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, err
 	}
-	if mergePatch != nil {
-		req.Header.Set("Content-Type", "application/merge-patch+json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -108,7 +118,7 @@ func (c *Client) do(method, path string, mergePatch []byte) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
+	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: %s", method, path, resp.Status)
 	}
 	return body, err

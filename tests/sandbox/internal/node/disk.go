@@ -95,6 +95,10 @@ func config(c *state.Cluster, n state.Node) map[string]any {
 	case c.Servers() > 1:
 		v["cluster-init"] = true
 	}
+	if c.Fleet > 0 {
+		// A pod network for each node of a fleet: k3s's own range has 256.
+		v["cluster-cidr"] = "10.64.0.0/10"
+	}
 	if n.Zone != "" {
 		v["node-label"] = []string{"topology.kubernetes.io/zone=" + n.Zone}
 	}

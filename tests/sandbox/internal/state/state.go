@@ -47,6 +47,8 @@ type Cluster struct {
 	Kubectl  []string  `json:"kubectl"`
 	Created  time.Time `json:"created"`
 	Ready    bool      `json:"ready"` // up came to its end once
+	Fleet    int       `json:"fleet,omitempty"`
+	Kwok     string    `json:"kwok,omitempty"` // the program that plays the fleet's kubelets
 }
 
 // Root is the directory that holds one directory per cluster.
@@ -73,8 +75,12 @@ func New(name, topologyName string) (*Cluster, error) {
 	if err != nil {
 		return nil, failure.New(failure.Usage, "%v", err)
 	}
+	fleet, err := topology.Fleet(topologyName)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "%v", err)
+	}
 	prefix := "k3s-core-ha-" + name
-	c := &Cluster{Dir: filepath.Join(Root(), name), Name: name, Topology: topologyName, Netns: prefix, Created: time.Now().UTC()}
+	c := &Cluster{Fleet: fleet, Dir: filepath.Join(Root(), name), Name: name, Topology: topologyName, Netns: prefix, Created: time.Now().UTC()}
 	for _, n := range nodes {
 		id := prefix + "-" + n.Name
 		c.Nodes = append(c.Nodes, Node{Node: n, Machine: id, Group: id, Netns: id})

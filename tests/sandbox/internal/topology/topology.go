@@ -6,6 +6,7 @@ package topology
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -44,6 +45,11 @@ var counts = map[string]struct {
 	"zones":  {3, 3, true},
 }
 
+const (
+	fleetPrefix = "fleet:"
+	fleetMost   = 10000
+)
+
 // Names lists the topologies.
 func Names() []string {
 	names := make([]string, 0, len(counts))
@@ -51,12 +57,32 @@ func Names() []string {
 		names = append(names, n)
 	}
 	sort.Strings(names)
-	return names
+	return append(names, fleetPrefix+"N")
 }
 
-// Nodes returns the nodes of a topology, servers first.
+// Fleet is how many nodes a topology has beside the real ones, which exist for the API server alone.
+func Fleet(name string) (int, error) {
+	number, ok := strings.CutPrefix(name, fleetPrefix)
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > fleetMost {
+		return 0, fmt.Errorf("the number in %q is not one from 1 to %d", name, fleetMost)
+	}
+	return n, nil
+}
+
+// Nodes returns the real nodes of a topology, servers first.
 func Nodes(name string) ([]Node, error) {
+	fleet, err := Fleet(name)
+	if err != nil {
+		return nil, err
+	}
 	c, ok := counts[name]
+	if fleet > 0 {
+		c, ok = counts["single"], true
+	}
 	if !ok {
 		return nil, fmt.Errorf("no topology %q; there are %s", name, strings.Join(Names(), ", "))
 	}
