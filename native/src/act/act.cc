@@ -2,12 +2,14 @@
 //
 // How a run can end, and where the cluster is then:
 //   before the first change      as it was; the step's own exit status
-//   after it                     each write noted the step that takes it back; these are carried out in reverse order
+//   after it                     each write noted the steps that take it back; these are carried out in reverse order
 //   after a step of no return    an old pod is gone, and taking back the rest in reverse would let pods without
 //   lameduck
 //                                serve again while the count shrinks. The caller's plan for the way back is carried out
 //                                instead; on a signal, or without such a plan, what came later is taken back and the
 //                                run stays at a point where everything serves
+//   when rough pods serve        (on the way to what k3s ships) taking the template back would roll them away with
+//                                queries under way: the caller's plan again, also on a signal
 #include "act/act.h"
 
 #include <fmt/format.h>
@@ -51,7 +53,7 @@ class Run {
  private:
   struct Entry {
     size_t step;  ///< which step of the plan
-    ha::Step undo;
+    std::vector<ha::Step> undo;
   };
 
   WriteOptions write_options(bool dry_run) const { return {dry_run, options_.wait_timeout, options_.poll}; }
@@ -67,6 +69,7 @@ class Run {
   std::vector<Entry> journal_;  ///< since the last step of no return
   std::set<size_t> done_;       ///< steps that changed something
   bool no_return_ = false;
+  bool let_roll_ = false;  ///< a Deployment was unpaused
 };
 
 Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps) {
@@ -91,11 +94,14 @@ Result<StepState, WriteError> Run::perform(const ha::Step& step, size_t index) {
   if (options_.dry_run) return StepState::planned;
   if (!written->changed) return StepState::unchanged;
   done_.insert(index);
+  const Json::json_pointer paused("/spec/paused");
+  if (step.object.kind == "Deployment" && written->before.value(paused, false) && !written->after.value(paused, false))
+    let_roll_ = true;
   if (written->final) {
     no_return_ = true;
     journal_.clear();
-  } else if (written->undo) {
-    journal_.push_back({index, std::move(*written->undo)});
+  } else if (!written->undo.empty()) {
+    journal_.push_back({index, std::move(written->undo)});
   }
   return StepState::done;
 }
@@ -118,8 +124,8 @@ Result<void> Run::undo_journal() {
   std::vector<ha::Step> back;
   std::set<kube::ObjectRef> deployments;
   for (auto entry = journal_.rbegin(); entry != journal_.rend(); ++entry) {
-    back.push_back(entry->undo);
-    if (entry->undo.object.kind == "Deployment") deployments.insert(entry->undo.object);
+    back.insert(back.end(), entry->undo.begin(), entry->undo.end());
+    if (entry->undo.front().object.kind == "Deployment") deployments.insert(entry->undo.front().object);
   }
   for (const auto& deployment : deployments)
     back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = deployment});
@@ -139,7 +145,8 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
 
   Result<void> back;
   bool stays = false;
-  if (no_return_ && !signalled && options_.way_back) {
+  const bool by_plan = (no_return_ && !signalled) || (options_.rough_pods && let_roll_);
+  if (by_plan && options_.way_back) {
     auto steps = options_.way_back();
     back = steps ? perform_way_back(*steps) : Result<void>(steps.error());
   } else {

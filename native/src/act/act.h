@@ -42,9 +42,11 @@ struct Options {
   bool dry_run = false;
   std::chrono::seconds wait_timeout{300};  ///< per wait
   std::chrono::milliseconds poll{500};
-  /// The steps that lead back from where the cluster is now. Asked for only after a step that cannot be undone by
-  /// itself (an old pod is gone); without it such a run stays where it is.
+  /// The steps that lead back from where the cluster is now, for where taking back step by step would not do: an old
+  /// pod is gone, or new pods serve that do not end gently. Without it such a run stays where it is.
   std::function<Result<std::vector<ha::Step>>()> way_back = {};
+  /// The pods that the plan brings in do not end gently: once they serve, no rollout may end them.
+  bool rough_pods = false;
 };
 
 /// Carries the steps out in order, waits for and verifies each.

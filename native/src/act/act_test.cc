@@ -316,6 +316,41 @@ TEST_CASE("endpoints: waited for until no slice of the Service names one of the 
   CHECK(looks >= 3);
 }
 
+TEST_CASE("going back from a count that we held puts the former count back") {
+  Cluster cluster;
+  REQUIRE_FALSE(act::carry_out({scale}, cluster.client, quick).error);
+  Step count = overlay;
+  count.body["spec"] = {{"replicas", 1}};
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid"));
+  REQUIRE(act::carry_out({count, protect}, cluster.client, quick).error);
+  CHECK(cluster.spec()["replicas"] == 3);
+}
+
+TEST_CASE("once pods serve that do not end gently, the way back is the caller's, also on a signal") {
+  catch_interrupts();
+  reset_interrupts();
+  Cluster cluster;
+  Step pause = overlay;
+  pause.body["spec"]["paused"] = true;
+  cluster.client.after_write = [&](const Call& call) {
+    cluster.settle();
+    if (call.body == overlay.body && !interrupted()) std::raise(SIGINT);
+  };
+  act::Options options = quick;
+  options.rough_pods = true;
+  int asked = 0;
+  options.way_back = [&]() -> Result<std::vector<Step>> {
+    ++asked;
+    return std::vector{scale};
+  };
+  const auto outcome = act::carry_out({pause, overlay, rollout}, cluster.client, options);
+  reset_interrupts();
+  CHECK(asked == 1);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::interrupted);
+  CHECK(cluster.spec()["replicas"] == 3);
+}
+
 TEST_CASE("the inverse of a merge patch") {
   const Json before{{"metadata", {{"labels", {{"a", "1"}}}}}};
   CHECK(act::inverse_patch({{"metadata", {{"labels", {{"a", nullptr}, {"b", "2"}}}}}}, before) ==

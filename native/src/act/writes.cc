@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "act/waits.h"
@@ -131,7 +133,14 @@ Result<Written, WriteError> write_apply(const ha::Step& step, kube::Client& clie
     undo.action = ha::Action::remove;
     undo.uid = uid_of(written.after);
   }
-  written.undo = std::move(undo);
+  written.undo.push_back(std::move(undo));
+  // A count that we drop falls back to 1, whoever set it before: it is put back by hand.
+  if (existed && step.body.contains(replicas_at) && !written.undo.front().body.contains(replicas_at))
+    written.undo.push_back({.id = step.id,
+                            .action = ha::Action::scale,
+                            .object = step.object,
+                            .body = {{"spec", {{"replicas", written.before.value(replicas_at, 1)}}}},
+                            .manager = step.manager});
   return written;
 }
 
@@ -159,7 +168,7 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
   written.changed = had != wanted;
   ha::Step undo = step;
   undo.body = {{"spec", {{"replicas", had}}}};
-  written.undo = std::move(undo);
+  written.undo.push_back(std::move(undo));
   return written;
 }
 
@@ -208,7 +217,7 @@ Result<Written, WriteError> write_patch(const ha::Step& step, kube::Client& clie
       written.before["metadata"].value("resourceVersion", "") != written.after["metadata"].value("resourceVersion", "");
   ha::Step undo = step;
   undo.body = inverse_patch(step.body, written.before);
-  written.undo = std::move(undo);
+  written.undo.push_back(std::move(undo));
   return written;
 }
 
@@ -240,7 +249,7 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
   if (kind == "Pod" || kind == "ReplicaSet") return written;
   ha::Step undo{.id = step.id, .action = ha::Action::apply, .object = step.object, .manager = step.manager};
   undo.body = cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));
-  written.undo = std::move(undo);
+  written.undo.push_back(std::move(undo));
   return written;
 }
 

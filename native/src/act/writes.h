@@ -2,7 +2,7 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -14,10 +14,10 @@ namespace core_ha::act {
 /// What a write did.
 struct Written {
   bool changed = false;
-  std::optional<ha::Step> undo = {};  ///< the step that takes it back
-  bool final = false;                 ///< it cannot be taken back: the object that is gone serves no more
-  Json before = {};                   ///< the object; null: it was not there
-  Json after = {};                    ///< null: it is gone
+  std::vector<ha::Step> undo = {};  ///< the steps that take it back, in order
+  bool final = false;               ///< it cannot be taken back: the object that is gone serves no more
+  Json before = {};                 ///< the object; null: it was not there
+  Json after = {};                  ///< null: it is gone
 };
 
 /// Why a write was not done.

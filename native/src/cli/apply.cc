@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,21 +27,30 @@ struct ApplyOptions {
 /// A cluster that moved between being observed and being changed is observed anew this often.
 constexpr int attempts = 3;
 
-/// What to do when a run fails after old pods of CoreDNS are gone: the plan that leads back to what k3s ships, if that
-/// is what there was before. From an overlay of ours there is nothing to go back to that would be better.
-std::function<Result<std::vector<ha::Step>>()> way_back(const ha::Spec& spec, const cluster::Snapshot& before,
-                                                        kube::Client& client) {
+/// The wish that the cluster was at before: what k3s ships, or our overlay with the numbers that are in force.
+ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
+  ha::Spec wish = spec;
   const Json* const coredns = cluster::find_named(before.deployments, "coredns");
-  if (coredns == nullptr || !cluster::applied_fields(*coredns, kube::field_manager).empty()) return {};
-  return [&spec, &client]() -> Result<std::vector<ha::Step>> {
-    auto now = cluster::observe(client);
-    if (!now) return now.error();
-    ha::Spec packaged = spec;
-    packaged.coredns_strategy = "packaged";
-    ha::Plan plan = ha::make_plan(packaged, *now);
-    if (plan.refusal) return *plan.refusal;
-    return std::move(plan.steps);
-  };
+  const bool ours = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
+  wish.coredns_strategy = ours ? "autoscaling" : "packaged";
+  if (const Json* const scaler = cluster::find_named(before.horizontalpodautoscalers, "k3s-core-ha-coredns")) {
+    const Json limits = scaler->value("spec", Json::object());
+    if (limits.contains("minReplicas")) wish.coredns_min_replicas = limits["minReplicas"].get<int>();
+    if (limits.contains("maxReplicas")) wish.coredns_max_replicas = limits["maxReplicas"].get<int>();
+  }
+  if (const Json* const service = cluster::find_named(before.services, "kube-dns"))
+    wish.coredns_traffic_distribution =
+        service->value(Json::json_pointer("/spec/trafficDistribution"), std::string("none"));
+  return wish;
+}
+
+/// The plan that leads back to the earlier wish from wherever the cluster is when it is asked for.
+Result<std::vector<ha::Step>> way_back(const ha::Spec& wish, kube::Client& client) {
+  auto now = cluster::observe(client);
+  if (!now) return now.error();
+  ha::Plan plan = ha::make_plan(wish, *now);
+  if (plan.refusal) return *plan.refusal;
+  return std::move(plan.steps);
 }
 
 Outcome apply(Context& context, const ApplyOptions& options) {
@@ -67,7 +76,8 @@ Outcome apply(Context& context, const ApplyOptions& options) {
     acted = act::carry_out(plan.steps, **client,
                            {.dry_run = options.dry_run,
                             .wait_timeout = spec->wait_timeout,
-                            .way_back = way_back(*spec, *snapshot, **client)});
+                            .way_back = [&] { return way_back(earlier_wish(*spec, *snapshot), **client); },
+                            .rough_pods = spec->coredns_strategy == "packaged"});
     // Only a run that left nothing behind may start over.
     if (!acted.stale || acted.changed() || attempt == attempts) break;
     log::progress(acted.error->message + "; observing the cluster anew");

@@ -69,7 +69,8 @@ void add_plan(CLI::App& app, Context& context) {
   const auto options = std::make_shared<PlanOptions>();
   verb->add_option("--spec", options->spec, "the wish, YAML or JSON; - reads standard input (default: the defaults)")
       ->type_name("FILE");
-  verb->add_option("--snapshot", options->snapshot, "decide on a saved snapshot instead of a cluster; - reads standard input")
+  verb->add_option("--snapshot", options->snapshot,
+                   "decide on a saved snapshot instead of a cluster; - reads standard input")
       ->type_name("FILE");
   verb->add_flag("--schema", options->schema, "print the JSON schema of the wish and end");
   verb->footer(

@@ -122,7 +122,8 @@ Json* make_child(Json& at, const std::string& element) {
 
 void merge(Json& into, const Json& from, std::string_view name) {
   if (from.is_object() && into.is_object() && !atomic_map(name)) {
-    for (const auto& [key, child] : from.items()) merge(into[key], child, key);
+    for (const auto& [key, child] : from.items())
+      merge(into[key], child, key);
     return;
   }
   const auto* keys = keys_of_list(name);
@@ -162,7 +163,8 @@ std::string to_string(const FieldPath& path) {
       continue;
     }
     std::string inside;
-    for (const auto& [key, value] : keys.items()) inside += (inside.empty() ? "" : ",") + key + "=" + value.dump();
+    for (const auto& [key, value] : keys.items())
+      inside += (inside.empty() ? "" : ",") + key + "=" + value.dump();
     text += "[" + inside + "]";
   }
   return text;

@@ -37,19 +37,23 @@ Json live() {
                "topologySpreadConstraints": [
                  {"topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", "maxSkew": 1},
                  {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1}]}}}})");
-  object["metadata"]["managedFields"] = Json::array(
-      {{{"manager", "deploy@server-1"}, {"operation", "Update"}, {"fieldsV1", {{"f:spec", {{"f:replicas", Json::object()}}}}}},
-       {{"manager", "k3s-core-ha"},
-        {"operation", "Update"},
-        {"subresource", "scale"},
-        {"fieldsV1", {{"f:spec", {{"f:replicas", Json::object()}}}}}},
-       {{"manager", "k3s-core-ha"}, {"operation", "Apply"}, {"fieldsV1", stored}}});
+  object["metadata"]["managedFields"] =
+      Json::array({{{"manager", "deploy@server-1"},
+                    {"operation", "Update"},
+                    {"fieldsV1", {{"f:spec", {{"f:replicas", Json::object()}}}}}},
+                   {{"manager", "k3s-core-ha"},
+                    {"operation", "Update"},
+                    {"subresource", "scale"},
+                    {"fieldsV1", {{"f:spec", {{"f:replicas", Json::object()}}}}}},
+                   {{"manager", "k3s-core-ha"}, {"operation", "Apply"}, {"fieldsV1", stored}}});
   return object;
 }
 
 }  // namespace
 
-TEST_CASE("managed fields: what an apply would hold is what the server stores") { CHECK(fields_in(body) == fields_of(stored)); }
+TEST_CASE("managed fields: what an apply would hold is what the server stores") {
+  CHECK(fields_in(body) == fields_of(stored));
+}
 
 TEST_CASE("managed fields: an autoscaler and a budget") {
   const Json autoscaler = Json::parse(R"({
@@ -59,18 +63,22 @@ TEST_CASE("managed fields: an autoscaler and a budget") {
   CHECK(fields_in(autoscaler) == fields_of(Json::parse(R"({
     "f:metadata": {"f:labels": {"f:x/y": {}}},
     "f:spec": {"f:metrics": {}, "f:minReplicas": {}, "f:scaleTargetRef": {"f:kind": {}, "f:name": {}}}})")));
-  const Json budget = Json::parse(R"({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+  const Json budget =
+      Json::parse(R"({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
     "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"k8s-app": "kube-dns"}}}})");
   CHECK(fields_in(budget) == fields_of(Json::parse(R"({"f:spec": {"f:maxUnavailable": {}, "f:selector": {}}})")));
 }
 
 TEST_CASE("managed fields: an identity alone holds nothing") {
-  CHECK(fields_in({{"apiVersion", "v1"}, {"kind", "Service"}, {"metadata", {{"name", "a"}, {"namespace", "b"}}}}).empty());
+  CHECK(fields_in({{"apiVersion", "v1"}, {"kind", "Service"}, {"metadata", {{"name", "a"}, {"namespace", "b"}}}})
+            .empty());
 }
 
 TEST_CASE("managed fields: the keys of an entry in another order are the same entry") {
-  const Json other = Json::parse(R"({"f:l": {"k:{\"whenUnsatisfiable\":\"D\",\"topologyKey\":\"t\"}": {"f:maxSkew": {}}}})");
-  const Json same = Json::parse(R"({"f:l": {"k:{\"topologyKey\":\"t\",\"whenUnsatisfiable\":\"D\"}": {"f:maxSkew": {}}}})");
+  const Json other =
+      Json::parse(R"({"f:l": {"k:{\"whenUnsatisfiable\":\"D\",\"topologyKey\":\"t\"}": {"f:maxSkew": {}}}})");
+  const Json same =
+      Json::parse(R"({"f:l": {"k:{\"topologyKey\":\"t\",\"whenUnsatisfiable\":\"D\"}": {"f:maxSkew": {}}}})");
   CHECK(fields_of(other) == fields_of(same));
 }
 
@@ -107,5 +115,6 @@ TEST_CASE("managed fields: an earlier set of ours can be applied again") {
 
 TEST_CASE("managed fields: named as the API names them in a conflict") {
   CHECK(to_string({"f:spec", "f:replicas"}) == ".spec.replicas");
-  CHECK(to_string({"f:a", R"(k:{"containerPort":53,"protocol":"UDP"})", "f:b"}) == R"(.a[containerPort=53,protocol="UDP"].b)");
+  CHECK(to_string({"f:a", R"(k:{"containerPort":53,"protocol":"UDP"})", "f:b"}) ==
+        R"(.a[containerPort=53,protocol="UDP"].b)");
 }

@@ -28,9 +28,8 @@ std::string text(const Json& object, const char* key) {
 /// Taints that Kubernetes itself sets and lifts as a node's state changes.
 bool passing_taint(const std::string& key) {
   constexpr std::array<std::string_view, 8> keys{
-      "node.kubernetes.io/not-ready",       "node.kubernetes.io/unreachable",
-      "node.kubernetes.io/unschedulable",   "node.kubernetes.io/memory-pressure",
-      "node.kubernetes.io/disk-pressure",   "node.kubernetes.io/pid-pressure",
+      "node.kubernetes.io/not-ready",           "node.kubernetes.io/unreachable",   "node.kubernetes.io/unschedulable",
+      "node.kubernetes.io/memory-pressure",     "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure",
       "node.kubernetes.io/network-unavailable", "node.kubernetes.io/out-of-service"};
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
@@ -112,6 +111,16 @@ double cores_of(const Json& node) {
   return std::string_view(end) == "m" ? value / 1000 : value;
 }
 
+/// 36 for `v1.36.3+k3s1`.
+int kubelet_minor(const Json& node) {
+  const std::string version = text(at(at(node, "status"), "nodeInfo"), "kubeletVersion");
+  constexpr std::string_view major = "v1.";
+  if (!version.starts_with(major)) return 0;
+  int minor = 0;
+  std::from_chars(version.data() + major.size(), version.data() + version.size(), minor);
+  return minor;
+}
+
 }  // namespace
 
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
@@ -127,6 +136,7 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
     node.excluded = why_excluded(object, pod_spec);
     node.cordoned = at(at(object, "spec"), "unschedulable") == true;
     node.cores = cores_of(object);
+    node.minor = kubelet_minor(object);
     for (const auto& condition : at(at(object, "status"), "conditions")) {
       if (text(condition, "type") != "Ready") continue;
       node.ready = text(condition, "status") == "True";

@@ -20,6 +20,7 @@ struct Node {
   bool ready = false;    ///< as of the snapshot
   bool cordoned = false;
   double cores = 0;
+  int minor = 0;                                   ///< of its kubelet, and in k3s of its kube-proxy; 0: not known
   std::optional<std::chrono::seconds> silent_for;  ///< since when its kubelet is not heard of
 
   bool eligible() const { return excluded.empty(); }

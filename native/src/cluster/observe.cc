@@ -21,7 +21,7 @@ struct Source {
   const char* field_selector;
   const char* api_version;
   const char* kind;
-  Json Snapshot::*list;
+  Json Snapshot::* list;
 };
 
 constexpr std::array sources{
@@ -36,8 +36,8 @@ constexpr std::array sources{
            &Snapshot::pods},
     Source{"/api/v1/namespaces/kube-system/services", "", "metadata.name=kube-dns", "v1", "Service",
            &Snapshot::services},
-    Source{"/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", "kubernetes.io/service-name=kube-dns",
-           "", "discovery.k8s.io/v1", "EndpointSlice", &Snapshot::endpointslices},
+    Source{"/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", "kubernetes.io/service-name=kube-dns", "",
+           "discovery.k8s.io/v1", "EndpointSlice", &Snapshot::endpointslices},
     Source{"/apis/autoscaling/v2/namespaces/kube-system/horizontalpodautoscalers", "", "", "autoscaling/v2",
            "HorizontalPodAutoscaler", &Snapshot::horizontalpodautoscalers},
     Source{"/apis/policy/v1/namespaces/kube-system/poddisruptionbudgets", "", "", "policy/v1", "PodDisruptionBudget",
@@ -84,7 +84,8 @@ Result<Snapshot> observe(kube::Client& client) {
       }
     }
   }
-  for (auto& node : snapshot.nodes) redact_node(node);
+  for (auto& node : snapshot.nodes)
+    redact_node(node);
   return snapshot;
 }
 

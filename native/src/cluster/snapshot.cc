@@ -15,7 +15,7 @@ constexpr std::string_view kind = "Snapshot";
 
 struct ListField {
   const char* name;
-  Json Snapshot::*list;
+  Json Snapshot::* list;
 };
 
 constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
@@ -75,7 +75,8 @@ Json to_json(const Snapshot& snapshot) {
                    {"taken", snapshot.taken},
                    {"version", snapshot.version},
                    {"groups", snapshot.groups}};
-  for (const auto& field : lists) document[field.name] = snapshot.*field.list;
+  for (const auto& field : lists)
+    document[field.name] = snapshot.*field.list;
   return document;
 }
 

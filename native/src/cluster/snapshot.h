@@ -16,9 +16,9 @@ inline constexpr std::string_view retiring_label = "k3s-core-ha/retiring";
 /// The cluster at one moment: raw API objects, narrowed to what decisions need. Saved as JSON it replays any of them.
 /// No secrets: nothing that holds one is read, and k3s's node annotations lose theirs on the way in.
 struct Snapshot {
-  std::string taken;             ///< RFC 3339, UTC
+  std::string taken;              ///< RFC 3339, UTC
   Json version = Json::object();  ///< `/version`
-  std::set<std::string> groups;  ///< served group versions: `apps/v1`
+  std::set<std::string> groups;   ///< served group versions: `apps/v1`
   // Arrays of objects.
   Json nodes = Json::array();
   Json deployments = Json::array();

@@ -45,7 +45,8 @@ std::optional<WallTime> parse_time(std::string_view text) {
   const auto second = take_number(text, 2);
   if (!second || *second > 60) return std::nullopt;
   if (take(text, '.'))
-    while (!text.empty() && std::isdigit(static_cast<unsigned char>(text.front())) != 0) text.remove_prefix(1);
+    while (!text.empty() && std::isdigit(static_cast<unsigned char>(text.front())) != 0)
+      text.remove_prefix(1);
   if (text != "Z") return std::nullopt;
   const year_month_day date{year{*year_number}, month{static_cast<unsigned>(*month_number)},
                             day{static_cast<unsigned>(*day_number)}};

@@ -103,11 +103,7 @@ void ProbeSummary::add(const QueryRecord& record) {
 }
 
 void ProbeSummary::add_late(int client, std::int64_t latency_ns) {
-  if (client == 0) {
-    fresh_.add_late(0, latency_ns);
-  } else {
-    fixed_.add_late(client - 1, latency_ns);
-  }
+  (client == 0 ? fresh_ : fixed_).add_late(latency_ns);
 }
 
 Json ProbeSummary::to_json(Json description) const {

@@ -48,7 +48,7 @@ class Tally {
 
   void add(const QueryRecord& record);
   /// A response to a query that was already counted as lost.
-  void add_late(int client, std::int64_t latency_ns);
+  void add_late(std::int64_t latency_ns);
 
   std::int64_t of(Ending ending) const { return counts_[static_cast<int>(ending)]; }
   std::int64_t planned() const { return planned_; }

@@ -120,7 +120,7 @@ TEST_SUITE("drill: tally") {
   TEST_CASE("late answers stay lost, and are noted") {
     Tally tally(1, std::nullopt);
     feed(tally, "all");
-    tally.add_late(0, 2500 * ms);
+    tally.add_late(2500 * ms);
     const Json summary = tally.summary(0);
     CHECK(summary["lost"] == 2);
     CHECK(summary["late"] == 1);

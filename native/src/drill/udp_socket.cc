@@ -27,10 +27,19 @@ std::int64_t clock_ns(clockid_t clock) {
   return now.tv_sec * second_ns + now.tv_nsec;
 }
 
+// musl's CMSG_NXTHDR compares sizes of both signs; it says the right thing.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare"
+const cmsghdr* next_control(const msghdr& message, const cmsghdr* before) {
+  if (before == nullptr) return CMSG_FIRSTHDR(&message);
+  return CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(before));
+}
+#pragma GCC diagnostic pop
+
 /// The kernel stamps datagrams by the wall clock; both clocks are read here to bring that to the monotonic one.
 std::int64_t arrival_of(const msghdr& message) {
   const std::int64_t now = monotonic_ns();
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
+  for (const cmsghdr* c = next_control(message, nullptr); c != nullptr; c = next_control(message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
     timespec stamp{};
     std::memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
@@ -42,7 +51,7 @@ std::int64_t arrival_of(const msghdr& message) {
 }
 
 int icmp_errno_of(const msghdr& message) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
+  for (const cmsghdr* c = next_control(message, nullptr); c != nullptr; c = next_control(message, c)) {
     const bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
     const bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
     if (!v4 && !v6) continue;

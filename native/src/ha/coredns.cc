@@ -20,7 +20,9 @@ std::string controller_of(const Json& object) {
   return {};
 }
 
-bool ending(const Json& object) { return object["metadata"].contains("deletionTimestamp"); }
+bool ending(const Json& object) {
+  return object["metadata"].contains("deletionTimestamp");
+}
 
 }  // namespace
 
@@ -47,8 +49,8 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   const std::string uid = view.deployment == nullptr ? "" : (*view.deployment)["metadata"].value("uid", "");
   for (const auto& object : snapshot.replicasets) {
     if (uid.empty() || controller_of(object) != uid) continue;
-    const bool pods = object["spec"].value("replicas", 0) > 0 ||
-                      object.value("status", Json::object()).value("replicas", 0) > 0;
+    const bool pods =
+        object["spec"].value("replicas", 0) > 0 || object.value("status", Json::object()).value("replicas", 0) > 0;
     if (!pods && !ending(object)) continue;
     view.replica_sets.push_back({.ref = kube::ref_of(object),
                                  .uid = object["metadata"].value("uid", ""),

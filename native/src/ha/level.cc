@@ -55,7 +55,9 @@ std::string list(std::vector<std::string> names) {
   return text;
 }
 
-std::string nodes_word(std::size_t count) { return count == 1 ? "node" : "nodes"; }
+std::string nodes_word(std::size_t count) {
+  return count == 1 ? "node" : "nodes";
+}
 
 /// `3 of 4 registered nodes can run CoreDNS (not gpu-1 (taint gpu:NoSchedule))`
 std::string eligible_words(const Count& counted) {
@@ -70,7 +72,9 @@ std::string eligible_words(const Count& counted) {
   return text;
 }
 
-Error unsafe(const std::string& sentence) { return Error{ExitStatus::unsafe, sentence}; }
+Error unsafe(const std::string& sentence) {
+  return Error{ExitStatus::unsafe, sentence};
+}
 
 /// Replicas that a cluster of this size is to have, before anybody asks where they go.
 int by_size(const Count& counted) {
@@ -82,17 +86,17 @@ int by_size(const Count& counted) {
 std::string none_reason(const Spec& spec, const Count& counted) {
   if (spec.level == "none") return "Level none is asked for: one replica, nothing may fail.";
   if (counted.domains.size() >= 2)
-    return spec.coredns_min_replicas
-               ? "coredns_min_replicas is 1, so CoreDNS is gone with the node that it runs on."
-               : "coredns_max_replicas is 1, so CoreDNS is gone with the node that it runs on.";
+    return spec.coredns_min_replicas ? "coredns_min_replicas is 1, so CoreDNS is gone with the node that it runs on."
+                                     : "coredns_max_replicas is 1, so CoreDNS is gone with the node that it runs on.";
   if (counted.excluded.empty() && counted.registered == 1)
     return fmt::format(
         "There is one node ({}), and when it fails everything on it fails: nothing more can be had until a second node "
         "joins.",
         *counted.domains.begin());
-  return fmt::format("Only {} of {} registered nodes can run CoreDNS (not {}): nothing more can be had until another "
-                     "node can.",
-                     counted.domains.size(), counted.registered, list(counted.excluded));
+  return fmt::format(
+      "Only {} of {} registered nodes can run CoreDNS (not {}): nothing more can be had until another "
+      "node can.",
+      counted.domains.size(), counted.registered, list(counted.excluded));
 }
 
 }  // namespace
@@ -107,9 +111,9 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
         cluster::format_span(spec.unreachable_counts_for), list(counted.gone)));
   if (domains == 0) {
     sizing.level = {"none", "No node can run CoreDNS."};
-    sizing.refusal = unsafe(counted.registered == 0 ? std::string("No node is registered.")
-                                                    : fmt::format("No registered node can run CoreDNS (not {}).",
-                                                                  list(counted.excluded)));
+    sizing.refusal = unsafe(counted.registered == 0
+                                ? std::string("No node is registered.")
+                                : fmt::format("No registered node can run CoreDNS (not {}).", list(counted.excluded)));
     return sizing;
   }
 
@@ -119,28 +123,28 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   sizing.min_replicas = wanted;
   sizing.max_replicas = spec.coredns_max_replicas.value_or(std::min(1000, std::max(least_maximum, 2 * wanted)));
 
-  if (wanted >= 2) {
-    sizing.level.name = "node";
-    std::string sentence = eligible_words(counted);
-    sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
-    sizing.level.reason = fmt::format("{}: {} replicas on as many nodes, so any one node may fail.", sentence, wanted);
-  } else {
+  std::string sentence = eligible_words(counted);
+  sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
+  if (wanted < 2)
     sizing.level = {"none", none_reason(spec, counted)};
-  }
+  else if (spec.level == "none")
+    sizing.level = {"node", fmt::format("Level none is asked for, and coredns_min_replicas {} gives node.", wanted)};
+  else
+    sizing.level = {"node",
+                    fmt::format("{}: {} replicas on as many nodes, so any one node may fail.", sentence, wanted)};
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
-    sizing.refusal = unsafe(fmt::format(
-        "coredns_min_replicas is {}, but {}: {} replicas can be on different nodes, not {}.", wanted,
-        eligible_words(counted), domains, wanted));
+    sizing.refusal =
+        unsafe(fmt::format("coredns_min_replicas is {}, but {}: {} replicas can be on different nodes, not {}.", wanted,
+                           eligible_words(counted), domains, wanted));
   else if (spec.level == "node" && domains < 2)
-    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.",
-                                        eligible_words(counted)));
+    sizing.refusal = unsafe(
+        fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));
   else if (spec.level == "node" && wanted < 2)
     sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.",
                                         spec.coredns_min_replicas ? "coredns_min_replicas" : "coredns_max_replicas"));
-  else if (spec.level == "none" && wanted >= 2)
-    sizing.level.reason = fmt::format("Level none is asked for, and coredns_min_replicas {} gives node.", wanted);
+  if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
   return sizing;
 }
 

@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "cluster/k3s.h"
 #include "cluster/nodes.h"
@@ -39,6 +41,21 @@ Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster
           .kube_proxy = cluster::kube_proxy_serves(snapshot),
           .minor = snapshot.minor(),
           .toleration_seconds = toleration_seconds(snapshot)};
+}
+
+/// How CoreDNS stands; the strategy is the one whose objects are there.
+Json stands(const Planner& planner, const CoreDns& coredns) {
+  if (coredns.deployment == nullptr)
+    return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
+  std::set<std::string> nodes;
+  for (const auto& pod : coredns.pods)
+    if (!pod.node.empty()) nodes.insert(pod.node);
+  const bool ours = planner.live(coredns_autoscaler) != nullptr ||
+                    !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
+  return {{"strategy", ours ? "autoscaling" : "packaged"},
+          {"replicas", coredns.replicas()},
+          {"ready", coredns.deployment->value("status", Json::object()).value("readyReplicas", 0)},
+          {"nodes", nodes}};
 }
 
 void refuse_missing(Planner& planner) {
@@ -76,7 +93,10 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
   const CoreDns coredns = view_coredns(snapshot);
-  const auto nodes = cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
+  const auto nodes =
+      cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
+
+  plan.components["coredns"] = stands(planner, coredns);
 
   if (spec.coredns_strategy == "packaged") {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
@@ -96,7 +116,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
   else
     plan_autoscaling(planner, coredns, sizing, nodes);
   if (plan.refusal) return plan;
-  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode";
+  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
   plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
   planner.finish();
   return plan;

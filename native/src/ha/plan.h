@@ -33,11 +33,11 @@ struct Step {
   std::string id = {};  ///< unique in its plan
   Action action = Action::apply;
   kube::ObjectRef object = {};
-  std::string reason = {};              ///< one sentence: why
-  Json body = {};                       ///< apply, scale, patch
-  std::string manager = "k3s-core-ha";  ///< apply, scale, patch
-  std::string uid = {};                 ///< patch, remove, wait_gone: only this object; empty: any of that name
-  std::string propagation = {};         ///< remove: Orphan, Background; empty: the kind's default
+  std::string reason = {};                 ///< one sentence: why
+  Json body = {};                          ///< apply, scale, patch
+  std::string manager = "k3s-core-ha";     ///< apply, scale, patch
+  std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
+  std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
 };
@@ -65,6 +65,7 @@ struct Plan {
   std::vector<Step> steps;            ///< empty: nothing to do
   std::vector<Difference> diff;       ///< one for each lasting object that a step changes
   std::vector<std::string> warnings;  ///< sentences for a person
+  Json components = Json::object();   ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::optional<Error> refusal;  ///< set: the steps must not be carried out
 };

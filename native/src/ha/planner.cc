@@ -46,7 +46,8 @@ Json own_labels(std::string_view component) {
 }
 
 Json apply_body(const kube::ObjectRef& ref) {
-  return {{"apiVersion", ref.api_version}, {"kind", ref.kind}, {"metadata", {{"name", ref.name}, {"namespace", ref.ns}}}};
+  return {
+      {"apiVersion", ref.api_version}, {"kind", ref.kind}, {"metadata", {{"name", ref.name}, {"namespace", ref.ns}}}};
 }
 
 Planner::Planner(const Spec& spec_, const cluster::Snapshot& snapshot_, Plan& plan)
@@ -90,9 +91,8 @@ void Planner::check(const Json& body, const Json* object) {
     const std::string field = cluster::to_string(path);
     for (const auto& owner : cluster::owners_of(*object, path)) {
       if (may_force(owner, field)) continue;
-      refuse(ExitStatus::conflict,
-             fmt::format("{} of {} is held by {}, at {}; ours would be {}.", field, name, owner, value->dump(),
-                         wish->dump()));
+      refuse(ExitStatus::conflict, fmt::format("{} of {} is held by {}, at {}; ours would be {}.", field, name, owner,
+                                               value->dump(), wish->dump()));
       return;
     }
   }
@@ -155,7 +155,9 @@ void Planner::remove_own(std::string id, const kube::ObjectRef& ref, std::string
                          .uid = (*object)["metadata"].value("uid", "")});
 }
 
-void Planner::add(Step step) { plan_.steps.push_back(std::move(step)); }
+void Planner::add(Step step) {
+  plan_.steps.push_back(std::move(step));
+}
 
 void Planner::finish() {
   for (const auto& touched : touched_)

@@ -15,13 +15,17 @@ namespace core_ha::ha {
 
 namespace {
 
-Json span(int from, int to) { return Json::array({from, to}); }
+Json span(int from, int to) {
+  return Json::array({from, to});
+}
 
 Json outage(const Json& share, const Json& seconds, const std::string& words) {
   return {{"lost_share", share}, {"seconds", seconds}, {"words", words}};
 }
 
-double share_of(int replicas) { return static_cast<double>(static_cast<int>(1000.0 / replicas + 0.5)) / 1000; }
+double share_of(int replicas) {
+  return static_cast<double>(static_cast<int>(1000.0 / replicas + 0.5)) / 1000;
+}
 
 }  // namespace
 
@@ -33,12 +37,13 @@ Json predict(const Situation& s) {
   const int unknown_to = longer_grace ? 60 : 50;
   // Replacement: the endpoint's end, the toleration, then a pod's start.
   const int start = 20;
-  result["full_strength"] = {{"seconds", span(unknown_from + s.toleration_seconds - 5,
-                                              unknown_to + s.toleration_seconds - 5 + start)}};
+  result["full_strength"] = {
+      {"seconds", span(unknown_from + s.toleration_seconds - 5, unknown_to + s.toleration_seconds - 5 + start)}};
 
   if (s.replicas < 2) {
-    result["node_death"] = outage(1, span(unknown_from + s.toleration_seconds, unknown_to + s.toleration_seconds),
-                                  "All queries are lost when the node with the only replica dies, until it is replaced.");
+    result["node_death"] =
+        outage(1, span(unknown_from + s.toleration_seconds, unknown_to + s.toleration_seconds),
+               "All queries are lost when the node with the only replica dies, until it is replaced.");
     if (s.nodes < 2) {
       result["node_death"] = outage(1, nullptr, "All queries are lost until the node is back.");
       result["full_strength"] = {{"seconds", nullptr}};
@@ -73,10 +78,10 @@ Json predict(const Situation& s) {
                            "back, because nothing takes the dead endpoint out.",
                            s.replicas, local));
   else
-    result["lease_holder_death"] = outage(
-        shares, span(unknown_from + 20, unknown_to + 25),
-        fmt::format("1/{} of queries is lost{} until the next controller manager takes the dead endpoint out.",
-                    s.replicas, local));
+    result["lease_holder_death"] =
+        outage(shares, span(unknown_from + 20, unknown_to + 25),
+               fmt::format("1/{} of queries is lost{} until the next controller manager takes the dead endpoint out.",
+                           s.replicas, local));
   return result;
 }
 

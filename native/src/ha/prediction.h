@@ -9,13 +9,13 @@ namespace core_ha::ha {
 
 /// What decides how a cluster's DNS lives through the death of a node.
 struct Situation {
-  int replicas = 1;                  ///< CoreDNS pods, each on a node of its own as far as nodes reach
-  int nodes = 1;                     ///< registered
-  int servers = 1;                   ///< of them, with a control plane
-  bool local = false;                ///< a node's queries prefer the replica on that node
-  std::optional<bool> kube_proxy;    ///< Services are served by kube-proxy in its usual mode; nothing: not known
-  int minor = 0;                     ///< Kubernetes 1.<minor>
-  int toleration_seconds = 300;      ///< how long pods stay on a node that is not ready
+  int replicas = 1;                ///< CoreDNS pods, each on a node of its own as far as nodes reach
+  int nodes = 1;                   ///< registered
+  int servers = 1;                 ///< of them, with a control plane
+  bool local = false;              ///< a node's queries prefer the replica on that node
+  std::optional<bool> kube_proxy;  ///< Services are served by kube-proxy in its usual mode; nothing: not known
+  int minor = 0;                   ///< Kubernetes 1.<minor>
+  int toleration_seconds = 300;    ///< how long pods stay on a node that is not ready
 };
 
 /// What a client on a surviving node sees, in closed form: for `node_death` and `lease_holder_death` the share of

@@ -55,7 +55,8 @@ void add_field(Json& fields, const FieldPath& path) {
 
 Json fields_v1(const std::set<FieldPath>& paths) {
   Json fields = Json::object();
-  for (const auto& path : paths) add_field(fields, path);
+  for (const auto& path : paths)
+    add_field(fields, path);
   return fields;
 }
 
@@ -116,7 +117,9 @@ Json owner_reference(const Json& owner) {
   return Json::array({{{"uid", owner["metadata"]["uid"]}, {"kind", owner["kind"]}, {"controller", true}}});
 }
 
-bool asked(const Json& pod) { return pod["metadata"]["labels"].contains("k8s-app"); }
+bool asked(const Json& pod) {
+  return pod["metadata"]["labels"].contains("k8s-app");
+}
 
 }  // namespace
 
@@ -132,11 +135,12 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
         {{"apiVersion", "v1"},
          {"kind", "Node"},
          {"metadata",
-          {{"name", name}, {"labels", labels}, {"annotations", {{"k3s.io/node-args", i == 0 ? R"(["server"])" : R"(["agent"])"}}}}},
+          {{"name", name},
+           {"labels", labels},
+           {"annotations", {{"k3s.io/node-args", i == 0 ? R"(["server"])" : R"(["agent"])"}}}}},
          {"spec", Json::object()},
          {"status",
-          {{"capacity", {{"cpu", "4"}}},
-           {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+          {{"capacity", {{"cpu", "4"}}}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
   }
   const Json manifest = packaged_manifest();
   Json object = manifest;
@@ -145,7 +149,8 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
   object["metadata"]["generation"] = 1;
   object["metadata"]["annotations"] = {{"objectset.rio.cattle.io/applied", manifest.dump()}};
   auto fields = cluster::fields_in(object);
-  for (const char* own : {"f:uid", "f:generation"}) fields.erase({"f:metadata", own});
+  for (const char* own : {"f:uid", "f:generation"})
+    fields.erase({"f:metadata", own});
   set_fields(object, "deploy@server-1", "Update", "", fields);
   snapshot.deployments.push_back(object);
 
@@ -163,7 +168,9 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
   settle();
 }
 
-std::string SimulatedCluster::next_uid() { return fmt::format("uid-{}", ++uids_); }
+std::string SimulatedCluster::next_uid() {
+  return fmt::format("uid-{}", ++uids_);
+}
 
 void SimulatedCluster::taint(int index, const std::string& key, const std::string& effect) {
   node(index)["spec"]["taints"].push_back({{"key", key}, {"effect", effect}});
@@ -220,15 +227,16 @@ void SimulatedCluster::apply(const Json& body, const std::string& manager) {
 void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json& value, const std::string& manager) {
   disown(object, path);
   Json* at = &object;
-  for (const auto& element : path) at = &(*at)[element.substr(2)];
+  for (const auto& element : path)
+    at = &(*at)[element.substr(2)];
   *at = value;
   set_fields(object, manager, "Update", "", {path});
 }
 
-void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
+void SimulatedCluster::end_pod(std::size_t index) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
-  if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
+  if (asked(pod) && !ends_gently(pod["spec"])) losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
 }
@@ -250,7 +258,7 @@ void SimulatedCluster::carry_out(const Step& step) {
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (list[i]["metadata"]["uid"] != step.uid) continue;
       if (step.object.kind == "Pod") {
-        end_pod(i, false);
+        end_pod(i);
         break;
       }
       if (step.object.kind == "ReplicaSet")
@@ -261,7 +269,8 @@ void SimulatedCluster::carry_out(const Step& step) {
     }
   } else if (step.action == Action::wait_endpoints_gone) {
     for (const auto& pod : snapshot.pods)
-      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"]["uid"]) != step.pod_uids.end())
+      if (asked(pod) &&
+          std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"]["uid"]) != step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   }
   settle();
@@ -299,7 +308,8 @@ void SimulatedCluster::run_deployment() {
                       {"ownerReferences", owner_reference(deployment())}}},
                     {"spec", {{"template", pod_template}}}});
   }
-  for (auto& set : sets) set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
+  for (auto& set : sets)
+    set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
   // New pods first, then the end of the old: with several replicas a rollout has that order as long as it matters.
   std::stable_partition(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
 }
@@ -335,7 +345,8 @@ void SimulatedCluster::run_replica_sets() {
                                {"spec", spec},
                                {"status", {{"phase", "Running"}}}});
     }
-    for (; mine.size() > wanted; mine.pop_back()) end_pod(mine.back(), true);
+    for (; mine.size() > wanted; mine.pop_back())
+      end_pod(mine.back());
     set["status"] = {{"replicas", wanted}};
   }
 }
@@ -349,8 +360,10 @@ void SimulatedCluster::settle() {
     if (sets[i]["spec"]["replicas"] == 0) sets.erase(i);  // revisionHistoryLimit is 0
   if (snapshot.deployments.empty()) return;
   const int replicas = deployment()["spec"]["replicas"];
-  deployment()["status"] = {
-      {"observedGeneration", 1}, {"replicas", replicas}, {"updatedReplicas", replicas}, {"availableReplicas", replicas}};
+  deployment()["status"] = {{"observedGeneration", 1},
+                            {"replicas", replicas},
+                            {"updatedReplicas", replicas},
+                            {"availableReplicas", replicas}};
 }
 
 int SimulatedCluster::serving() const {

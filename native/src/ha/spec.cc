@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One table is the whole schema: parse_spec reads a document by it and spec_schema prints it. The options of the Ansible
-// module and the role's argument_specs carry the same names; a test of theirs compares them with the schema.
+// One table is the whole schema: parse_spec reads a document by it and spec_schema prints it. The options of the
+// Ansible module and the role's argument_specs carry the same names; a test of theirs compares them with the schema.
 #include "ha/spec.h"
 
 #include <fmt/format.h>
@@ -39,7 +39,8 @@ const std::vector<Key>& table() {
        .fallback = "autoscaling",
        .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; }},
       {.name = "coredns_min_replicas",
-       .description = "Replicas of CoreDNS that the autoscaler keeps at least; absent: by level and size of the cluster.",
+       .description =
+           "Replicas of CoreDNS that the autoscaler keeps at least; absent: by level and size of the cluster.",
        .lowest = 1,
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.coredns_min_replicas = value.get<int>(); }},
@@ -70,8 +71,9 @@ const std::vector<Key>& table() {
        .lowest = 0,
        .highest = std::int64_t{100} * 365 * 86400,
        .fallback = 604800,
-       .store = [](Spec& spec,
-                   const Json& value) { spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>()); }}};
+       .store = [](Spec& spec, const Json& value) {
+         spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>());
+       }}};
   return keys;
 }
 
@@ -90,7 +92,9 @@ std::string found(const Json& value) {
   return text;
 }
 
-Error bad_spec(const std::string& sentence) { return Error{ExitStatus::usage, sentence}; }
+Error bad_spec(const std::string& sentence) {
+  return Error{ExitStatus::usage, sentence};
+}
 
 bool fits(const Key& key, const Json& value) {
   if (!key.choices.empty()) {
@@ -116,12 +120,12 @@ Result<Spec> parse_spec(const Json& document) {
       if (row.name == name) key = &row;
     if (key == nullptr) {
       std::vector<std::string> names;
-      for (const auto& row : table()) names.push_back(row.name);
+      for (const auto& row : table())
+        names.push_back(row.name);
       return bad_spec(fmt::format("Unknown key {} in the spec; known are {}.", found(name), fmt::join(names, ", ")));
     }
     if (value.is_null()) continue;  // as if absent: how Ansible passes an option that is not given
-    if (!fits(*key, value))
-      return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found(value), allowed(*key)));
+    if (!fits(*key, value)) return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found(value), allowed(*key)));
     key->store(spec, value);
   }
   if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)

@@ -85,7 +85,8 @@ TEST_CASE("spec: the schema says the same as the parser") {
     CHECK_FALSE(property["description"].get<std::string>().empty());
     if (property.contains("default")) CHECK(parse_spec({{name, property["default"]}}));
     if (property["type"] == "string") {
-      for (const auto& choice : property["enum"]) CHECK(parse_spec({{name, choice}}));
+      for (const auto& choice : property["enum"])
+        CHECK(parse_spec({{name, choice}}));
       continue;
     }
     const auto lowest = property["minimum"].get<std::int64_t>();

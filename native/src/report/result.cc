@@ -21,12 +21,9 @@ bool writes(ha::Action action) {
 }
 
 Json skeleton(const ha::Plan& plan) {
-  return {{"changed", false},
-          {"level", {{"name", plan.level.name}, {"reason", plan.level.reason}}},
-          {"steps", Json::array()},
-          {"node_steps", Json::array()},
-          {"diff", Json::array()},
-          {"warnings", plan.warnings},
+  return {{"changed", false},           {"level", {{"name", plan.level.name}, {"reason", plan.level.reason}}},
+          {"steps", Json::array()},     {"node_steps", Json::array()},
+          {"diff", Json::array()},      {"warnings", plan.warnings},
           {"predicted", plan.predicted}};
 }
 
@@ -125,7 +122,9 @@ Json result(const ha::Plan& plan, Source source) {
     out["steps"].push_back(step(planned, "planned"));
     if (writes(planned.action)) out["changed"] = true;
   }
-  for (const auto& changed : plan.diff) out["diff"].push_back(difference(changed.object, changed.before, changed.after));
+  for (const auto& changed : plan.diff)
+    out["diff"].push_back(difference(changed.object, changed.before, changed.after));
+  out["components"] = plan.components;
   if (source == Source::snapshot) out["prediction"] = true;
   return out;
 }
@@ -139,14 +138,14 @@ Json result(const ha::Plan& plan, const act::Outcome& outcome) {
   out["changed"] = outcome.changed();
   for (const auto& change : outcome.changes)
     out["diff"].push_back(difference(change.object, change.before, change.after));
-  for (const auto& warning : outcome.warnings) out["warnings"].push_back(warning);
+  for (const auto& warning : outcome.warnings)
+    out["warnings"].push_back(warning);
   return out;
 }
 
 std::string text(const Json& result) {
   std::string out;
-  if (result.value("prediction", false))
-    out += "A prediction, from a saved snapshot: no server was asked.\n";
+  if (result.value("prediction", false)) out += "A prediction, from a saved snapshot: no server was asked.\n";
   out += fmt::format("Level {}: {}\n", result["level"]["name"].get<std::string>(),
                      result["level"]["reason"].get<std::string>());
   if (result["steps"].empty()) {
@@ -165,10 +164,12 @@ std::string text(const Json& result) {
       list_changes(change["before"], change["after"], "", lines);
     else if (change["before"].is_null())
       list_changes(Json::object(), change["after"].value("spec", Json::object()), ".spec", lines);
-    for (const auto& line : lines) out += "    " + line + "\n";
+    for (const auto& line : lines)
+      out += "    " + line + "\n";
   }
   out += predicted_words(result["predicted"]);
-  for (const auto& warning : result["warnings"]) out += fmt::format("Warning: {}\n", warning.get<std::string>());
+  for (const auto& warning : result["warnings"])
+    out += fmt::format("Warning: {}\n", warning.get<std::string>());
   return out;
 }
 

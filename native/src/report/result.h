@@ -12,7 +12,7 @@ namespace core_ha::report {
 /// Where a plan's words come from; a saved snapshot has no server to ask.
 enum class Source { cluster, snapshot };
 
-/// The result of a plan that was not carried out.
+/// The result of a plan that was not carried out; with `components`, how they stand.
 Json result(const ha::Plan& plan, Source source);
 
 /// The result of a plan and of what became of it.

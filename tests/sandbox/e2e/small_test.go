@@ -64,6 +64,15 @@ func (s sandbox) exec(t *testing.T) {
 	if r := s.try(soon, "", "exec", "agent-1", "sh", "-c", "kill -9 $$"); r.status != 137 {
 		t.Errorf("a command that is killed: status %d", r.status)
 	}
+	if r := s.try(soon, "", "exec", "agent-1", "no-such-program"); r.status == 0 || !strings.Contains(r.stderr, "no-such-program") {
+		t.Errorf("a command that is not there: status %d, %s", r.status, r.stderr)
+	}
+	if r := s.try(2*time.Second, "", "exec", "agent-1", "sleep", "4711"); r.status != -1 {
+		t.Errorf("a long command: status %d", r.status)
+	}
+	eventually(t, soon, "a command that nobody waits for is gone", func() bool {
+		return s.try(soon, "", "exec", "agent-1", "pgrep", "-f", "^sleep 4711").status == 1
+	})
 	if r := s.try(soon, "", "exec", "agent-9", "true"); r.status != 4 {
 		t.Errorf("a node that is not there: status %d, %s", r.status, r.stderr)
 	}

@@ -23,6 +23,9 @@ struct TrafficChoice {
 };
 TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot);
 
+/// The nodes whose kube-proxy is too old to prefer its own node's replica, whatever the Service says.
+std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes);
+
 /// `packaged`: CoreDNS as k3s ships it; nothing of ours is left. `coredns` may have no Deployment.
 void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes);
 

@@ -27,10 +27,11 @@ Json autoscaler(const Spec& spec, const Sizing& sizing) {
       {"minReplicas", sizing.min_replicas},
       {"maxReplicas", sizing.max_replicas},
       {"metrics",
-       Json::array({{{"type", "Resource"},
-                     {"resource",
-                      {{"name", "cpu"},
-                       {"target", {{"type", "Utilization"}, {"averageUtilization", spec.coredns_cpu_utilization}}}}}}})}};
+       Json::array(
+           {{{"type", "Resource"},
+             {"resource",
+              {{"name", "cpu"},
+               {"target", {{"type", "Utilization"}, {"averageUtilization", spec.coredns_cpu_utilization}}}}}}})}};
   return body;
 }
 
@@ -99,9 +100,10 @@ void plan_budget(Planner& planner, const CoreDns& coredns) {
     planner.ensure("coredns-budget", budget(coredns), "drains take one replica at a time");
     return;
   }
-  planner.warn(fmt::format("PodDisruptionBudget kube-system/{} covers CoreDNS already, and two would block every drain: "
-                           "ours is left out.",
-                           other));
+  planner.warn(
+      fmt::format("PodDisruptionBudget kube-system/{} covers CoreDNS already, and two would block every drain: "
+                  "ours is left out.",
+                  other));
   planner.remove_own("coredns-budget", coredns_budget, "two budgets over the same pods block every drain");
 }
 
@@ -139,6 +141,13 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
                       value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor)};
 }
 
+std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes) {
+  std::vector<std::string> names;
+  for (const auto& node : nodes)
+    if (node.minor != 0 && node.minor < same_node_minor) names.push_back(node.name);
+  return names;
+}
+
 void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
                       const std::vector<cluster::Node>& nodes) {
   const int minor = planner.snapshot.minor();
@@ -150,9 +159,10 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
     return;
   }
   if (minor < pre_stop_sleep_minor)
-    planner.warn(fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
-                             "few queries.",
-                             minor, pre_stop_sleep_minor));
+    planner.warn(
+        fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
+                    "few queries.",
+                    minor, pre_stop_sleep_minor));
   const bool begun = planner.anything();
   plan_swap(planner, coredns,
             {.body = coredns_overlay(coredns, minor),
@@ -160,13 +170,19 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
              .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
   if (planner.anything() != begun &&
       std::none_of(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.open(); }))
-    planner.refuse(ExitStatus::unsafe, "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
+    planner.refuse(ExitStatus::unsafe,
+                   "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
   plan_budget(planner, coredns);
   plan_autoscaler(planner, sizing);
 
   Json service = apply_body(coredns_service);
   const auto [distribution, warning] = choose_traffic(planner.spec, planner.snapshot);
   if (!warning.empty()) planner.warn(warning);
+  if (const auto old = without_same_node(nodes); distribution == "PreferSameNode" && !old.empty())
+    planner.warn(
+        fmt::format("{} of {} nodes ({}{}) run a kube-proxy older than 1.{}, which does not prefer its own node's "
+                    "replica.",
+                    old.size(), nodes.size(), old.front(), old.size() > 1 ? ", …" : "", same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   if (planner.live(coredns_service) == nullptr)
     planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");

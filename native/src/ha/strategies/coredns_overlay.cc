@@ -23,8 +23,8 @@ Json host_spread(const CoreDns& coredns) {
                 {"maxSkew", 1},
                 {"labelSelector", (*coredns.deployment)["spec"]["selector"]}};
   for (const auto& live : coredns.pod_spec().value("topologySpreadConstraints", Json::array()))
-    if (live.value("topologyKey", "") == entry["topologyKey"] &&
-        live.value("whenUnsatisfiable", "") == entry["whenUnsatisfiable"])
+    if (entry["topologyKey"] == live.value("topologyKey", "") &&
+        entry["whenUnsatisfiable"] == live.value("whenUnsatisfiable", ""))
       entry = live;
   entry["nodeTaintsPolicy"] = "Honor";
   entry["matchLabelKeys"] = {"pod-template-hash"};
@@ -56,8 +56,8 @@ Json coredns_overlay(const CoreDns& coredns, int minor) {
     const auto named = std::find_if(containers.begin(), containers.end(),
                                     [](const Json& container) { return container.value("name", "") == "coredns"; });
     const std::string name = (named != containers.end() ? *named : containers.at(0)).value("name", "");
-    wish["containers"] = Json::array(
-        {{{"name", name}, {"lifecycle", {{"preStop", {{"sleep", {{"seconds", pre_stop_seconds}}}}}}}}});
+    wish["containers"] =
+        Json::array({{{"name", name}, {"lifecycle", {{"preStop", {{"sleep", {{"seconds", pre_stop_seconds}}}}}}}}});
   }
   return body;
 }

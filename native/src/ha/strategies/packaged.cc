@@ -43,14 +43,14 @@ std::string no_place(const CoreDns& coredns, const std::vector<cluster::Node>& n
   for (const auto& pod : coredns.pods)
     if (const auto host = host_of.find(pod.node); host != host_of.end() && pod.serves) ++pods[host->second];
   int least = std::numeric_limits<int>::max();
-  for (const auto& [host, count] : pods) least = std::min(least, count);
+  for (const auto& [host, count] : pods)
+    least = std::min(least, count);
   std::string closed;
   for (const auto& node : nodes) {
     if (!node.eligible()) continue;
     if (node.open() && pods[node.host] + 1 - least <= 1) return {};
     if (!node.open())
-      closed += fmt::format("{}{} ({})", closed.empty() ? "" : ", ", node.name,
-                            node.ready ? "cordoned" : "not ready");
+      closed += fmt::format("{}{} ({})", closed.empty() ? "" : ", ", node.name, node.ready ? "cordoned" : "not ready");
   }
   return closed.empty() ? "no node takes pods" : closed;
 }

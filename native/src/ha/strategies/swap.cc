@@ -12,11 +12,12 @@
 //   3. delete the old ReplicaSet, leaving its pods to themselves (propagation Orphan): they go on serving;
 //   4. set the count and unpause: a fresh ReplicaSet comes up beside them; wait for it;
 //   5. take each old pod's k8s-app label: its endpoint goes, the pod answers on; wait until no EndpointSlice names it
-//      and kube-proxies have followed; delete it.
+//      and kube-proxies have followed; delete it. Old pods that end gently are simply deleted: that is the better end,
+//      because kube-proxies keep the connections of an ending endpoint until it is gone.
 //
-// The count is set only after 3, for a paused Deployment still scales the ReplicaSet that it has. A pod without an owner
-// is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way there
-// after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
+// The count is set only after 3, for a paused Deployment still scales the ReplicaSet that it has. A pod without an
+// owner is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way
+// there after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
 //
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
@@ -83,9 +84,7 @@ class Swap {
   }
 
   /// Whether the Deployment is not yet as it is to be.
-  bool changes() const {
-    return !planner_.holds(target_.body) || wants_exact_count() || raises_count();
-  }
+  bool changes() const { return !planner_.holds(target_.body) || wants_exact_count() || raises_count(); }
 
   bool raises_count() const { return !target_.exact && coredns_.replicas() < target_.replicas; }
 
@@ -95,9 +94,8 @@ class Swap {
       return path.size() > 2 && path[0] == template_field[0] && path[1] == template_field[1];
     };
     const auto wished = cluster::fields_in(target_.body);
-    const bool drops = std::any_of(held_.begin(), held_.end(), [&](const auto& path) {
-      return in_template(path) && !wished.contains(path);
-    });
+    const bool drops = std::any_of(held_.begin(), held_.end(),
+                                   [&](const auto& path) { return in_template(path) && !wished.contains(path); });
     return drops || std::any_of(wished.begin(), wished.end(), [&](const auto& path) {
              const Json* value = cluster::value_at(*coredns_.deployment, path);
              return in_template(path) && (value == nullptr || *value != *cluster::value_at(target_.body, path));
@@ -108,9 +106,9 @@ class Swap {
     // A lone replica has no other to answer while it is replaced, however gently it ends.
     const bool alone = std::max(coredns_.replicas(), target_.replicas) == 1;
     for (const auto& set : coredns_.replica_sets) {
-      const bool begun = paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(), [&](const auto& pod) {
-                           return pod.replica_set == set.uid && pod.retiring;
-                         });
+      const bool begun =
+          paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(),
+                                        [&](const auto& pod) { return pod.replica_set == set.uid && pod.retiring; });
       if (set.deleting || set.gentle != target_.gentle || begun || (alone && template_changes()))
         leaving_sets_.push_back(&set);
     }
@@ -174,14 +172,13 @@ class Swap {
       Json body = target_.body;
       body["spec"]["paused"] = true;
       body["spec"]["replicas"] = target_.replicas;
-      planner_.apply("coredns-count", body,
-                     fmt::format("{} replica, from {}, and no holder of the count", target_.replicas,
-                                 coredns_.replicas()));
+      planner_.apply(
+          "coredns-count", body,
+          fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, coredns_.replicas()));
       planned_ = true;
     } else if (target_.exact && coredns_.replicas() != target_.replicas) {
       planner_.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(coredns_deployment),
-                                coredns_.replicas(),
-                                cluster::owners_of(*coredns_.deployment, replicas_field).front()));
+                                coredns_.replicas(), cluster::owners_of(*coredns_.deployment, replicas_field).front()));
     }
   }
 
@@ -196,27 +193,13 @@ class Swap {
   }
 
   void retire() {
-    if (leaving_.empty()) return;
-    std::vector<std::string> uids;
-    for (const auto* pod : leaving_) {
-      uids.push_back(pod->uid);
-      if (!pod->serves) continue;
-      // One that a run before ours let go without marking it must be found again once it serves no more.
-      Json labels = {{"k8s-app", nullptr}};
-      if (pod->replica_set.empty() && !pod->retiring) labels[cluster::retiring_label] = "true";
-      patch("quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
-    }
-    planner_.add({.id = "coredns-drained",
-                  .action = Action::wait_endpoints_gone,
-                  .object = coredns_service,
-                  .reason = "no node sends queries to the old pods any more",
-                  .pod_uids = uids,
-                  .settle = proxies_follow});
+    quieten();
     for (const auto* pod : leaving_)
       planner_.add({.id = "end-" + pod->ref.name,
                     .action = Action::remove,
                     .object = pod->ref,
-                    .reason = "it is replaced and nobody asks it any more",
+                    .reason = pod->gentle ? "it is replaced; it answers on while its endpoint goes"
+                                          : "it is replaced and nobody asks it any more",
                     .uid = pod->uid});
     for (const auto* pod : leaving_)
       if (on_living_node(*pod))
@@ -225,6 +208,27 @@ class Swap {
                       .object = pod->ref,
                       .reason = "nothing of the swap is left",
                       .uid = pod->uid});
+  }
+
+  /// Takes the pods that would stop at once out of the Service before they are ended.
+  void quieten() {
+    std::vector<std::string> uids;
+    for (const auto* pod : leaving_) {
+      if (pod->gentle) continue;
+      uids.push_back(pod->uid);
+      if (!pod->serves) continue;
+      // One that a run before ours let go without marking it must be found again once it serves no more.
+      Json labels = {{"k8s-app", nullptr}};
+      if (pod->replica_set.empty() && !pod->retiring) labels[cluster::retiring_label] = "true";
+      patch("quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
+    }
+    if (!uids.empty())
+      planner_.add({.id = "coredns-drained",
+                    .action = Action::wait_endpoints_gone,
+                    .object = coredns_service,
+                    .reason = "no node sends queries to the old pods any more",
+                    .pod_uids = uids,
+                    .settle = proxies_follow});
   }
 
   /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.

@@ -78,7 +78,7 @@ func (r request) load() (*state.Cluster, error) {
 	return state.Load(r.name)
 }
 
-// handOver ends in another program: see node.Boot and node.Command.
+// handOver is the other end of node.Boot and node.Command.
 func (r request) handOver() error {
 	if len(r.args) < 2 {
 		return failure.New(failure.Usage, "%s is for the sandbox itself", r.verb)
@@ -95,8 +95,8 @@ func (r request) handOver() error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread()
 	if r.verb == "launch" {
+		runtime.LockOSThread() // Launch changes the thread's mount namespace and becomes another program
 		return node.Launch(c, n, layout.Group(n.Group))
 	}
 	if len(r.args) < 4 {

@@ -18,7 +18,7 @@ type Tool struct{ Program, Package string }
 
 // RunTools are needed to run clusters, BuildTools to build what they are made of.
 var (
-	RunTools   = []Tool{{"systemd-nspawn", "systemd-container"}, {"ip", "iproute2"}, {"nsenter", "util-linux"}}
+	RunTools   = []Tool{{"systemd-nspawn", "systemd-container"}, {"ip", "iproute2"}}
 	BuildTools = []Tool{{"debootstrap", "debootstrap"}, {"gcc", "gcc"}}
 )
 

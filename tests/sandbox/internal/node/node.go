@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"k3s-ha.core/sandbox/internal/cgroup"
-	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/network"
 	"k3s-ha.core/sandbox/internal/state"
 )
@@ -319,46 +318,4 @@ func Restore(c *state.Cluster, n state.Node, group cgroup.Group) error {
 		return err
 	}
 	return group.Thaw()
-}
-
-// ReadFile reads a file of the node's disk, also while the node is off. Only what the node itself wrote there is found.
-func ReadFile(c *state.Cluster, n state.Node, path string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(c.NodeDir(n), upperDir, path))
-}
-
-// JournalDir is where a node's journal lies on this machine.
-func JournalDir(c *state.Cluster, n state.Node) string {
-	return filepath.Join(c.NodeDir(n), upperDir, "var/log/journal")
-}
-
-// Command is a command that runs inside a node as a login of root would, with the caller's standard streams.
-func Command(c *state.Cluster, n state.Node, args ...string) (*exec.Cmd, error) {
-	pid, err := Init(c, n)
-	if err != nil {
-		return nil, err
-	}
-	if pid == 0 {
-		return nil, failure.New(failure.Absent, "node %s is not running", n.Name)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, append([]string{"enter", c.Dir, n.Name, strconv.Itoa(pid)}, args...)...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")}
-	return cmd, nil
-}
-
-// EnterNode is the other end of Command: it joins the node's control group, so that the command shares the node's
-// fate, and becomes nsenter. It returns only on failure.
-func EnterNode(group cgroup.Group, pid string, args []string) error {
-	if err := group.Join("enter"); err != nil {
-		return err
-	}
-	nsenter, err := exec.LookPath("nsenter")
-	if err != nil {
-		return err
-	}
-	argv := append([]string{nsenter, "-t", pid, "-m", "-p", "-n", "-u", "-i", "-C", "--"}, args...)
-	return unix.Exec(nsenter, argv, os.Environ())
 }

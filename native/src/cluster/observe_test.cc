@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cluster/observe.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cluster/time.h"
+
+using namespace core_ha;
+using namespace core_ha::cluster;
+
+namespace {
+
+/// Answers reads by a function of theirs; nothing may be written.
+class Readable : public kube::Client {
+ public:
+  std::function<kube::ApiResult<Json>(const kube::Read&)> answer;
+  int batches = 0;
+
+  kube::ApiResult<Json> get(const std::string& path) override { return answer({.path = path}); }
+  std::vector<kube::ApiResult<Json>> read_all(const std::vector<kube::Read>& reads) override {
+    ++batches;
+    std::vector<kube::ApiResult<Json>> answers;
+    for (const auto& read : reads)
+      answers.push_back(answer(read));
+    return answers;
+  }
+  kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override {
+    return refuse();
+  }
+  kube::ApiResult<Json> merge_patch(const kube::ObjectRef&, const Json&, const kube::PatchOptions&) override {
+    return refuse();
+  }
+  kube::ApiResult<Json> remove(const kube::ObjectRef&, const kube::DeleteOptions&) override { return refuse(); }
+  std::vector<std::string> take_warnings() override { return {}; }
+  void set_deadline(Deadline) override {}
+
+ private:
+  static kube::ApiResult<Json> refuse() {
+    FAIL("observing wrote something");
+    return kube::ApiError{};
+  }
+};
+
+kube::ApiError api_error(int code, const std::string& reason) {
+  kube::ApiError error;
+  error.status = ExitStatus::api;
+  error.message = reason;
+  error.code = code;
+  error.reason = reason;
+  return error;
+}
+
+kube::ApiResult<Json> small_cluster(const kube::Read& read) {
+  if (read.path == "/version") return Json{{"major", "1"}, {"minor", "36+"}};
+  if (read.path == "/apis")
+    return Json::parse(R"({"groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1"}]}]})");
+  if (read.path == "/api/v1/nodes")
+    return Json::parse(R"({"items": [{"metadata": {"name": "server-1", "annotations":
+                           {"k3s.io/node-args": "[\"server\",\"--token\",\"hunter2\"]"}}}]})");
+  if (read.path.ends_with("/pods"))
+    return Json{
+        {"items", Json::array({{{"metadata", {{"name", read.label_selector}, {"namespace", "kube-system"}}}}})}};
+  return Json{{"items", Json::array()}};
+}
+
+}  // namespace
+
+TEST_CASE("observe: one batch of reads, whole objects, no secrets") {
+  Readable client;
+  client.answer = small_cluster;
+  const auto snapshot = observe(client);
+  REQUIRE(snapshot);
+  CHECK(client.batches == 1);
+  CHECK(parse_time(snapshot->taken));
+  CHECK(snapshot->minor() == 36);
+  CHECK(snapshot->serves("apps/v1"));
+  CHECK(snapshot->serves("v1"));
+  CHECK_FALSE(snapshot->serves("policy/v1"));
+  REQUIRE(snapshot->nodes.size() == 1);
+  CHECK(snapshot->nodes[0]["kind"] == "Node");
+  CHECK(snapshot->nodes[0]["apiVersion"] == "v1");
+  CHECK(snapshot->pods.size() == 2);  // by what the Service selects, and what a swap took out of it
+  CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {
+  Readable client;
+  client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
+    if (read.path.find("autoscaling") != std::string::npos) return api_error(404, "NotFound");
+    return small_cluster(read);
+  };
+  const auto without = observe(client);
+  REQUIRE(without);
+  CHECK(without->horizontalpodautoscalers.empty());
+
+  client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
+    if (read.path.find("policy") != std::string::npos) return api_error(403, "Forbidden");
+    return small_cluster(read);
+  };
+  const auto forbidden = observe(client);
+  REQUIRE_FALSE(forbidden);
+  CHECK(forbidden.error().status == ExitStatus::api);
+}
+
+TEST_CASE("snapshot: what is saved is what is read back") {
+  Readable client;
+  client.answer = small_cluster;
+  const auto snapshot = observe(client);
+  REQUIRE(snapshot);
+  const Json saved = Json::parse(to_json(*snapshot).dump());
+  const auto loaded = snapshot_from_json(saved);
+  REQUIRE(loaded);
+  CHECK(to_json(*loaded) == saved);
+}
+
+TEST_CASE("snapshot: anything else is told in a sentence") {
+  Snapshot empty;
+  empty.taken = "2026-06-01T12:00:00Z";
+  const Json good = to_json(empty);
+  REQUIRE(snapshot_from_json(good));
+  struct Row {
+    const char* change;  ///< merge patch
+    const char* word;
+  };
+  for (const Row row : {Row{R"({"kind": "Pod"})", "kind Snapshot"}, Row{R"({"taken": 5})", "`taken`"},
+                        Row{R"({"version": null})", "`version`"}, Row{R"({"groups": {}})", "`groups`"},
+                        Row{R"({"groups": [1]})", "`groups`"}, Row{R"({"pods": null})", "`pods`"},
+                        Row{R"({"nodes": [5]})", "`nodes`"}, Row{R"({"nodes": [{"metadata": {}}]})", "`nodes`"}}) {
+    CAPTURE(row.change);
+    Json bad = good;
+    bad.merge_patch(Json::parse(row.change));
+    const auto loaded = snapshot_from_json(bad);
+    REQUIRE_FALSE(loaded);
+    CHECK(loaded.error().status == ExitStatus::usage);
+    CHECK(loaded.error().message.find(row.word) != std::string::npos);
+  }
+  CHECK_FALSE(snapshot_from_json(Json::array()));
+}
+
+TEST_CASE("time: as the API writes it") {
+  for (const char* text : {"1970-01-01T00:00:00Z", "2026-02-28T23:59:59Z", "2024-02-29T12:00:00Z"}) {
+    CAPTURE(text);
+    REQUIRE(parse_time(text));
+    CHECK(format_time(*parse_time(text)) == text);
+  }
+  CHECK(parse_time("2026-06-01T12:00:00.123456Z") == parse_time("2026-06-01T12:00:00Z"));
+  for (const char* text : {"", "2026-06-01", "2026-06-01 12:00:00Z", "2026-02-30T00:00:00Z", "2026-06-01T25:00:00Z",
+                           "2026-06-01T12:00:00+02:00", "2026-06-01T12:00:00", "x026-06-01T12:00:00Z"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_time(text));
+  }
+  using std::chrono::seconds;
+  CHECK(format_span(seconds(90)) == "90 s");
+  CHECK(format_span(seconds(2400)) == "40 min");
+  CHECK(format_span(seconds(7 * 86400)) == "7 days");
+}
