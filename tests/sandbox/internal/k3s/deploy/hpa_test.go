@@ -114,10 +114,13 @@ func TestAutoscalerWithAMinimum(t *testing.T) {
 	if err := k.deployment(t, `{"minReadySeconds":3}`, true); err != nil {
 		t.Fatal(err)
 	}
-	if n := *k.coredns(t).Spec.Replicas; n != 1 && n != 3 {
-		t.Errorf("%d replicas after they left our set", n)
+	if n := *k.coredns(t).Spec.Replicas; n == 4 {
+		t.Error("replicas stayed when they left our set")
 	}
 	k.waitReplicas(t, 3)
+	if got := k.replicasOwner(t); len(got) != 0 {
+		t.Errorf("scaled where no one owned them, replicas belong to %v", got)
+	}
 
 	// At 0 the autoscaler is off.
 	if err := k.deployment(t, `{"replicas":0}`, true); err != nil {
