@@ -39,7 +39,7 @@ dist: ## Build the Galaxy artefact with the static helper: build/dist/k3s_ha-cor
 format: ## Format the C++, Go and Python sources in place
 	@tests/setup lint python
 	@git ls-files -z 'native/*.cc' 'native/*.h' | xargs -0 clang-format-19 -i
-	@$(VENV)/ruff format --config tests/ruff.toml plugins tests
+	@$(VENV)/ruff format --config tests/ruff.toml . tests/run
 	@PATH="$$($(SANDBOX) --go-path):$$PATH" gofmt -w tests/sandbox
 
 lint: ## Run the linters alone

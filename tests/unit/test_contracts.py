@@ -103,7 +103,9 @@ def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> Non
     (call,) = [task["k3s_ha.core.k3s_core_ha"] for task in tasks if "k3s_ha.core.k3s_core_ha" in task]
     assert set(call) == set(SPEC_ARGUMENTS) | {"state", "executable", "kubeconfig", "wait_api", "timeout"}
     for key in SPEC_ARGUMENTS:
-        expected = "{{ k3s_core_ha_%s }}" if "default" in SPEC_ARGUMENTS[key] else "{{ k3s_core_ha_%s | default(omit) }}"
+        expected = (
+            "{{ k3s_core_ha_%s }}" if "default" in SPEC_ARGUMENTS[key] else "{{ k3s_core_ha_%s | default(omit) }}"
+        )
         assert call[key] == expected % key
 
 

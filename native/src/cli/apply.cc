@@ -37,6 +37,8 @@ ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
     const Json limits = scaler->value("spec", Json::object());
     if (limits.contains("minReplicas")) wish.coredns_min_replicas = limits["minReplicas"].get<int>();
     if (limits.contains("maxReplicas")) wish.coredns_max_replicas = limits["maxReplicas"].get<int>();
+    wish.coredns_cpu_utilization =
+        limits.value(Json::json_pointer("/metrics/0/resource/target/averageUtilization"), wish.coredns_cpu_utilization);
   }
   if (const Json* const service = cluster::find_named(before.services, "kube-dns"))
     wish.coredns_traffic_distribution =
@@ -83,7 +85,7 @@ Outcome apply(Context& context, const ApplyOptions& options) {
     log::progress(acted.error->message + "; observing the cluster anew");
   }
   Outcome outcome(report::result(plan, acted), "");
-  outcome.text = report::text(outcome.result);
+  if (!plan.refusal) outcome.text = report::text(outcome.result);  // a refusal is said by its error
   outcome.error = acted.error;
   return outcome;
 }

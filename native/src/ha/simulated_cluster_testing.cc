@@ -233,10 +233,10 @@ void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json
   set_fields(object, manager, "Update", "", {path});
 }
 
-void SimulatedCluster::end_pod(std::size_t index) {
+void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
-  if (asked(pod) && !ends_gently(pod["spec"])) losses.push_back(name + " ended while it was asked");
+  if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
 }
@@ -258,7 +258,7 @@ void SimulatedCluster::carry_out(const Step& step) {
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (list[i]["metadata"]["uid"] != step.uid) continue;
       if (step.object.kind == "Pod") {
-        end_pod(i);
+        end_pod(i, false);
         break;
       }
       if (step.object.kind == "ReplicaSet")
@@ -346,7 +346,7 @@ void SimulatedCluster::run_replica_sets() {
                                {"status", {{"phase", "Running"}}}});
     }
     for (; mine.size() > wanted; mine.pop_back())
-      end_pod(mine.back());
+      end_pod(mine.back(), true);
     set["status"] = {{"replicas", wanted}};
   }
 }

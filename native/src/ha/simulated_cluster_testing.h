@@ -43,7 +43,7 @@ class SimulatedCluster {
  private:
   Json* list_of(const std::string& kind);
   Json* find(const kube::ObjectRef& ref);
-  void end_pod(std::size_t index);
+  void end_pod(std::size_t index, bool by_controller);
   void run_autoscaler();
   void run_deployment();
   void run_replica_sets();

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <map>
+#include <system_error>
 #include <utility>
 
 #include "base/interrupt.h"
@@ -283,6 +284,9 @@ void Http::Impl::finish(Exchange& exchange, CURLcode code) {
   curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
   response.fault = fault_of(code, os_errno);
   response.detail = exchange.error_text[0] != '\0' ? exchange.error_text.data() : curl_easy_strerror(code);
+  // The system's own words ("Connection refused") say it shorter than curl's.
+  if (response.fault == NetFault::refused && os_errno != 0)
+    response.detail = std::generic_category().message(static_cast<int>(os_errno));
   if (exchange.too_large) response.detail = "the answer is larger than 1 GiB";
 }
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def run(fake: FakeHelper, **arguments: object) -> dict:
-    return Helper(str(fake.path), **{"timeout": 30, "grace": 5, **arguments}).run(["apply", "--spec", "-"], {"level": "auto"})
+    return Helper(str(fake.path), **{"timeout": 30, "grace": 5, **arguments}).run(
+        ["apply", "--spec", "-"], {"level": "auto"}
+    )
 
 
 def failure(fake: FakeHelper, **arguments: object) -> HelperError:
@@ -50,7 +52,9 @@ def test_a_spec_larger_than_a_pipe_arrives_whole(fake_helper: FakeHelper) -> Non
 
 
 @pytest.mark.parametrize(("status", "name"), [item for item in EXIT_STATUS.items() if item[0] != 0])
-def test_each_exit_status_has_its_name_and_keeps_the_helpers_sentence(fake_helper: FakeHelper, status: int, name: str) -> None:
+def test_each_exit_status_has_its_name_and_keeps_the_helpers_sentence(
+    fake_helper: FakeHelper, status: int, name: str
+) -> None:
     result = {"changed": True, "steps": [{"id": "a"}], "error": {"exit": status, "name": name, "message": "It is so."}}
     fake_helper.answer(result=result, exit=status, stderr="one\ntwo\n")
     error = failure(fake_helper)
@@ -64,7 +68,9 @@ def test_each_exit_status_has_its_name_and_keeps_the_helpers_sentence(fake_helpe
     }
 
 
-@pytest.mark.parametrize("stdout", ["", "not json", "[]", '{"error": "flat"}', '{"error": {"message": ""}}', '{"error": {}}'])
+@pytest.mark.parametrize(
+    "stdout", ["", "not json", "[]", '{"error": "flat"}', '{"error": {"message": ""}}', '{"error": {}}']
+)
 def test_a_failure_without_a_sentence_gives_the_last_words(fake_helper: FakeHelper, stdout: str) -> None:
     fake_helper.answer(stdout=stdout, exit=3, stderr="waiting\nno route to host\n\n")
     error = failure(fake_helper)

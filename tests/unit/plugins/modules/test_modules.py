@@ -43,9 +43,9 @@ def run(fake_helper: FakeHelper, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a module against the fake helper and returns what it printed."""
 
     def _run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
-        with patch_module_args({"executable": str(fake_helper.path), "timeout": 30, **arguments}):
-            with pytest.raises(SystemExit) as ended:
-                module.main()
+        given = {"executable": str(fake_helper.path), "timeout": 30, **arguments}
+        with patch_module_args(given), pytest.raises(SystemExit) as ended:
+            module.main()
         answer = json.loads(capsys.readouterr().out)
         assert ended.value.code == (1 if answer.get("failed") else 0)
         return answer
