@@ -144,7 +144,7 @@ func others(name string) []string {
 
 // survive kills a server and watches the API through each of the others. Nodes
 // that live must not be taken for dead.
-func (s sandbox) survive(victim string) {
+func (s sandbox) survive(victim string, least, most time.Duration) {
 	t := s.t
 	t.Helper()
 	living := append([]string{"agent-1"}, others(victim)...)
@@ -168,12 +168,18 @@ func (s sandbox) survive(victim string) {
 		}
 	}
 	t.Logf("%s killed: NotReady after %.1f s", victim, took.Seconds())
+	if took < least || took > most {
+		t.Errorf("NotReady after %v, not within %v to %v", took, least, most)
+	}
 	for _, name := range living {
 		if status, at := s.node(name).condition("Ready"); status != "True" || at != since[name] {
 			t.Errorf("%s is Ready=%s since %s, was since %s", name, status, at, since[name])
 		}
 	}
 }
+
+// plainGrace is how soon a node is taken for dead: 50 s after its last heartbeat, which comes each 10 s.
+func plainGrace() (least, most time.Duration) { return 38 * time.Second, 60 * time.Second }
 
 func (s sandbox) haLeaderDies(t *testing.T) {
 	s.t = t
@@ -182,12 +188,25 @@ func (s sandbox) haLeaderDies(t *testing.T) {
 	if leader != "server-1" {
 		t.Skip("the first server does not lead: the tests that follow need it dead")
 	}
-	s.survive(leader)
+	// The new holder of the lease starts the grace period afresh.
+	least, most := 50*time.Second, 90*time.Second
+	if s.holder("kube-controller-manager") != leader {
+		least, most = plainGrace()
+	}
+	s.survive(leader, least, most)
 	if next := s.etcdLeader(others(leader)); next == "" {
 		t.Error("no leader of etcd among the others")
 	}
 	for _, lease := range []string{"k3s", "kube-controller-manager", "kube-scheduler"} {
 		eventually(t, time.Minute, "lease "+lease+" has another holder", func() bool { return s.holder(lease) != leader })
+	}
+	// Who holds the lease of k3s keeps NodeHosts.
+	s.kubectl("-n", "kube-system", "patch", "configmap", "coredns", "--type=merge", "-p", `{"data":{"NodeHosts":""}}`)
+	s.kubectl("annotate", "node", "agent-1", "e2e/touched=yes")
+	eventually(t, time.Minute, "the new holder writes NodeHosts", func() bool { return s.nodeHosts() == "198.18.0.21 agent-1" })
+	manager := "k3s-supervisor@" + s.holder("k3s")
+	if fields := s.kubectl("-n", "kube-system", "get", "configmap", "coredns", "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}"); !strings.Contains(fields, manager) {
+		t.Errorf("managers of the ConfigMap: %s, not %s", fields, manager)
 	}
 }
 
@@ -223,7 +242,8 @@ func (s sandbox) haOtherDies(t *testing.T) {
 	leader, holder := s.etcdLeader(servers), s.holder("kube-controller-manager")
 	for _, victim := range servers {
 		if victim != leader && victim != holder {
-			s.survive(victim)
+			least, most := plainGrace()
+			s.survive(victim, least, most)
 			s.run(time.Minute, "restore", victim)
 			eventually(t, 2*time.Minute, victim+" is Ready", func() bool { return s.ready(victim) })
 			return

@@ -132,5 +132,8 @@ func Status(out io.Writer, name string) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.Address, now, word)
 	}
+	if c.Fleet > 0 {
+		fmt.Fprintf(w, "fleet\t\t\t%d of %d Ready\n", fleetReady(c, ready), c.Fleet)
+	}
 	return w.Flush()
 }

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,9 @@ import (
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
 )
+
+//go:embed files/kwok.yaml
+var kwokConfig []byte
 
 const (
 	fleetAnnotation = "kwok.x-k8s.io/node"
@@ -40,12 +44,7 @@ func startFleet(c *state.Cluster, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
 	for ; ; time.Sleep(500 * time.Millisecond) {
 		ready, err := client.ReadyNodes()
-		count := 0
-		for i := 1; i <= c.Fleet; i++ {
-			if ready[fleetNode(i)] {
-				count++
-			}
-		}
+		count := fleetReady(c, ready)
 		if count == c.Fleet {
 			progress.Step("all %d nodes of the fleet are Ready", c.Fleet)
 			return nil
@@ -56,18 +55,31 @@ func startFleet(c *state.Cluster, patience time.Duration) error {
 	}
 }
 
+func fleetReady(c *state.Cluster, ready map[string]bool) int {
+	count := 0
+	for i := 1; i <= c.Fleet; i++ {
+		if ready[fleetNode(i)] {
+			count++
+		}
+	}
+	return count
+}
+
 func fleetNode(i int) string { return fmt.Sprintf("fleet-%05d", i) }
 
 func startKwok(c *state.Cluster) error {
+	if err := state.WriteFile(c.Path("kwok.yaml"), kwokConfig, 0o600); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(c.Path("kwok.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	cmd := exec.Command(c.Path("sandbox"), "--in", c.Dir, "net", c.Kwok,
-		"--kubeconfig="+c.Path("kubeconfig"), "--manage-all-nodes=false",
+		"--config="+c.Path("kwok.yaml"), "--kubeconfig="+c.Path("kubeconfig"), "--manage-all-nodes=false",
 		"--manage-nodes-with-annotation-selector="+fleetAnnotation+"=fake",
-		"--node-lease-duration-seconds=40")
+		"--node-lease-duration-seconds=40", "--v=WARN")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + c.Dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
