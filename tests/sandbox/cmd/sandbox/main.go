@@ -28,6 +28,9 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --timeout SECONDS   for nodes and DNS to become ready (120)
+  upgrade [NODE…]       give running nodes another release, one by one: new programs, k3s restarted
+      --version, --k3s    as for up
+      --manifests DIR     packaged manifests that this release has in place of its own
   down                  end it, and all that belongs to it; --all: every cluster
   status                the cluster and its nodes
   kubectl ARGS…         kubectl as the cluster's administrator
@@ -67,6 +70,7 @@ type request struct {
 	dir     string // --in: a cluster by its directory, as the inventory names it
 	version string
 	k3s     string
+	changed string // --manifests
 	timeout time.Duration
 	all     bool
 	verb    string
@@ -104,7 +108,7 @@ func parse(args []string) (request, error) {
 		case "--all":
 			r.all = true
 			continue
-		case "--name", "--in", "--version", "--k3s", "--timeout":
+		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout":
 		default:
 			return r, failure.New(failure.Usage, "no option %s; sandbox --help lists them", option)
 		}
@@ -123,6 +127,8 @@ func parse(args []string) (request, error) {
 			r.version = strings.TrimPrefix(value, "v")
 		case "--k3s":
 			r.k3s = value
+		case "--manifests":
+			r.changed = value
 		case "--timeout":
 			seconds, err := time.ParseDuration(value + "s")
 			if err != nil || seconds <= 0 {
@@ -171,6 +177,8 @@ func run(args []string) error {
 		}
 		explainInterrupt(r.name)
 		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, Patience: r.timeout})
+	case "upgrade":
+		return cluster.Upgrade(cluster.Options{Name: r.name, Minor: r.version, K3s: r.k3s, Patience: r.timeout}, r.changed, r.args)
 	case "build":
 		if err := r.arguments(0, 0, ""); err != nil {
 			return err

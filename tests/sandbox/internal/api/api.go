@@ -134,22 +134,36 @@ func (c *Client) get(path string, into any) error {
 
 // ReadyNodes names the nodes whose Ready condition is True.
 func (c *Client) ReadyNodes() (map[string]bool, error) {
+	kubelets, err := c.ReadyKubelets()
+	if err != nil {
+		return nil, err
+	}
+	ready := map[string]bool{}
+	for name := range kubelets {
+		ready[name] = true
+	}
+	return ready, nil
+}
+
+// ReadyKubelets are the versions of the nodes whose Ready condition is True.
+func (c *Client) ReadyKubelets() (map[string]string, error) {
 	var list struct {
 		Items []struct {
 			Metadata struct{ Name string }
 			Status   struct {
 				Conditions []struct{ Type, Status string }
+				NodeInfo   struct{ KubeletVersion string }
 			}
 		}
 	}
 	if err := c.get("/api/v1/nodes", &list); err != nil {
 		return nil, err
 	}
-	ready := map[string]bool{}
+	ready := map[string]string{}
 	for _, n := range list.Items {
 		for _, cond := range n.Status.Conditions {
-			if cond.Type == "Ready" {
-				ready[n.Metadata.Name] = cond.Status == "True"
+			if cond.Type == "Ready" && cond.Status == "True" {
+				ready[n.Metadata.Name] = n.Status.NodeInfo.KubeletVersion
 			}
 		}
 	}

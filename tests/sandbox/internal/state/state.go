@@ -42,7 +42,7 @@ type Cluster struct {
 	Token    string    `json:"token"`
 	Netns    string    `json:"netns"` // the outer namespace with the bridge
 	Nodes    []Node    `json:"nodes"`
-	Bundle   string    `json:"bundle"` // directory with bin and images
+	Bundle   string    `json:"bundle"` // directory with bin and images that the nodes were given
 	Base     string    `json:"base"`   // the nodes' base tree
 	Kubectl  []string  `json:"kubectl"`
 	Created  time.Time `json:"created"`

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -161,9 +162,13 @@ func (s *Server) supervisorConfig() (*rest.Config, error) {
 // Stage writes the packaged manifests and returns their directory.
 func (s *Server) Stage() (string, error) {
 	dir := s.c.Dir("server", "manifests")
-	err := deploy.Stage(dir, deploy.Values{
+	values := deploy.Values{
 		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
-	})
+	}
+	err := deploy.Stage(dir, values)
+	if err == nil {
+		err = deploy.Overlay(dir, filepath.Join(s.c.Components, "manifests"), values)
+	}
 	if err != nil {
 		return "", fmt.Errorf("staging: %w", err)
 	}
