@@ -296,8 +296,8 @@ TEST_CASE("a rollout that does not come about within its time is undone, and say
   };
   const auto outcome = act::carry_out({scale, rollout}, cluster.client, {.wait_timeout = 0s, .poll = 1ms});
   REQUIRE(outcome.error);
-  CHECK(outcome.error->message.find("wait_rollout apps/v1 Deployment kube-system/coredns: not within 0 s: 1 of 3 new "
-                                    "replicas are available") == 0);
+  CHECK(outcome.error->message.find("apps/v1 Deployment kube-system/coredns: after 0 s of waiting 1 of 3 new replicas "
+                                    "are available; ") == 0);
 }
 
 TEST_CASE("endpoints: waited for until no slice of the Service names one of the pods") {

@@ -99,8 +99,8 @@ Result<void> wait_for(const ha::Step& step, kube::Client& client, const WaitOpti
     if (now.words != said) log::progress(fmt::format("{}: {}", step.id, now.words));
     said = now.words;
     if (until.expired())
-      return Error{ExitStatus::api, fmt::format("{} {}: not within {} s: {}", ha::to_string(step.action),
-                                                to_string(step.object), options.timeout.count(), now.words)};
+      return Error{ExitStatus::api, fmt::format("{}: after {} s of waiting {}", to_string(step.object),
+                                                options.timeout.count(), now.words)};
     if (!sleep_for(options.poll)) return interrupted_error();
   }
   if (step.settle.count() > 0 && !sleep_for(step.settle)) return interrupted_error();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "cluster/k3s.h"
 
+#include <fmt/format.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -101,13 +102,14 @@ std::optional<std::vector<std::string>> node_args(const Json& node) {
 }
 
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name) {
+  const std::string wanted = fmt::format(",{},", name);
   std::vector<std::string> servers;
   for (const auto& node : snapshot.nodes) {
     const auto args = node_args(node);
     if (!args) continue;
     for (std::string values : flag_values(*args, "--disable")) {
-      values = "," + values + ",";  // one flag may name several
-      if (values.find("," + std::string(name) + ",") == std::string::npos) continue;
+      values.insert(0, ",").append(",");  // one flag may name several
+      if (values.find(wanted) == std::string::npos) continue;
       servers.push_back(node["metadata"]["name"]);
       break;
     }

@@ -9,6 +9,7 @@
 
 #include "cluster/k3s.h"
 #include "cluster/time.h"
+#include "kube/discovery.h"
 
 namespace core_ha::cluster {
 
@@ -45,14 +46,6 @@ constexpr std::array sources{
     Source{"/apis/apiregistration.k8s.io/v1/apiservices", "", "metadata.name=v1beta1.metrics.k8s.io",
            "apiregistration.k8s.io/v1", "APIService", &Snapshot::apiservices}};
 
-std::set<std::string> group_versions(const Json& group_list) {
-  std::set<std::string> served{"v1"};
-  for (const auto& group : group_list.value("groups", Json::array()))
-    for (const auto& version : group.value("versions", Json::array()))
-      served.insert(version.value("groupVersion", ""));
-  return served;
-}
-
 }  // namespace
 
 Result<Snapshot> observe(kube::Client& client) {
@@ -74,7 +67,7 @@ Result<Snapshot> observe(kube::Client& client) {
     if (i == 0) {
       snapshot.version = *answer;
     } else if (i == 1) {
-      snapshot.groups = group_versions(*answer);
+      snapshot.groups = kube::group_versions(*answer);
     } else {
       const auto& source = sources[i - 2];
       for (auto& item : (*answer)["items"]) {

@@ -67,6 +67,7 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
                          .gentle = ends_gently(object["spec"]),
                          .retiring = labels.contains(cluster::retiring_label),
                          .hashed = labels.contains("pod-template-hash"),
+                         .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
                          .serves = labels.contains("k8s-app"),
                          .node = object["spec"].value("nodeName", "")});
   }

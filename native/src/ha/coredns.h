@@ -24,6 +24,7 @@ struct CoreDnsPod {
   bool gentle = false;      ///< it goes on answering for a while after its endpoint is taken away (preStop)
   bool retiring = false;    ///< labelled so by us
   bool hashed = false;      ///< carries pod-template-hash: a ReplicaSet of that template would adopt it
+  bool made = false;        ///< a ReplicaSet of the Deployment made it, whoever owns it now
   bool serves = false;      ///< carries the label that the Service selects
   std::string node;
 };

@@ -83,10 +83,10 @@ TEST_CASE("plan: from packaged, the old pod is replaced without a gap") {
   REQUIRE_FALSE(plan.refusal);
   const std::string pod = cluster.snapshot.pods[0]["metadata"]["name"];
   const std::string set = cluster.snapshot.replicasets[0]["metadata"]["name"];
-  CHECK(ids(plan) == std::vector<std::string>{"mark-" + pod, "coredns-pause", "free-" + set, "freed-" + set,
-                                              "coredns-scale", "coredns-overlay", "coredns-rollout", "quiet-" + pod,
-                                              "coredns-drained", "end-" + pod, "ended-" + pod, "coredns-budget",
-                                              "coredns-autoscaler", "kube-dns-traffic"});
+  CHECK(ids(plan) == std::vector<std::string>{"kube-dns-traffic", "mark-" + pod, "coredns-pause", "free-" + set,
+                                              "freed-" + set, "coredns-scale", "coredns-overlay", "coredns-rollout",
+                                              "quiet-" + pod, "coredns-drained", "end-" + pod, "ended-" + pod,
+                                              "coredns-budget", "coredns-autoscaler"});
   CHECK(plan.level.name == "node");
   CHECK(plan.warnings.empty());
   CHECK(plan.predicted["node_death"]["lost_share"] == 0);
@@ -212,6 +212,22 @@ TEST_CASE("plan: a lone replica is never replaced by a rollout") {
   cluster.losses.clear();
   reach(cluster, autoscaling);
   check_ours(cluster, 1);
+}
+
+TEST_CASE("plan: a pod that was let go is found again without any label of ours") {
+  SimulatedCluster cluster(3);
+  const Plan plan = make_plan(autoscaling, cluster.snapshot);
+  carry_out(cluster, plan, 4);  // its ReplicaSet is gone
+  REQUIRE(cluster.snapshot.replicasets.empty());
+  for (const char* label : {"pod-template-hash", "k3s-core-ha/retiring"})
+    cluster.snapshot.pods[0]["metadata"]["labels"].erase(label);
+  reach(cluster, autoscaling);
+  check_ours(cluster, 3);
+  // Somebody's own pod behind the same Service is theirs.
+  cluster.snapshot.pods.push_back(cluster.snapshot.pods[0]);
+  Json& metadata = cluster.snapshot.pods.back()["metadata"];
+  metadata = {{"name", "my-dns"}, {"namespace", "kube-system"}, {"uid", "u"}, {"labels", {{"k8s-app", "kube-dns"}}}};
+  CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
 }
 
 TEST_CASE("plan: a dead node's pod is not waited for") {

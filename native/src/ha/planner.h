@@ -48,7 +48,7 @@ class Planner {
   /// Any other step; it changes no lasting object.
   void add(Step step);
 
-  bool anything() const { return !plan_.steps.empty(); }
+  std::size_t steps() const { return plan_.steps.size(); }
 
   /// Fills in the plan's differences.
   void finish();

@@ -338,6 +338,7 @@ void SimulatedCluster::run_replica_sets() {
                                {"kind", "Pod"},
                                {"metadata",
                                 {{"name", fmt::format("{}-{}", set["metadata"]["name"].get<std::string>(), uid)},
+                                 {"generateName", fmt::format("{}-", set["metadata"]["name"].get<std::string>())},
                                  {"namespace", "kube-system"},
                                  {"uid", uid},
                                  {"labels", labels},

@@ -148,33 +148,11 @@ std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nod
   return names;
 }
 
-void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
-                      const std::vector<cluster::Node>& nodes) {
-  const int minor = planner.snapshot.minor();
-  if (const std::string other = foreign_autoscaler(planner.snapshot); !other.empty()) {
-    planner.refuse(ExitStatus::conflict,
-                   fmt::format("HorizontalPodAutoscaler kube-system/{} scales CoreDNS already, and two would fight: "
-                               "remove it, or set coredns_strategy to packaged.",
-                               other));
-    return;
-  }
-  if (minor < pre_stop_sleep_minor)
-    planner.warn(
-        fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
-                    "few queries.",
-                    minor, pre_stop_sleep_minor));
-  const bool begun = planner.anything();
-  plan_swap(planner, coredns,
-            {.body = coredns_overlay(coredns, minor),
-             .replicas = sizing.min_replicas,
-             .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
-  if (planner.anything() != begun &&
-      std::none_of(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.open(); }))
-    planner.refuse(ExitStatus::unsafe,
-                   "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
-  plan_budget(planner, coredns);
-  plan_autoscaler(planner, sizing);
+namespace {
 
+/// First of all: clients that keep their source port choose a replica anew when the old pods' endpoints go, and keep
+/// that one. By then each is to prefer its own node's.
+void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
   Json service = apply_body(coredns_service);
   const auto [distribution, warning] = choose_traffic(planner.spec, planner.snapshot);
   if (!warning.empty()) planner.warn(warning);
@@ -190,6 +168,37 @@ void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& si
     planner.ensure("kube-dns-traffic", service,
                    distribution.empty() ? "queries go to all replicas alike"
                                         : "queries go to a near replica, so that a far node's death is not noticed");
+}
+
+}  // namespace
+
+void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
+                      const std::vector<cluster::Node>& nodes) {
+  const int minor = planner.snapshot.minor();
+  if (const std::string other = foreign_autoscaler(planner.snapshot); !other.empty()) {
+    planner.refuse(ExitStatus::conflict,
+                   fmt::format("HorizontalPodAutoscaler kube-system/{} scales CoreDNS already, and two would fight: "
+                               "remove it, or set coredns_strategy to packaged.",
+                               other));
+    return;
+  }
+  if (minor < pre_stop_sleep_minor)
+    planner.warn(
+        fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
+                    "few queries.",
+                    minor, pre_stop_sleep_minor));
+  plan_traffic(planner, nodes);
+  const std::size_t before = planner.steps();
+  plan_swap(planner, coredns,
+            {.body = coredns_overlay(coredns, minor),
+             .replicas = sizing.min_replicas,
+             .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
+  if (planner.steps() != before &&
+      std::none_of(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.open(); }))
+    planner.refuse(ExitStatus::unsafe,
+                   "No node takes pods now (all are cordoned or not ready), so nothing can roll out.");
+  plan_budget(planner, coredns);
+  plan_autoscaler(planner, sizing);
 }
 
 }  // namespace core_ha::ha

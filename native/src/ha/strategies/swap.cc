@@ -119,8 +119,9 @@ class Swap {
     for (const auto& pod : coredns_.pods) {
       const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
                                           [&](const auto* set) { return set->uid == pod.replica_set; });
-      // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it.
-      const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed);
+      // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
+      // taking back its own, can leave one without any label of ours.
+      const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
       if (of_leaving || left_over)
         leaving_.push_back(&pod);
       else

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,9 @@ import (
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/state"
 )
+
+// patience is what a command in a node has between a signal and its end.
+const patience = 10 * time.Second
 
 // inside runs the verbs that go into a node or into the cluster's network.
 func (r request) inside() error {
@@ -183,7 +187,7 @@ func inNode(c *state.Cluster, name string, args []string) error {
 }
 
 // attend runs a child that gets our signals and dies with us. This process stays outside the node's control group, so
-// it can be ended while the node hangs.
+// it can be ended while the node hangs: a child that does not follow in time is left to its end.
 func attend(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -194,17 +198,25 @@ func attend(cmd *exec.Cmd) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
+	var late <-chan time.Time
+	var last os.Signal
 	for {
 		select {
 		case err := <-done:
 			return err
-		case s := <-signals:
-			if s != syscall.SIGINT { // the terminal sends that to the child itself
-				if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-					return err
-				}
-				os.Exit(128 + int(s.(syscall.Signal)))
+		case <-late:
+			if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return err
 			}
+			os.Exit(128 + int(last.(syscall.Signal)))
+		case last = <-signals:
+			if last == syscall.SIGINT { // the terminal sends that to the child itself
+				continue
+			}
+			if err := cmd.Process.Signal(last); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return err
+			}
+			late = time.After(patience)
 		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -78,5 +80,17 @@ func EnterNode(group cgroup.Group, pid string, args []string) error {
 	cmd := exec.Command("setpriv", append([]string{"--pdeathsig", "KILL", "--"}, args...)...)
 	cmd.Dir = "/root"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		for s := range signals {
+			if s != syscall.SIGINT { // the terminal sends that to the command itself
+				_ = cmd.Process.Signal(s) // it fails only where the command has just ended
+			}
+		}
+	}()
+	return cmd.Wait()
 }
