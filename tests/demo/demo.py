@@ -23,6 +23,7 @@ from probe import Probe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "build" / "demo"
+DEFAULT_NAME = "k3s"
 LEAD = 5.0  # seconds of probing before the fault
 WATCHED = 75.0  # seconds after it: the default timers have spoken by then (grace period 50 s)
 OUTAGE = 480.0  # seconds within which the packaged pod, and full strength, must be back
@@ -160,6 +161,7 @@ def show(cluster: Cluster, compare: bool) -> None:
     """The demonstration, step by step."""
     steps = Steps()
     steps.begin("A cluster of real nodes: one server, two agents")
+    cluster.sandbox("down")  # a cluster that was left over may have the role already, or a dead node
     cluster.up("small")
     collections = install_collection()
     helper = collections / "ansible_collections/k3s_ha/core/roles/k3s_core_ha/files/k3s-core-ha-x86_64"
@@ -200,9 +202,10 @@ def show(cluster: Cluster, compare: bool) -> None:
     print()
     if not compare:
         print("As k3s ships it was not measured: `make demo COMPARE=1` does it, and takes the 6 minutes of its outage.")
-    print("Look around:   tests/sandbox/sandbox kubectl get pods -n kube-system -o wide")
-    print("               tests/sandbox/sandbox exec server-1 k3s-core-ha plan")
-    print("               tests/sandbox/sandbox kill agent-1; tests/sandbox/sandbox restore agent-1")
+    sandbox = "tests/sandbox/sandbox" + ("" if cluster.name == DEFAULT_NAME else f" --name {cluster.name}")
+    print(f"Look around:   {sandbox} kubectl get pods -n kube-system -o wide")
+    print(f"               {sandbox} exec server-1 k3s-core-ha plan")
+    print(f"               {sandbox} kill agent-1; {sandbox} restore agent-1")
     print("Stop it:       make down")
 
 
@@ -212,7 +215,7 @@ def main() -> int:
     parser.add_argument(
         "--compare", action="store_true", help="also measure the packaged state, and times to full strength"
     )
-    parser.add_argument("--name", default="k3s", help="the sandbox cluster's name (default: %(default)s)")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="the sandbox cluster's name (default: %(default)s)")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     try:
