@@ -269,8 +269,8 @@ void SimulatedCluster::carry_out(const Step& step) {
     }
   } else if (step.action == Action::wait_endpoints_gone) {
     for (const auto& pod : snapshot.pods)
-      if (asked(pod) &&
-          std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"]["uid"]) != step.pod_uids.end())
+      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"].value("uid", "")) !=
+                            step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   }
   settle();
@@ -311,7 +311,9 @@ void SimulatedCluster::run_deployment() {
   for (auto& set : sets)
     set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
   // New pods first, then the end of the old: with several replicas a rollout has that order as long as it matters.
-  std::stable_partition(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
+  const auto fresh =
+      std::find_if(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
+  if (fresh != sets.end()) std::rotate(sets.begin(), fresh, fresh + 1);
 }
 
 void SimulatedCluster::run_replica_sets() {
@@ -321,7 +323,7 @@ void SimulatedCluster::run_replica_sets() {
     for (std::size_t i = 0; i < snapshot.pods.size(); ++i) {
       Json& pod = snapshot.pods[i];
       const bool matches = std::all_of(labels.items().begin(), labels.items().end(), [&](const auto& label) {
-        return pod["metadata"]["labels"].value(label.key(), "") == label.value();
+        return label.value() == Json(pod["metadata"]["labels"].value(label.key(), ""));
       });
       if (owned_by(pod, set) && !matches) pod["metadata"].erase("ownerReferences");
       if (!pod["metadata"].contains("ownerReferences") && matches)
