@@ -24,7 +24,8 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
 
   sandbox [--name NAME] VERB …
 
-  up TOPOLOGY           start a cluster and wait until its nodes and its DNS are ready
+  up TOPOLOGY           start a cluster and wait until its nodes and its DNS are ready: single (one server), small (and two
+                        agents), ha (three servers, an agent), zones (three and three), fleet:N (a server, N kwok nodes)
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --timeout SECONDS   for nodes and DNS to become ready (120)
