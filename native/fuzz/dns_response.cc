@@ -9,6 +9,7 @@
 
 #include "drill/dns_message.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer calls it by this name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace core_ha::drill;
   const std::span<const std::uint8_t> message(data, size);

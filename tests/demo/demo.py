@@ -26,6 +26,7 @@ WORK = ROOT / "build" / "demo"
 DEFAULT_NAME = "k3s"
 LEAD = 5.0  # seconds of probing before the fault
 WATCHED = 75.0  # seconds after it: the default timers have spoken by then (grace period 50 s)
+REFUSED = ("icmp", "refused", "servfail")  # answered, but not with an address
 OUTAGE = 480.0  # seconds within which the packaged pod, and full strength, must be back
 
 
@@ -130,12 +131,13 @@ def lose_a_node(cluster: Cluster, victim: str, observer: str, packaged: bool, st
 def column(outcome: Outcome | None, strength: str) -> list[str]:
     """What the table says of one outcome."""
     if outcome is None:
-        return ["not measured"] * 5
+        return ["not measured"] * 6
     fresh, fixed = outcome.summary["fresh"], outcome.summary["fixed"]
     share = fresh["since_fault"]["share"] or 0
     return [
         f"{fresh['lost']:,} of {fresh['planned']:,}",
-        f"{100 * share:.0f} %" if fresh["lost"] else "0 %",
+        f"{100 * share:.0f} %",
+        f"{sum(fresh[ending] for ending in REFUSED):,}",
         f"{fresh['longest_silence_s']:.1f} s",
         f"{fixed['longest_silence_s']:.1f} s",
         f"{outcome.strength:.0f} s, measured" if outcome.strength is not None else strength,
@@ -147,6 +149,7 @@ def table(packaged: Outcome | None, ours: Outcome, predicted: str) -> str:
     rows = [
         "queries lost (a fresh source port each)",
         "  their share, from the fault to the last lost one",
+        "  more that were refused, as no endpoint was left",
         "longest silence, fresh source ports",
         "longest silence, a client with a fixed port",
         "CoreDNS at full strength again after",

@@ -3,8 +3,7 @@
 // How a run can end, and where the cluster is then:
 //   before the first change      as it was; the step's own exit status
 //   after it                     each write noted the steps that take it back; these are carried out in reverse order
-//   after a step of no return    an old pod is gone, and taking back the rest in reverse would let pods without
-//   lameduck
+//   after a step of no return    an old pod is gone, and taking back the rest in reverse would let abrupt pods
 //                                serve again while the count shrinks. The caller's plan for the way back is carried out
 //                                instead; on a signal, or without such a plan, what came later is taken back and the
 //                                run stays at a point where everything serves
@@ -15,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -125,9 +125,9 @@ Result<void> Run::perform_way_back(const std::vector<ha::Step>& steps) {
 Result<void> Run::undo_journal() {
   std::vector<ha::Step> back;
   std::set<kube::ObjectRef> deployments;
-  for (auto entry = journal_.rbegin(); entry != journal_.rend(); ++entry) {
-    back.insert(back.end(), entry->undo.begin(), entry->undo.end());
-    if (entry->undo.front().object.kind == "Deployment") deployments.insert(entry->undo.front().object);
+  for (const Entry& entry : std::views::reverse(journal_)) {
+    back.insert(back.end(), entry.undo.begin(), entry.undo.end());
+    if (entry.undo.front().object.kind == "Deployment") deployments.insert(entry.undo.front().object);
   }
   for (const auto& deployment : deployments)
     back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = deployment});

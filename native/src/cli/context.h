@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "kube/client.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own name
 class App;
 }
 

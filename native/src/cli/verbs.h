@@ -3,7 +3,7 @@
 
 #include "cli/context.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own name
 class App;
 }
 

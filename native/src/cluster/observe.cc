@@ -64,7 +64,7 @@ Result<Snapshot> observe(kube::Client& client) {
     auto& answer = answers[i];
     if (!answer) {
       if (i >= 2 && answer.error().not_found()) continue;  // the group is not served
-      return Error{answer.error()};
+      return answer.error().as_error();
     }
     if (i == 0) {
       snapshot.version = *answer;

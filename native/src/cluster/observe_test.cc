@@ -24,6 +24,7 @@ class Readable : public kube::Client {
   std::vector<kube::ApiResult<Json>> read_all(const std::vector<kube::Read>& reads) override {
     ++batches;
     std::vector<kube::ApiResult<Json>> answers;
+    answers.reserve(reads.size());
     for (const auto& read : reads)
       answers.push_back(answer(read));
     return answers;

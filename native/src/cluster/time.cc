@@ -65,11 +65,11 @@ std::string format_time(WallTime time) {
 }
 
 std::string format_span(std::chrono::seconds span) {
-  const auto seconds = span.count();
-  if (seconds >= 2 * 86400) return fmt::format("{} days", seconds / 86400);
-  if (seconds >= 2 * 3600) return fmt::format("{} h", seconds / 3600);
-  if (seconds >= 2 * 60) return fmt::format("{} min", seconds / 60);
-  return fmt::format("{} s", seconds);
+  using namespace std::chrono;
+  if (span >= days{2}) return fmt::format("{} days", floor<days>(span).count());
+  if (span >= hours{2}) return fmt::format("{} h", floor<hours>(span).count());
+  if (span >= minutes{2}) return fmt::format("{} min", floor<minutes>(span).count());
+  return fmt::format("{} s", span.count());
 }
 
 }  // namespace core_ha::cluster

@@ -278,8 +278,8 @@ void SimulatedCluster::carry_out(const Step& step) {
     }
   } else if (step.action == Action::wait_endpoints_gone) {
     for (const auto& pod : snapshot.pods)
-      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(),
-                                  pod["metadata"]["uid"].get<std::string>()) != step.pod_uids.end())
+      if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"].value("uid", "")) !=
+                            step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   }
   settle();
@@ -330,7 +330,7 @@ void SimulatedCluster::run_replica_sets() {
     for (std::size_t i = 0; i < snapshot.pods.size(); ++i) {
       Json& pod = snapshot.pods[i];
       const bool matches = std::all_of(labels.items().begin(), labels.items().end(), [&](const auto& label) {
-        return pod["metadata"]["labels"].value(label.key(), Json()) == label.value();
+        return label.value() == Json(pod["metadata"]["labels"].value(label.key(), ""));
       });
       if (owned_by(pod, set) && !matches) pod["metadata"].erase("ownerReferences");
       if (!pod["metadata"].contains("ownerReferences") && matches)

@@ -26,6 +26,7 @@ func TestShapedAsK3s(t *testing.T) {
 		{"version", s.version},
 		{"node", s.nodeObject},
 		{"packaged components", s.packaged},
+		{"kubelet", s.kubelet},
 		{"restart", s.restart},
 		{"crash", s.crash},
 		{"uninstall", s.uninstall},
@@ -113,6 +114,37 @@ func (s sandbox) packaged(t *testing.T) {
 	if out := s.kubectl("exec", "user", "--", "nslookup", "kubernetes.default.svc.cluster.local"); !strings.Contains(out, "10.43.0.1") {
 		t.Errorf("nslookup: %s", out)
 	}
+}
+
+// kubelet: the settings that decide how soon a node is taken for dead, and where an operator changes the one that counts.
+func (s sandbox) kubelet(t *testing.T) {
+	s.t = t
+	type configuration struct {
+		Kubeletconfig struct {
+			NodeStatusUpdateFrequency, NodeStatusReportFrequency string
+			NodeLeaseDurationSeconds                             int
+		}
+	}
+	read := func() (c configuration) {
+		if err := json.Unmarshal([]byte(s.kubectl("get", "--raw", "/api/v1/nodes/server-1/proxy/configz")), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	k := read().Kubeletconfig
+	if k.NodeStatusUpdateFrequency != "10s" || k.NodeStatusReportFrequency != "5m0s" || k.NodeLeaseDurationSeconds != 40 {
+		t.Errorf("%+v", k)
+	}
+	lease := func() string {
+		return s.kubectl("-n", "kube-node-lease", "get", "lease", "server-1", "-o", "jsonpath={.spec.leaseDurationSeconds}")
+	}
+	const dropIn = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/99-lease.conf"
+	s.on("sh", "-c", "printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nnodeLeaseDurationSeconds: 20\n' >"+dropIn)
+	s.on("systemctl", "restart", "k3s")
+	eventually(t, time.Minute, "the lease lasts what the drop-in says", func() bool { return s.apiAnswers() && lease() == "20" })
+	s.on("rm", dropIn)
+	s.on("systemctl", "restart", "k3s")
+	eventually(t, time.Minute, "and without it what it did", func() bool { return s.apiAnswers() && lease() == "40" })
 }
 
 // versions of what k3s applies, and the containers' processes.

@@ -27,6 +27,7 @@ type Release struct {
 	CoreDNS       string `json:"coredns"`
 	MetricsServer string `json:"metrics_server"`
 	LocalPath     string `json:"local_path"`
+	Kwok          string `json:"kwok"`
 }
 
 // Current is the release this program was built for, or the default one.

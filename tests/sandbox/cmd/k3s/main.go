@@ -93,22 +93,28 @@ func node(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	ctx, cancel := context.WithCancelCause(signalled)
+	defer cancel(nil)
 	group := supervise.New(os.Stderr)
+	group.OnFail(cancel)
 	// Containers live on: their shims belong to nobody here.
 	defer group.Stop()
 	group.Logf("starting %s %s, node %s at %s", c.Command, k3s.Version(), c.NodeName, c.NodeIP)
 	if c.Command == "server" {
 		err = runServer(ctx, c, group)
 	} else {
-		_, err = agent.Start(ctx, c, group, c.Server, c.Token)
+		_, err = agent.Start(ctx, c, group, c.Server, c.Token, nil)
 	}
 	if err == nil {
 		group.Logf("k3s is up and running")
 		if err = supervise.NotifyReady(); err == nil {
 			<-ctx.Done()
 		}
+	}
+	if signalled.Err() == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		group.Logf("stopping the components; containers keep running")
@@ -118,7 +124,7 @@ func node(args []string) error {
 }
 
 func runServer(ctx context.Context, c *config.Config, group *supervise.Group) error {
-	s, err := server.Start(c, group)
+	s, err := server.Start(ctx, c, group)
 	if err != nil {
 		return err
 	}
@@ -128,7 +134,7 @@ func runServer(ctx context.Context, c *config.Config, group *supervise.Group) er
 			joined <- nil
 			return
 		}
-		_, err := agent.Start(ctx, c, group, s.Supervisor(), s.Token())
+		_, err := agent.Start(ctx, c, group, s.Supervisor(), s.Token(), s.Serving())
 		joined <- err
 	}()
 	ready := make(chan error, 1)

@@ -15,7 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"k3s-ha.core/sandbox/internal/api"
 	"k3s-ha.core/sandbox/internal/cgroup"
+	"k3s-ha.core/sandbox/internal/cluster"
 	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/inventory"
 	"k3s-ha.core/sandbox/internal/network"
@@ -40,7 +42,11 @@ func (r request) inside() error {
 		if _, err := os.Stat(c.Path("kubeconfig")); err != nil {
 			return failure.New(failure.Absent, "cluster %q has no kubeconfig yet", c.Name)
 		}
-		return becomeInNetwork(c, append(c.Kubectl, append([]string{"--kubeconfig=" + c.Path("kubeconfig")}, r.args...)...))
+		options, err := kubectlOptions(c)
+		if err != nil {
+			return err
+		}
+		return becomeInNetwork(c, append(append(c.Kubectl, options...), r.args...))
 	case "net":
 		if err := r.arguments(1, -1, "CMD…"); err != nil {
 			return err
@@ -101,6 +107,23 @@ func (r request) handOver() error {
 		return failure.New(failure.Usage, "%s is for the sandbox itself", r.verb)
 	}
 	return node.EnterNode(layout.Group(n.Group), r.args[2], r.args[3:])
+}
+
+// kubectlOptions name the kubeconfig and, where there are several servers, one that runs.
+func kubectlOptions(c *state.Cluster) ([]string, error) {
+	options := []string{"--kubeconfig=" + c.Path("kubeconfig")}
+	if c.Servers() == 1 {
+		return options, nil
+	}
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	server, err := cluster.RunningServer(c, layout)
+	if err != nil {
+		return nil, err
+	}
+	return append(options, "--server="+api.URL(server.Address)), nil
 }
 
 // becomeInNetwork replaces this program by another inside the cluster's network.

@@ -24,10 +24,14 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
 
   sandbox [--name NAME] VERB …
 
-  up single|small       start a cluster and wait until its nodes and its DNS are ready
+  up TOPOLOGY           start a cluster and wait until its nodes and its DNS are ready: single (one server), small (and two
+                        agents), ha (three servers, an agent), zones (three and three), fleet:N (a server, N kwok nodes)
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --timeout SECONDS   for nodes and DNS to become ready (120)
+  upgrade [NODE…]       give running nodes another release, one by one: new programs, k3s restarted
+      --version, --k3s    as for up
+      --manifests DIR     packaged manifests that this release has in place of its own
   down                  end it, and all that belongs to it; --all: every cluster
   status                the cluster and its nodes
   kubectl ARGS…         kubectl as the cluster's administrator
@@ -67,6 +71,7 @@ type request struct {
 	dir     string // --in: a cluster by its directory, as the inventory names it
 	version string
 	k3s     string
+	changed string // --manifests
 	timeout time.Duration
 	all     bool
 	verb    string
@@ -104,7 +109,7 @@ func parse(args []string) (request, error) {
 		case "--all":
 			r.all = true
 			continue
-		case "--name", "--in", "--version", "--k3s", "--timeout":
+		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout":
 		default:
 			return r, failure.New(failure.Usage, "no option %s; sandbox --help lists them", option)
 		}
@@ -123,6 +128,8 @@ func parse(args []string) (request, error) {
 			r.version = strings.TrimPrefix(value, "v")
 		case "--k3s":
 			r.k3s = value
+		case "--manifests":
+			r.changed = value
 		case "--timeout":
 			seconds, err := time.ParseDuration(value + "s")
 			if err != nil || seconds <= 0 {
@@ -166,11 +173,13 @@ func run(args []string) error {
 		}
 		return nil
 	case "up":
-		if err := r.arguments(1, 1, "single|small"); err != nil {
+		if err := r.arguments(1, 1, "TOPOLOGY"); err != nil {
 			return err
 		}
 		explainInterrupt(r.name)
 		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, Patience: r.timeout})
+	case "upgrade":
+		return cluster.Upgrade(cluster.Options{Name: r.name, Minor: r.version, K3s: r.k3s, Patience: r.timeout}, r.changed, r.args)
 	case "build":
 		if err := r.arguments(0, 0, ""); err != nil {
 			return err

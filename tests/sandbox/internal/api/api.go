@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,12 @@ import (
 	"k3s-ha.core/sandbox/internal/network"
 )
 
+// Patience is for one request of a person's, or of up's.
+const Patience = 5 * time.Second
+
+// URL is that of the API server on a node.
+func URL(address string) string { return "https://" + net.JoinHostPort(address, "6443") }
+
 // Client reads from one API server inside a cluster's network.
 type Client struct {
 	base string
@@ -29,8 +36,7 @@ type Client struct {
 type kubeconfig struct {
 	Clusters []struct {
 		Cluster struct {
-			Server string `json:"server"`
-			CA     []byte `json:"certificate-authority-data"`
+			CA []byte `json:"certificate-authority-data"`
 		} `json:"cluster"`
 	} `json:"clusters"`
 	Users []struct {
@@ -41,8 +47,9 @@ type kubeconfig struct {
 	} `json:"users"`
 }
 
-// New reads a kubeconfig of k3s's kind: one cluster, one user, everything inline.
-func New(netns, path string) (*Client, error) {
+// New reads a kubeconfig of k3s's kind: one cluster, one user, everything inline. The client speaks to the server at
+// an address; its patience is for one request.
+func New(netns, path, address string, patience time.Duration) (*Client, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -68,46 +75,95 @@ func New(netns, path string) (*Client, error) {
 			return network.Dial(ctx, netns, address)
 		},
 	}
-	return &Client{k.Clusters[0].Cluster.Server, &http.Client{Transport: transport, Timeout: 5 * time.Second}}, nil
+	return &Client{URL(address), &http.Client{Transport: transport, Timeout: patience}}, nil
 }
 
 // Close lets go of the connection.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func (c *Client) get(path string, into any) error {
-	resp, err := c.http.Get(c.base + path)
+// Get asks for a path and gives the body.
+func (c *Client) Get(path string) ([]byte, error) { return c.do(http.MethodGet, path, "", nil) }
+
+// Create makes an object in a collection.
+func (c *Client) Create(path string, object any) error {
+	body, err := json.Marshal(object)
 	if err != nil {
 		return err
+	}
+	_, err = c.do(http.MethodPost, path, "application/json", body)
+	return err
+}
+
+// Annotate writes an annotation of a namespace.
+func (c *Client) Annotate(namespace, key, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{key: value}}})
+	if err != nil {
+		return err
+	}
+	_, err = c.do(http.MethodPatch, "/api/v1/namespaces/"+namespace, "application/merge-patch+json", patch)
+	return err
+}
+
+func (c *Client) do(method, path, kind string, content []byte) ([]byte, error) {
+	req, err := http.NewRequest(method, c.base+path, bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s", method, path, resp.Status)
+	}
+	return body, err
+}
+
+func (c *Client) get(path string, into any) error {
+	body, err := c.Get(path)
 	if err != nil {
 		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
 	return json.Unmarshal(body, into)
 }
 
 // ReadyNodes names the nodes whose Ready condition is True.
 func (c *Client) ReadyNodes() (map[string]bool, error) {
+	kubelets, err := c.ReadyKubelets()
+	if err != nil {
+		return nil, err
+	}
+	ready := map[string]bool{}
+	for name := range kubelets {
+		ready[name] = true
+	}
+	return ready, nil
+}
+
+// ReadyKubelets are the versions of the nodes whose Ready condition is True.
+func (c *Client) ReadyKubelets() (map[string]string, error) {
 	var list struct {
 		Items []struct {
 			Metadata struct{ Name string }
 			Status   struct {
 				Conditions []struct{ Type, Status string }
+				NodeInfo   struct{ KubeletVersion string }
 			}
 		}
 	}
 	if err := c.get("/api/v1/nodes", &list); err != nil {
 		return nil, err
 	}
-	ready := map[string]bool{}
+	ready := map[string]string{}
 	for _, n := range list.Items {
 		for _, cond := range n.Status.Conditions {
-			if cond.Type == "Ready" {
-				ready[n.Metadata.Name] = cond.Status == "True"
+			if cond.Type == "Ready" && cond.Status == "True" {
+				ready[n.Metadata.Name] = n.Status.NodeInfo.KubeletVersion
 			}
 		}
 	}

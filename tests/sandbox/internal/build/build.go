@@ -28,6 +28,7 @@ type Result struct {
 	Bundle  string // bin and images
 	Base    string // the nodes' base tree
 	Kubectl []string
+	Kwok    string // only for a fleet
 }
 
 // New prepares a builder. real is the path of a k3s binary, or empty for ours.
@@ -105,6 +106,26 @@ func (b *Builder) Everything() (Result, error) {
 		return Result{}, err
 	}
 	return result, prune(b.cache)
+}
+
+// Kwok builds the program that plays the kubelets of a fleet. It is no part of the nodes.
+func (b *Builder) Kwok() (string, error) {
+	e := b.installed("kwok", "sigs.k8s.io/kwok/cmd/kwok", b.release.Kwok)
+	if !b.has(e) {
+		release, err := lock(b.cache)
+		if err != nil {
+			return "", err
+		}
+		defer release()
+		if b.golang, err = findGo(); err != nil {
+			return "", err
+		}
+	}
+	dir, err := b.need(e)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "kwok"), touch([]string{dir})
 }
 
 // used marks what this run uses.

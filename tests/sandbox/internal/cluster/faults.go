@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"k3s-ha.core/sandbox/internal/api"
+	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
+	"k3s-ha.core/sandbox/internal/topology"
 )
 
 // Fault does one of kill, hang, partition and restore to a node.
@@ -68,6 +70,23 @@ func Fault(name, fault, nodeName string) error {
 	return nil
 }
 
+// RunningServer is the first server that runs, or the first of all if none does.
+func RunningServer(c *state.Cluster, layout cgroup.Layout) (state.Node, error) {
+	for _, n := range c.Nodes {
+		if n.Role != topology.Server {
+			continue
+		}
+		now, err := node.Look(c, n, layout.Group(n.Group))
+		if err != nil {
+			return n, err
+		}
+		if now == node.Running {
+			return n, nil
+		}
+	}
+	return c.Server(), nil
+}
+
 // Status writes how a cluster and its nodes are.
 func Status(out io.Writer, name string) error {
 	layout, err := machine.Check()
@@ -79,7 +98,11 @@ func Status(out io.Writer, name string) error {
 		return err
 	}
 	ready := map[string]bool{}
-	client, err := api.New(c.Netns, c.Path("kubeconfig"))
+	server, err := RunningServer(c, layout)
+	if err != nil {
+		return err
+	}
+	client, err := api.New(c.Netns, c.Path("kubeconfig"), server.Address, api.Patience)
 	if err == nil {
 		defer client.Close()
 		ready, err = client.ReadyNodes()
@@ -108,6 +131,9 @@ func Status(out io.Writer, name string) error {
 			word = "unknown"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.Address, now, word)
+	}
+	if c.Fleet > 0 {
+		fmt.Fprintf(w, "fleet\t\t\t%d of %d Ready\n", fleetReady(c, ready), c.Fleet)
 	}
 	return w.Flush()
 }

@@ -23,6 +23,7 @@ import (
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
+	"k3s-ha.core/sandbox/internal/topology"
 	"k3s-ha.core/sandbox/versions"
 )
 
@@ -47,7 +48,15 @@ func Build(o Options) (build.Result, error) {
 	if err != nil {
 		return build.Result{}, err
 	}
-	return b.Everything()
+	built, err := b.Everything()
+	if err != nil {
+		return built, err
+	}
+	if fleet, err := topology.Fleet(o.Topology); err != nil || fleet == 0 {
+		return built, err
+	}
+	built.Kwok, err = b.Kwok()
+	return built, err
 }
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
@@ -82,7 +91,8 @@ func Up(o Options) error {
 	if err != nil {
 		return err
 	}
-	c.Minor, c.K3s, c.Token, c.Bundle, c.Base, c.Kubectl = release.Minor, o.K3s, token(), built.Bundle, built.Base, built.Kubectl
+	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
+	c.Kubectl, c.Kwok = built.Kubectl, built.Kwok
 	progress.Step("cluster %q: %s, Kubernetes %s, control groups v%d, state in %s", c.Name, c.Topology, release.Minor, layout.Version, c.Dir)
 	if err := c.Save(); err != nil {
 		return err
@@ -116,6 +126,11 @@ func Up(o Options) error {
 	}
 	if err := waitReady(c, o.Patience); err != nil {
 		return err
+	}
+	if c.Fleet > 0 {
+		if err := startFleet(c, o.Patience); err != nil {
+			return err
+		}
 	}
 	c.Ready = true
 	return c.Save()
@@ -207,7 +222,7 @@ func waitReady(c *state.Cluster, patience time.Duration) error {
 				return err
 			}
 			var err error
-			if client, err = api.New(c.Netns, c.Path("kubeconfig")); err != nil {
+			if client, err = api.New(c.Netns, c.Path("kubeconfig"), c.Server().Address, api.Patience); err != nil {
 				waiting = err.Error()
 				client = nil
 				continue // half written

@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +69,7 @@ func Prepare(c *state.Cluster, n state.Node, m Machine, keys Keys) error {
 	if d.err != nil {
 		return d.err
 	}
-	return copyImages(filepath.Join(c.Bundle, "images"), filepath.Join(dir, rancherDir, "k3s/agent/images"))
+	return Install(c, n, c.Bundle, "")
 }
 
 // Service is the name of k3s's unit on a node.
@@ -85,10 +83,22 @@ func Service(n state.Node) string {
 // config is config.yaml as k3s-ansible writes it.
 func config(c *state.Cluster, n state.Node) map[string]any {
 	v := map[string]any{"token": c.Token, "node-ip": n.Address}
-	if n.Role == topology.Agent {
-		v["server"] = "https://" + c.Server().Address + ":6443"
-	} else {
-		v["tls-san"] = []string{c.Server().Address}
+	first := c.Server()
+	if n.Role == topology.Server {
+		v["tls-san"] = []string{first.Address}
+	}
+	switch {
+	case n.Name != first.Name:
+		v["server"] = "https://" + first.Address + ":6443"
+	case c.Servers() > 1:
+		v["cluster-init"] = true
+	}
+	if c.Fleet > 0 {
+		// A pod network for each node of a fleet: k3s's own range has 256.
+		v["cluster-cidr"] = "10.64.0.0/10"
+	}
+	if n.Zone != "" {
+		v["node-label"] = []string{"topology.kubernetes.io/zone=" + n.Zone}
 	}
 	return v
 }
@@ -124,47 +134,6 @@ func machineID() []byte {
 	var id [16]byte
 	rand.Read(id[:])
 	return []byte(hex.EncodeToString(id[:]) + "\n")
-}
-
-// copyImages gives the node its image archives. They are linked where the file system allows: none is ever written to.
-func copyImages(from, to string) error {
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		source, target := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
-		if os.Link(source, target) == nil {
-			continue
-		}
-		if err := copyFile(source, target); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFile(source, target string) error {
-	in, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(target)
-	if err != nil {
-		return err
-	}
-	if _, err := out.ReadFrom(in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }
 
 // disk writes files below a root; after the first failure it does nothing more.

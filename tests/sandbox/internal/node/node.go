@@ -92,7 +92,7 @@ func Launch(c *state.Cluster, n state.Node, group cgroup.Group) error {
 		"--capability=all", "--system-call-filter=@keyring bpf",
 		"--network-namespace-path=" + network.Path(n.Netns), "--resolv-conf=off", "--timezone=off", "--link-journal=no",
 		"--bind=" + filepath.Join(dir, rancherDir) + ":/var/lib/rancher",
-		"--bind-ro=" + filepath.Join(c.Bundle, "bin") + ":/opt/k3s/bin",
+		"--bind-ro=" + filepath.Join(dir, binDir) + ":/opt/k3s/bin",
 		"--console=pipe"}
 	return unix.Exec(nspawn, args, os.Environ())
 }

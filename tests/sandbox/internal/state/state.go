@@ -42,11 +42,13 @@ type Cluster struct {
 	Token    string    `json:"token"`
 	Netns    string    `json:"netns"` // the outer namespace with the bridge
 	Nodes    []Node    `json:"nodes"`
-	Bundle   string    `json:"bundle"` // directory with bin and images
+	Bundle   string    `json:"bundle"` // directory with bin and images that the nodes were given
 	Base     string    `json:"base"`   // the nodes' base tree
 	Kubectl  []string  `json:"kubectl"`
 	Created  time.Time `json:"created"`
 	Ready    bool      `json:"ready"` // up came to its end once
+	Fleet    int       `json:"fleet,omitempty"`
+	Kwok     string    `json:"kwok,omitempty"` // the program that plays the fleet's kubelets
 }
 
 // Root is the directory that holds one directory per cluster.
@@ -73,8 +75,12 @@ func New(name, topologyName string) (*Cluster, error) {
 	if err != nil {
 		return nil, failure.New(failure.Usage, "%v", err)
 	}
+	fleet, err := topology.Fleet(topologyName)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "%v", err)
+	}
 	prefix := "k3s-core-ha-" + name
-	c := &Cluster{Dir: filepath.Join(Root(), name), Name: name, Topology: topologyName, Netns: prefix, Created: time.Now().UTC()}
+	c := &Cluster{Fleet: fleet, Dir: filepath.Join(Root(), name), Name: name, Topology: topologyName, Netns: prefix, Created: time.Now().UTC()}
 	for _, n := range nodes {
 		id := prefix + "-" + n.Name
 		c.Nodes = append(c.Nodes, Node{Node: n, Machine: id, Group: id, Netns: id})
@@ -157,6 +163,17 @@ func (c *Cluster) Node(name string) (Node, error) {
 
 // Server is the first server.
 func (c *Cluster) Server() Node { return c.Nodes[0] }
+
+// Servers is how many servers there are.
+func (c *Cluster) Servers() int {
+	count := 0
+	for _, n := range c.Nodes {
+		if n.Role == topology.Server {
+			count++
+		}
+	}
+	return count
+}
 
 // NodeDir is where a node's files are.
 func (c *Cluster) NodeDir(n Node) string { return filepath.Join(c.Dir, n.Name) }

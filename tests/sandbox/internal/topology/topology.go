@@ -6,6 +6,7 @@ package topology
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -28,12 +29,26 @@ type Node struct {
 	Name    string `json:"name"`
 	Role    Role   `json:"role"`
 	Address string `json:"address"`
+	Zone    string `json:"zone,omitempty"`
 }
 
-var counts = map[string]struct{ servers, agents int }{
-	"single": {1, 0},
-	"small":  {1, 2},
+// The zones of a topology that has them, in turn.
+var zones = []string{"zone-a", "zone-b", "zone-c"}
+
+var counts = map[string]struct {
+	servers, agents int
+	zones           bool
+}{
+	"single": {1, 0, false},
+	"small":  {1, 2, false},
+	"ha":     {3, 1, false},
+	"zones":  {3, 3, true},
 }
+
+const (
+	fleetPrefix = "fleet:"
+	fleetMost   = 10000
+)
 
 // Names lists the topologies.
 func Names() []string {
@@ -42,21 +57,48 @@ func Names() []string {
 		names = append(names, n)
 	}
 	sort.Strings(names)
-	return names
+	return append(names, fleetPrefix+"N")
 }
 
-// Nodes returns the nodes of a topology, servers first.
+// Fleet is how many nodes a topology has beside the real ones, which exist for the API server alone.
+func Fleet(name string) (int, error) {
+	number, ok := strings.CutPrefix(name, fleetPrefix)
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > fleetMost {
+		return 0, fmt.Errorf("the number in %q is not one from 1 to %d", name, fleetMost)
+	}
+	return n, nil
+}
+
+// Nodes returns the real nodes of a topology, servers first.
 func Nodes(name string) ([]Node, error) {
+	fleet, err := Fleet(name)
+	if err != nil {
+		return nil, err
+	}
 	c, ok := counts[name]
+	if fleet > 0 {
+		c, ok = counts["single"], true
+	}
 	if !ok {
 		return nil, fmt.Errorf("no topology %q; there are %s", name, strings.Join(Names(), ", "))
 	}
 	var nodes []Node
+	add := func(role Role, i, base int) {
+		n := Node{Name: fmt.Sprintf("%s-%d", role, i), Role: role, Address: fmt.Sprintf("198.18.0.%d", base+i)}
+		if c.zones {
+			n.Zone = zones[(i-1)%len(zones)]
+		}
+		nodes = append(nodes, n)
+	}
 	for i := 1; i <= c.servers; i++ {
-		nodes = append(nodes, Node{fmt.Sprintf("server-%d", i), Server, fmt.Sprintf("198.18.0.%d", 10+i)})
+		add(Server, i, 10)
 	}
 	for i := 1; i <= c.agents; i++ {
-		nodes = append(nodes, Node{fmt.Sprintf("agent-%d", i), Agent, fmt.Sprintf("198.18.0.%d", 20+i)})
+		add(Agent, i, 20)
 	}
 	return nodes, nil
 }

@@ -35,8 +35,9 @@ type Agent struct {
 }
 
 // Start joins through the supervisor at address and starts everything a node
-// runs; it returns once the kubelet is started.
-func Start(ctx context.Context, c *config.Config, group *supervise.Group, address, token string) (*Agent, error) {
+// runs; it returns once the kubelet is started. What speaks to the apiserver
+// starts when ready lets it, if there is one.
+func Start(ctx context.Context, c *config.Config, group *supervise.Group, address, token string, ready func(context.Context) error) (*Agent, error) {
 	a := &Agent{c: c, group: group}
 	var err error
 	if a.token, err = pki.ParseToken(token); err != nil {
@@ -48,16 +49,19 @@ func Start(ctx context.Context, c *config.Config, group *supervise.Group, addres
 		}
 	}
 	// Containerd needs nothing from a server: images are imported meanwhile.
-	ready := make(chan error, 1)
+	imported := make(chan error, 1)
 	if err := a.startContainerd(); err != nil {
 		return nil, err
 	}
-	go func() { ready <- a.importImages(ctx) }()
+	go func() { imported <- a.importImages(ctx) }()
 	if err := a.join(ctx, address); err != nil {
 		return nil, err
 	}
 	if a.balance, err = balance.Listen(balancerListen, a.reply.Servers); err != nil {
 		return nil, err
+	}
+	if c.Command == "server" {
+		a.balance.Prefer(c.APIAddress())
 	}
 	go func() {
 		if err := a.balance.Serve(ctx); err != nil {
@@ -67,10 +71,15 @@ func Start(ctx context.Context, c *config.Config, group *supervise.Group, addres
 	if err := a.writeKubeconfigs(); err != nil {
 		return nil, err
 	}
+	if ready != nil {
+		if err := ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.startProxy(); err != nil {
 		return nil, err
 	}
-	if err := <-ready; err != nil {
+	if err := <-imported; err != nil {
 		return nil, err
 	}
 	if err := a.startKubelet(); err != nil {

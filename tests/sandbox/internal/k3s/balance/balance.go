@@ -23,6 +23,7 @@ type Balancer struct {
 
 	lock    sync.Mutex
 	servers []string // the one that answered last comes first
+	prefer  string   // tried before all others each time, or empty
 }
 
 // Listen opens the local address.
@@ -36,6 +37,14 @@ func Listen(address string, servers []string) (*Balancer, error) {
 
 // Address is where clients connect to.
 func (b *Balancer) Address() string { return b.listener.Addr().String() }
+
+// Prefer names a server that each new connection tries first: a server's own
+// node uses its own apiserver whenever that is there.
+func (b *Balancer) Prefer(server string) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.prefer = server
+}
 
 // Set replaces the list of servers; the one in use stays first if it is still
 // among them. An empty list is ignored: a wrong server beats none.
@@ -63,7 +72,11 @@ func (b *Balancer) Set(servers []string) {
 func (b *Balancer) Servers() []string {
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	return slices.Clone(b.servers)
+	list := slices.Clone(b.servers)
+	if i := slices.Index(list, b.prefer); i > 0 {
+		list = append([]string{b.prefer}, slices.Delete(list, i, i+1)...)
+	}
+	return list
 }
 
 // Serve forwards until ctx ends.

@@ -90,3 +90,16 @@ func TestSet(t *testing.T) {
 		t.Errorf("got %v", b.Servers())
 	}
 }
+
+// A preferred server comes first whoever answered last.
+func TestPrefer(t *testing.T) {
+	b := &Balancer{servers: []string{"b", "own", "c"}}
+	b.Prefer("own")
+	if got := b.Servers(); !slices.Equal(got, []string{"own", "b", "c"}) {
+		t.Errorf("got %v", got)
+	}
+	b.demote("own")
+	if got := b.Servers(); !slices.Equal(got, []string{"own", "b", "c"}) {
+		t.Errorf("after it failed once: got %v", got)
+	}
+}

@@ -19,6 +19,9 @@ const DefaultComponents = "/opt/k3s/bin"
 // SupervisorPort is where servers hand out what a joining node needs.
 const SupervisorPort = 9345
 
+// APIPort is the apiserver's.
+const APIPort = "6443"
+
 // Config is one node's configuration, all defaults filled in.
 type Config struct {
 	Command  string // "server" or "agent"
@@ -147,6 +150,9 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 func (c *Config) Dir(elem ...string) string {
 	return filepath.Join(append([]string{c.DataDir}, elem...)...)
 }
+
+// APIAddress is host:port under which nodes reach this server's apiserver.
+func (c *Config) APIAddress() string { return net.JoinHostPort(c.NodeIP, APIPort) }
 
 // KubernetesIP is the address of the Service default/kubernetes.
 func (c *Config) KubernetesIP() (string, error) { return nthAddress(c.ServiceCIDR, 1) }

@@ -146,11 +146,11 @@ func (c *cluster) up() error {
 	if err != nil {
 		return err
 	}
-	if c.server, err = server.Start(cfg, c.group); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if c.server, err = server.Start(ctx, cfg, c.group); err != nil {
+		return err
+	}
 	if c.cfg, err = c.server.API(ctx); err != nil {
 		data, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("no apiserver: %w; its log ends with\n%s", err, data[max(0, len(data)-2000):])
@@ -236,7 +236,7 @@ func (k *k3s) pass(t *testing.T) {
 }
 
 // fresh puts the packaged coredns back as a release brings it, and takes away
-// what an earlier test deployed by own.yaml.
+// what an earlier test deployed by own.yaml or before.yaml.
 func fresh(t *testing.T) *k3s {
 	t.Helper()
 	c := control(t)
@@ -244,7 +244,7 @@ func fresh(t *testing.T) *k3s {
 	if err := os.Remove(k.file("coredns.yaml.skip")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	c.restart(t, "coredns", "own")
+	c.restart(t, "coredns", "own", "before")
 	return c.restart(t)
 }
 

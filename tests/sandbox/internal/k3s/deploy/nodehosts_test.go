@@ -50,7 +50,7 @@ func (c *cluster) node(t *testing.T, name, address string) {
 func TestNodeHosts(t *testing.T) {
 	k := fresh(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	controller, err := nodes.New(k.cfg, self, true, t.Logf)
+	controller, err := nodes.New(k.cfg, self, nodes.Duties{Labels: map[string]string{nodes.RoleControlPlane: "true"}, NodeHosts: true}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ package deploy
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -50,12 +51,16 @@ var placeholder = regexp.MustCompile(`%\{([A-Z_]+)\}%`)
 // are disabled (the deploy loop deletes these again) or skipped. Edits of the
 // staged files do not outlive it.
 func Stage(dir string, v Values) error {
+	return stage(packaged, "manifests", dir, v)
+}
+
+func stage(source fs.FS, root, dir string, v Values) error {
 	table := v.table()
-	return fs.WalkDir(packaged, "manifests", func(name string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(source, root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		data, err := packaged.ReadFile(name)
+		data, err := fs.ReadFile(source, name)
 		if err != nil {
 			return err
 		}
@@ -63,12 +68,21 @@ func Stage(dir string, v Values) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		target := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, "manifests/")))
+		target := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, root+"/")))
 		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
 			return err
 		}
 		return os.WriteFile(target, []byte(text), 0o600)
 	})
+}
+
+// Overlay writes the manifests of another directory over the staged ones, as if
+// this release had brought them. No such directory is nothing to do.
+func Overlay(dir, from string, v Values) error {
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return stage(os.DirFS(from), ".", dir, v)
 }
 
 func fill(text string, table map[string]string) (string, error) {

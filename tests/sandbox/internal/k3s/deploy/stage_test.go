@@ -294,6 +294,28 @@ func TestStageOverwritesEditsAndKeepsSkip(t *testing.T) {
 	}
 }
 
+func TestOverlay(t *testing.T) {
+	dir, from := t.TempDir(), t.TempDir()
+	if err := Stage(dir, testValues); err != nil {
+		t.Fatal(err)
+	}
+	if err := Overlay(dir, filepath.Join(from, "none"), testValues); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "coredns.yaml"), []byte("dns: %{CLUSTER_DNS}%\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Overlay(dir, from, testValues); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "coredns.yaml")); err != nil || string(data) != "dns: 10.43.0.10\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "local-storage.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnknownPlaceholderIsAnError(t *testing.T) {
 	if _, err := fill("a %{NO_SUCH}% b", testValues.table()); err == nil {
 		t.Error("no error")

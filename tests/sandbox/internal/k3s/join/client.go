@@ -75,6 +75,31 @@ func (c *Client) Servers(ctx context.Context) ([]string, error) {
 	return servers, json.Unmarshal(data, &servers)
 }
 
+// Bootstrap asks for what all servers share.
+func (c *Client) Bootstrap(ctx context.Context) (*Bootstrap, error) {
+	data, err := do(ctx, c.http, http.MethodGet, "https://"+c.address+pathShared, nil, c.auth)
+	if err != nil {
+		return nil, err
+	}
+	shared := &Bootstrap{}
+	return shared, json.Unmarshal(data, shared)
+}
+
+// Member asks for a place in etcd and gets the initial cluster for the first
+// start.
+func (c *Client) Member(ctx context.Context, m Member) (initialCluster string, err error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return "", err
+	}
+	data, err := do(ctx, c.http, http.MethodPost, "https://"+c.address+pathMember, body, c.auth)
+	if err != nil {
+		return "", err
+	}
+	var p Place
+	return p.InitialCluster, json.Unmarshal(data, &p)
+}
+
 func (c *Client) auth(r *http.Request) { r.SetBasicAuth(user, c.token.Secret) }
 
 func do(ctx context.Context, h *http.Client, method, url string, body []byte, prepare func(*http.Request)) ([]byte, error) {

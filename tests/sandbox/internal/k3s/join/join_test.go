@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 const secret = "s3cret"
 
 // supervisor serves the join endpoint on loopback.
-func supervisor(t *testing.T) (address string, ca *pki.Authority) {
+func supervisor(t *testing.T, more ...func(*Handler)) (address string, ca *pki.Authority) {
 	t.Helper()
 	dir := t.TempDir()
 	authority := func(name string) *pki.Authority {
@@ -46,6 +47,9 @@ func supervisor(t *testing.T) (address string, ca *pki.Authority) {
 		Token: token, ServerCA: server, ClientCA: client,
 		Settings: Settings{ClusterDNS: "10.43.0.10"},
 		Servers:  func() []string { return []string{"192.0.2.1:6443"} },
+	}
+	for _, m := range more {
+		m(h)
 	}
 	s := httptest.NewUnstartedServer(h.Routes())
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
@@ -112,6 +116,52 @@ func TestNodeGetsItsCertificates(t *testing.T) {
 		if err != nil || len(servers) != 1 || servers[0] != "192.0.2.1:6443" {
 			t.Errorf("servers %v: %v", servers, err)
 		}
+	}
+}
+
+func TestServerGetsWhatServersShare(t *testing.T) {
+	asked := 0
+	address, _ := supervisor(t, func(h *Handler) {
+		h.Shared = func() (map[string][]byte, error) { return map[string][]byte{"server-ca.key": []byte("key")}, nil }
+		h.Admit = func(_ context.Context, m Member) (Place, error) {
+			if asked++; asked == 1 {
+				return Place{}, fmt.Errorf("%w: another one is joining", ErrNotYet)
+			}
+			return Place{InitialCluster: m.Name + "=" + m.PeerURL}, nil
+		}
+	})
+	ctx := context.Background()
+	c, err := dial(t, address, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := c.Bootstrap(ctx)
+	if err != nil || string(shared.Files["server-ca.key"]) != "key" || shared.Settings.ClusterDNS != "10.43.0.10" {
+		t.Errorf("%+v, %v", shared, err)
+	}
+	if _, err := c.Member(ctx, Member{"a", "u"}); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("not yet is no refusal: %v", err)
+	}
+	if initial, err := c.Member(ctx, Member{"a", "u"}); err != nil || initial != "a=u" {
+		t.Errorf("%s, %v", initial, err)
+	}
+	wrong, err := dial(t, address, "wrong")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wrong.Bootstrap(ctx); !errors.Is(err, ErrRefused) {
+		t.Errorf("the keys of the cluster for any token: %v", err)
+	}
+}
+
+func TestServerOverSQLiteAdmitsNoOther(t *testing.T) {
+	address, _ := supervisor(t)
+	c, err := dial(t, address, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Member(context.Background(), Member{"a", "u"}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "cluster-init") {
+		t.Errorf("got %v", err)
 	}
 }
 

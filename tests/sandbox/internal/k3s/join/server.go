@@ -3,7 +3,9 @@
 package join
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +22,10 @@ type Handler struct {
 	ClientCA *pki.Authority
 	Settings Settings
 	Servers  func() []string
+	// Shared reads what a joining server gets, and Admit gives it its place in
+	// etcd. A server without etcd has no Admit.
+	Shared func() (map[string][]byte, error)
+	Admit  func(context.Context, Member) (Place, error)
 }
 
 // Routes are the supervisor's paths. All but the CA ask for the token.
@@ -34,6 +40,11 @@ func (h *Handler) Routes() http.Handler {
 	mux.HandleFunc("GET "+pathServers, h.checked(func(http.ResponseWriter, *http.Request) (any, error) {
 		return h.Servers(), nil
 	}))
+	mux.HandleFunc("GET "+pathShared, h.checked(func(http.ResponseWriter, *http.Request) (any, error) {
+		files, err := h.Shared()
+		return Bootstrap{files, h.Settings}, err
+	}))
+	mux.HandleFunc("POST "+pathMember, h.checked(h.member))
 	return mux
 }
 
@@ -46,7 +57,11 @@ func (h *Handler) checked(answer func(http.ResponseWriter, *http.Request) (any, 
 		}
 		reply, err := answer(w, r)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			status := http.StatusBadRequest
+			if errors.Is(err, ErrNotYet) {
+				status = http.StatusServiceUnavailable
+			}
+			http.Error(w, err.Error(), status)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -54,13 +69,28 @@ func (h *Handler) checked(answer func(http.ResponseWriter, *http.Request) (any, 
 	}
 }
 
-func (h *Handler) node(w http.ResponseWriter, r *http.Request) (any, error) {
-	var req Request
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-	if err != nil {
+func (h *Handler) member(w http.ResponseWriter, r *http.Request) (any, error) {
+	if h.Admit == nil {
+		return nil, errors.New("this cluster has one server, over sqlite: start that with cluster-init to have several")
+	}
+	var m Member
+	if err := read(w, r, &m); err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(body, &req); err != nil {
+	return h.Admit(r.Context(), m)
+}
+
+func read(w http.ResponseWriter, r *http.Request, into any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+func (h *Handler) node(w http.ResponseWriter, r *http.Request) (any, error) {
+	var req Request
+	if err := read(w, r, &req); err != nil {
 		return nil, err
 	}
 	if req.Name == "" || req.IP == "" {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package nodes is what a server does about Nodes: the control-plane label of
-// its own, and the names of all of them in CoreDNS's NodeHosts.
+// Package nodes is what a server does about Nodes: the labels of its own, and the
+// names of all of them in CoreDNS's NodeHosts.
 package nodes
 
 import (
@@ -24,30 +24,38 @@ import (
 
 const (
 	controllerName = "k3s-supervisor"
-	labelControl   = "node-role.kubernetes.io/control-plane"
 	nodeHostsKey   = "NodeHosts"
 	configMapName  = "coredns"
+
+	// RoleControlPlane and RoleEtcd are the labels of a server's Node.
+	RoleControlPlane = "node-role.kubernetes.io/control-plane"
+	RoleEtcd         = "node-role.kubernetes.io/etcd"
 )
+
+// Duties are what one controller does.
+type Duties struct {
+	Labels, Annotations map[string]string // of the server's own Node
+	NodeHosts           bool              // one server does this for all
+}
 
 // Controller watches Nodes.
 type Controller struct {
-	client    kubernetes.Interface
-	self      string
-	nodeHosts bool
-	log       func(string, ...any)
+	client kubernetes.Interface
+	self   string
+	duties Duties
+	log    func(string, ...any)
 }
 
 // New makes the controller of the server called self. Its field manager is
-// k3s-supervisor@<self>. With nodeHosts false (coredns is disabled) NodeHosts
-// are left alone.
-func New(cfg *rest.Config, self string, nodeHosts bool, log func(string, ...any)) (*Controller, error) {
+// k3s-supervisor@<self>.
+func New(cfg *rest.Config, self string, duties Duties, log func(string, ...any)) (*Controller, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.UserAgent = controllerName + "@" + self
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Controller{client, self, nodeHosts, log}, nil
+	return &Controller{client, self, duties, log}, nil
 }
 
 // Run works until ctx ends.
@@ -82,12 +90,12 @@ func (c *Controller) Run(ctx context.Context) {
 }
 
 func (c *Controller) changed(ctx context.Context, node *corev1.Node, removed bool) error {
-	if node.Name == c.self && !removed && node.Labels[labelControl] != "true" {
-		if err := c.label(ctx, node.Name); err != nil {
+	if node.Name == c.self && !removed && !(has(node.Labels, c.duties.Labels) && has(node.Annotations, c.duties.Annotations)) {
+		if err := c.mark(ctx, node.Name); err != nil {
 			return err
 		}
 	}
-	if !c.nodeHosts {
+	if !c.duties.NodeHosts {
 		return nil
 	}
 	address := InternalIP(node)
@@ -97,8 +105,17 @@ func (c *Controller) changed(ctx context.Context, node *corev1.Node, removed boo
 	return c.updateNodeHosts(ctx, address, node.Name, removed)
 }
 
-func (c *Controller) label(ctx context.Context, name string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{labelControl: "true"}}})
+func has(have, want map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Controller) mark(ctx context.Context, name string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": c.duties.Labels, "annotations": c.duties.Annotations}})
 	if err != nil {
 		return err
 	}

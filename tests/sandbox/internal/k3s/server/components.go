@@ -4,9 +4,12 @@ package server
 
 import (
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"k3s-ha.core/sandbox/internal/k3s"
 	"k3s-ha.core/sandbox/internal/k3s/config"
+	"k3s-ha.core/sandbox/internal/k3s/etcd"
 	"k3s-ha.core/sandbox/internal/k3s/supervise"
 )
 
@@ -16,19 +19,32 @@ type controlPlane struct {
 	c     *config.Config
 	id    *identity
 	group *supervise.Group
+	etcd  *etcd.Etcd // nil: one server, over sqlite
 }
 
-// datastore runs kine over sqlite, as k3s does with one server.
-func (p *controlPlane) datastore() (endpoint string, err error) {
-	endpoint = "unix://" + p.c.Dir("server", "kine.sock")
-	return endpoint, p.start("kine", "kine",
+// kine is the datastore of one server: sqlite.
+func (p *controlPlane) kine(endpoint string) error {
+	return p.start("kine", "kine",
 		"--listen-address="+endpoint,
 		"--metrics-bind-address=0",
-		"--endpoint=sqlite://"+p.c.Dir("server", "db", "state.db")+"?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
+		"--endpoint=sqlite://"+sqlite(p.c)+"?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
 	)
 }
 
-func (p *controlPlane) apiserver(datastore string) error {
+func sqlite(c *config.Config) string { return c.Dir("server", "db", "state.db") }
+
+// member runs etcd.
+func (p *controlPlane) member(initialCluster string) error {
+	return p.group.Start(supervise.Command{
+		Name:  "etcd",
+		Path:  filepath.Join(p.c.Components, "etcd"),
+		Args:  p.etcd.Arguments(initialCluster),
+		Env:   supervise.Environment(p.c.Components),
+		Quiet: etcd.Quiet,
+	})
+}
+
+func (p *controlPlane) apiserver() error {
 	f := p.id.file
 	args := k3s.Arguments{
 		"advertise-address":                  p.c.NodeIP,
@@ -41,7 +57,6 @@ func (p *controlPlane) apiserver(datastore string) error {
 		"client-ca-file":                     f("client-ca.crt"),
 		"enable-admission-plugins":           "NodeRestriction",
 		"enable-bootstrap-token-auth":        "true",
-		"etcd-servers":                       datastore,
 		"kubelet-certificate-authority":      f("server-ca.crt"),
 		"kubelet-client-certificate":         f("client-kube-apiserver.crt"),
 		"kubelet-client-key":                 f("client-kube-apiserver.key"),
@@ -54,7 +69,7 @@ func (p *controlPlane) apiserver(datastore string) error {
 		"requestheader-extra-headers-prefix": "X-Remote-Extra-",
 		"requestheader-group-headers":        "X-Remote-Group",
 		"requestheader-username-headers":     "X-Remote-User",
-		"secure-port":                        apiPort,
+		"secure-port":                        config.APIPort,
 		"service-account-issuer":             issuer(p.c),
 		"service-account-key-file":           f("service.key"),
 		"service-account-signing-key-file":   f("service.key"),
@@ -63,6 +78,12 @@ func (p *controlPlane) apiserver(datastore string) error {
 		"storage-backend":                    "etcd3",
 		"tls-cert-file":                      f("serving-kube-apiserver.crt"),
 		"tls-private-key-file":               f("serving-kube-apiserver.key"),
+	}
+	if p.etcd != nil {
+		args["etcd-servers"] = p.etcd.Endpoint()
+		args["etcd-cafile"], args["etcd-certfile"], args["etcd-keyfile"] = p.etcd.ClientFiles()
+	} else {
+		args["etcd-servers"] = kineEndpoint(p.c)
 	}
 	// k3s reaches pods through its agents' tunnels in every mode but disabled,
 	// and then needs the aggregator to pick endpoints itself.
@@ -90,7 +111,7 @@ func (p *controlPlane) controllerManager() error {
 		"cluster-signing-legacy-unknown-key-file":         f("server-ca.key"),
 		"configure-cloud-routes":                          "false",
 		"kubeconfig":                                      kubeconfig,
-		"leader-elect":                                    "false",
+		"leader-elect":                                    p.electing(),
 		"profiling":                                       "false",
 		"root-ca-file":                                    f("server-ca.crt"),
 		"secure-port":                                     "10257",
@@ -107,11 +128,16 @@ func (p *controlPlane) scheduler() error {
 		"authorization-kubeconfig":  kubeconfig,
 		"bind-address":              "127.0.0.1",
 		"kubeconfig":                kubeconfig,
-		"leader-elect":              "false",
+		"leader-elect":              p.electing(),
 		"profiling":                 "false",
 		"secure-port":               "10259",
 	}, p.c.SchedulerArgs)
 }
+
+func kineEndpoint(c *config.Config) string { return "unix://" + c.Dir("server", "kine.sock") }
+
+// electing: with one server over sqlite there is no one to elect among.
+func (p *controlPlane) electing() string { return strconv.FormatBool(p.etcd != nil) }
 
 func (p *controlPlane) kube(name string, args k3s.Arguments, user []string) error {
 	return p.start(name, "kube", append([]string{name}, args.With(user)...)...)
@@ -123,6 +149,8 @@ func (p *controlPlane) start(name, binary string, args ...string) error {
 		Path: filepath.Join(p.c.Components, binary),
 		Args: args,
 		Env:  supervise.Environment(p.c.Components),
+		// In k3s the components share one process: one that loses its lease ends all.
+		Fatal: func(line string) bool { return strings.Contains(strings.ToLower(line), "leaderelection lost") },
 	})
 }
 

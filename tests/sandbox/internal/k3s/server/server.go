@@ -7,11 +7,11 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -22,6 +22,7 @@ import (
 
 	"k3s-ha.core/sandbox/internal/k3s/config"
 	"k3s-ha.core/sandbox/internal/k3s/deploy"
+	"k3s-ha.core/sandbox/internal/k3s/etcd"
 	"k3s-ha.core/sandbox/internal/k3s/join"
 	"k3s-ha.core/sandbox/internal/k3s/nodes"
 	"k3s-ha.core/sandbox/internal/k3s/supervise"
@@ -29,42 +30,39 @@ import (
 
 // Server is a running server.
 type Server struct {
-	c     *config.Config
-	group *supervise.Group
-	id    *identity
+	c       *config.Config
+	group   *supervise.Group
+	id      *identity
+	etcd    *etcd.Etcd // nil: one server, over sqlite
+	serving chan struct{}
+	others  servers
 }
 
-// Start brings up the control plane and answers joining nodes; it does not wait
-// for the apiserver.
-func Start(c *config.Config, group *supervise.Group) (*Server, error) {
-	if c.ClusterInit || c.Server != "" {
-		return nil, errors.New("several servers with embedded etcd are not supported: leave out cluster-init and server")
-	}
+// Start gets what this server shares with others and answers joining nodes; the
+// control plane comes up with API.
+func Start(ctx context.Context, c *config.Config, group *supervise.Group) (*Server, error) {
 	for _, dir := range []string{c.Dir("server", "db"), c.Dir("server", "cred"), c.Dir("server", "logs"), c.Dir("server", "manifests")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	id, err := loadIdentity(c)
+	s := &Server{c: c, group: group, serving: make(chan struct{})}
+	several, err := s.several(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := id.writeKubeconfigs(c); err != nil {
+	if s.id, err = loadIdentity(c); err != nil {
 		return nil, err
 	}
-	s := &Server{c, group, id}
-	if err := s.supervisor(); err != nil {
+	if err := s.id.writeKubeconfigs(c); err != nil {
 		return nil, err
 	}
-	p := &controlPlane{c, id, group}
-	datastore, err := p.datastore()
-	if err != nil {
-		return nil, err
+	if several {
+		if s.etcd, err = etcd.New(c, s.id.dir); err != nil {
+			return nil, err
+		}
 	}
-	if err := p.apiserver(datastore); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s, s.supervisor()
 }
 
 // supervisor serves the join endpoint for as long as the program runs.
@@ -73,11 +71,12 @@ func (s *Server) supervisor() error {
 		Token:    s.id.token,
 		ServerCA: s.id.serverCA,
 		ClientCA: s.id.clientCA,
-		Settings: join.Settings{
-			ClusterCIDR: s.c.ClusterCIDR, ServiceCIDR: s.c.ServiceCIDR,
-			ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain,
-		},
-		Servers: func() []string { return []string{apiAddress(s.c)} },
+		Settings: settings(s.c),
+		Servers:  func() []string { return s.others.with(s.c) },
+		Shared:   s.shared,
+	}
+	if s.etcd != nil {
+		h.Admit = s.admit
 	}
 	cert, err := tls.LoadX509KeyPair(s.id.file("serving-supervisor.crt"), s.id.file("serving-supervisor.key"))
 	if err != nil {
@@ -106,22 +105,70 @@ func (s *Server) Supervisor() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(config.SupervisorPort))
 }
 
-// API waits for the apiserver and returns how the supervisor speaks to it.
+// Serving waits for this server's own apiserver. It is nil with one server, where
+// there is no other that a kubelet could settle on meanwhile.
+func (s *Server) Serving() func(context.Context) error {
+	if s.etcd == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		select {
+		case <-s.serving:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// API starts the datastore and the apiserver, waits for it and returns how the
+// supervisor speaks to it.
 func (s *Server) API(ctx context.Context) (*rest.Config, error) {
+	p := s.controlPlane()
+	var err error
+	if s.etcd == nil {
+		err = p.kine(kineEndpoint(s.c))
+	} else {
+		err = s.startEtcd(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := p.apiserver(); err != nil {
+		return nil, err
+	}
+	cfg, err := s.supervisorConfig()
+	if err != nil {
+		return nil, err
+	}
+	if err := waitReady(ctx, cfg); err != nil {
+		return nil, err
+	}
+	close(s.serving)
+	return cfg, nil
+}
+
+func (s *Server) controlPlane() *controlPlane { return &controlPlane{s.c, s.id, s.group, s.etcd} }
+
+func (s *Server) supervisorConfig() (*rest.Config, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", s.c.Dir("server", "cred", "supervisor.kubeconfig"))
 	if err != nil {
 		return nil, err
 	}
 	cfg.QPS, cfg.Burst = 100, 200
-	return cfg, waitReady(ctx, cfg)
+	return cfg, nil
 }
 
 // Stage writes the packaged manifests and returns their directory.
 func (s *Server) Stage() (string, error) {
 	dir := s.c.Dir("server", "manifests")
-	err := deploy.Stage(dir, deploy.Values{
+	values := deploy.Values{
 		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
-	})
+	}
+	err := deploy.Stage(dir, values)
+	if err == nil {
+		err = deploy.Overlay(dir, filepath.Join(s.c.Components, "manifests"), values)
+	}
 	if err != nil {
 		return "", fmt.Errorf("staging: %w", err)
 	}
@@ -135,7 +182,7 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := &controlPlane{s.c, s.id, s.group}
+	p := s.controlPlane()
 	if err := p.controllerManager(); err != nil {
 		return err
 	}
@@ -158,8 +205,7 @@ func (s *Server) Ready(ctx context.Context) error {
 		return err
 	}
 	go d.Run(ctx)
-	n, err := nodes.New(cfg, s.c.NodeName, !s.c.Disable["coredns"], s.group.Logf)
-	if err != nil {
+	if err := s.others.follow(ctx, cfg); err != nil {
 		return err
 	}
 	go func() {
@@ -169,9 +215,36 @@ func (s *Server) Ready(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		n.Run(ctx)
+		s.nodeControllers(ctx, cfg)
 	}()
 	return nil
+}
+
+// nodeControllers keep the labels of this server's Node and, on one server of
+// all, NodeHosts.
+func (s *Server) nodeControllers(ctx context.Context, cfg *rest.Config) {
+	duties := nodes.Duties{Labels: map[string]string{nodes.RoleControlPlane: "true"}}
+	hosts := nodes.Duties{NodeHosts: !s.c.Disable["coredns"]}
+	if s.etcd == nil {
+		duties.NodeHosts = hosts.NodeHosts
+		s.nodeController(ctx, cfg, duties)
+		return
+	}
+	duties.Labels[nodes.RoleEtcd] = "true"
+	duties.Annotations = map[string]string{
+		"etcd.k3s.cattle.io/node-name": s.etcd.Name(), "etcd.k3s.cattle.io/node-address": s.c.NodeIP,
+	}
+	go s.nodeController(ctx, cfg, duties)
+	s.lead(ctx, cfg, func(ctx context.Context) { s.nodeController(ctx, cfg, hosts) })
+}
+
+func (s *Server) nodeController(ctx context.Context, cfg *rest.Config, duties nodes.Duties) {
+	n, err := nodes.New(cfg, s.c.NodeName, duties, s.group.Logf)
+	if err != nil {
+		s.group.Fail(err)
+		return
+	}
+	n.Run(ctx)
 }
 
 // newCluster: no node has registered yet. Then the nodes wait for the manifests

@@ -4,14 +4,23 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"k3s-ha.core/sandbox/internal/k3s/config"
+	"k3s-ha.core/sandbox/internal/k3s/etcd"
 	"k3s-ha.core/sandbox/internal/k3s/pki"
 )
+
+// sharedFiles are those below the tls directory that all servers of a cluster
+// have alike. The token travels with the configuration.
+func sharedFiles() []string {
+	files := []string{"service.key"}
+	for _, ca := range []string{"server-ca", "client-ca", "request-header-ca", etcd.ServerCA, etcd.PeerCA} {
+		files = append(files, ca+".crt", ca+".key")
+	}
+	return files
+}
 
 // identity is the server's PKI and token, below <data-dir>/server.
 type identity struct {
@@ -21,10 +30,8 @@ type identity struct {
 	token    pki.Token
 }
 
-const apiPort = "6443"
-
 // localAPI is where the server's own components find the apiserver.
-const localAPI = "https://127.0.0.1:" + apiPort
+const localAPI = "https://127.0.0.1:" + config.APIPort
 
 // loadIdentity reads the PKI, or makes it at the first start.
 func loadIdentity(c *config.Config) (*identity, error) {
@@ -132,9 +139,4 @@ func (id *identity) kubeconfig(cert, url string, embed bool) pki.Kubeconfig {
 		Server: url, CAFile: id.file("server-ca.crt"),
 		CertFile: id.file(cert + ".crt"), KeyFile: id.file(cert + ".key"), Embed: embed,
 	}
-}
-
-// apiAddress is host:port under which agents reach this server's apiserver.
-func apiAddress(c *config.Config) string {
-	return net.JoinHostPort(strings.TrimSpace(c.NodeIP), apiPort)
 }

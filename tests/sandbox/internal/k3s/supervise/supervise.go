@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +34,8 @@ type Command struct {
 	Env  []string // in addition to this program's
 	// Quiet drops log lines that are noise in a supervised component.
 	Quiet func(line string) bool
+	// Fatal knows the log line of an end that takes the whole group along.
+	Fatal func(line string) bool
 }
 
 // Group is a set of running components.
@@ -43,6 +46,7 @@ type Group struct {
 
 	lock    sync.Mutex
 	members []*member
+	onFail  func(error)
 }
 
 type fork struct {
@@ -151,6 +155,9 @@ func (g *Group) forward(c Command, r io.ReadCloser) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := br.ReadString('\n')
+		if line != "" && c.Fatal != nil && c.Fatal(line) {
+			g.Fail(fmt.Errorf("%s: %s", c.Name, strings.TrimSpace(line)))
+		}
 		if line != "" && (c.Quiet == nil || !c.Quiet(line)) {
 			if line[len(line)-1] != '\n' {
 				line += "\n"
@@ -160,6 +167,23 @@ func (g *Group) forward(c Command, r io.ReadCloser) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// OnFail sets what is called when the group cannot go on.
+func (g *Group) OnFail(f func(error)) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	g.onFail = f
+}
+
+// Fail says that the group cannot go on.
+func (g *Group) Fail(err error) {
+	g.lock.Lock()
+	f := g.onFail
+	g.lock.Unlock()
+	if f != nil {
+		f(err)
 	}
 }
 

@@ -135,3 +135,30 @@ func alive(pid int) bool {
 	_, rest, _ := strings.Cut(string(data), ") ")
 	return !strings.HasPrefix(rest, "Z")
 }
+
+func TestFatalLineIsTheGroupsEnd(t *testing.T) {
+	g := New(&buffer{})
+	defer g.Stop()
+	failed := make(chan error, 1)
+	g.OnFail(func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	})
+	err := g.Start(Command{
+		Name: "c", Path: "/bin/sh", Args: []string{"-c", "echo one; echo two: lease lost; exec sleep 100"},
+		Fatal: func(line string) bool { return strings.Contains(line, "lease lost") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-failed:
+		if err.Error() != "c: two: lease lost" {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was told")
+	}
+}
