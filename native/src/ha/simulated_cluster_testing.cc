@@ -320,7 +320,9 @@ void SimulatedCluster::run_deployment() {
   for (auto& set : sets)
     set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
   // New pods first, then the end of the old: with several replicas a rollout has that order as long as it matters.
-  std::stable_partition(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
+  const auto fresh =
+      std::find_if(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
+  if (fresh != sets.end()) std::rotate(sets.begin(), fresh, fresh + 1);
 }
 
 void SimulatedCluster::run_replica_sets() {
