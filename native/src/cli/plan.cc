@@ -9,7 +9,9 @@
 #include "cli/planning.h"
 #include "cli/verbs.h"
 #include "cluster/snapshot.h"
+#include "ha/manifests.h"
 #include "ha/spec.h"
+#include "report/manifests.h"
 #include "report/result.h"
 
 namespace core_ha::cli {
@@ -64,6 +66,13 @@ Outcome plan(Context& context, const PlanOptions& options) {
     return Error{ExitStatus::usage, fmt::format("{} holds objects that are not as the API gives them: {}.",
                                                 options.snapshot, error.what())};
   }
+  if (context.options.output == "manifests") {
+    if (made.refusal) return *made.refusal;
+    const auto objects = ha::manifests(*spec, made);
+    if (objects.empty())
+      return Error{ExitStatus::usage, "What k3s ships needs no manifests: coredns_strategy is packaged."};
+    return {Json::object(), report::manifests(objects, made.warnings)};
+  }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
   Outcome outcome(report::result(made, source), "");
   outcome.text = report::text(outcome.result);
@@ -88,6 +97,7 @@ void add_plan(CLI::App& app, Context& context) {
       "  k3s-core-ha plan --spec wish.yaml -o json             for programs\n"
       "  echo 'coredns_strategy: packaged' | k3s-core-ha plan --spec -\n"
       "  k3s-core-ha plan --snapshot snapshot.json             a prediction, without a cluster\n"
+      "  k3s-core-ha plan -o manifests                         YAML for GitOps: server-side apply only\n"
       "  k3s-core-ha plan --schema                             every key, its type, range and default");
   context.on_run(*verb, [&context, options] { return plan(context, *options); });
 }

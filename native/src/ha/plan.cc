@@ -130,6 +130,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   Sizing sizing = size_coredns(spec, nodes);
   plan.level = sizing.level;
   plan.warnings = sizing.warnings;
+  plan.replicas = sizing.min_replicas;
   warn_of_unused(planner);
   if (coredns.deployment == nullptr)
     refuse_missing(planner);

@@ -112,7 +112,18 @@ Planner::Touched& Planner::touch(const kube::ObjectRef& ref) {
   return touched_.back();
 }
 
+void Planner::note_wish(const Json& body) {
+  const auto ref = kube::ref_of(body);
+  for (auto& wished : plan_.wished)
+    if (kube::ref_of(wished) == ref) {
+      wished = body;  // what an object passes through on its way is not what it is to be
+      return;
+    }
+  plan_.wished.push_back(body);
+}
+
 void Planner::apply(std::string id, const Json& body, std::string reason) {
+  note_wish(body);
   const auto ref = kube::ref_of(body);
   const Json* object = live(ref);
   check(body, object);
@@ -132,6 +143,7 @@ void Planner::apply(std::string id, const Json& body, std::string reason) {
 }
 
 bool Planner::ensure(std::string id, const Json& body, std::string reason) {
+  note_wish(body);
   if (holds(body)) return false;
   apply(std::move(id), body, std::move(reason));
   return true;

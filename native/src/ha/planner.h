@@ -68,6 +68,7 @@ class Planner {
   };
   Touched& touch(const kube::ObjectRef& ref);
   void check(const Json& body, const Json* live);
+  void note_wish(const Json& body);
 
   Plan& plan_;
   std::vector<Touched> touched_;
