@@ -72,19 +72,21 @@ Result<std::vector<ha::Step>> way_back(const ha::Spec& wish, const cluster::Snap
   return steps;
 }
 
-/// Whether the wish of this run is still the cluster's: another run may have written a later one.
-Result<void> still_ours(std::int64_t revision, bool going_away, kube::Client& client) {
-  const auto state = client.get_object(ha::state_object);
-  if (!state) {
+/// Whether the wish of this run is still the cluster's: another run may have written one meanwhile.
+Result<void> still_ours(const ha::State& ours, bool going_away, kube::Client& client) {
+  const auto object = client.get_object(ha::state_object);
+  if (!object) {
     // What does not answer now is asked again by the write itself.
-    if (!state.error().not_found() || going_away) return {};
+    if (!object.error().not_found() || going_away) return {};
     return Error{ExitStatus::conflict, "the wish of this run was taken away meanwhile"};
   }
-  const auto kept = ha::read_state(*state);
-  if (!kept || kept->revision <= revision) return {};
-  return Error{ExitStatus::conflict, fmt::format("another run has written revision {} of the wish, and this one is of "
+  const auto kept = ha::read_state(*object);
+  // Two runs that start together can both have written the first revision; the later text is the one that stands.
+  if (!kept || kept->revision < ours.revision || (kept->revision == ours.revision && kept->spec == ours.spec))
+    return {};
+  return Error{ExitStatus::conflict, fmt::format("another run has written its wish, as revision {}; this one was "
                                                  "revision {}",
-                                                 kept->revision, revision)};
+                                                 kept->revision, ours.revision)};
 }
 
 Outcome apply(Context& context, const ApplyOptions& options) {
@@ -112,7 +114,7 @@ Outcome apply(Context& context, const ApplyOptions& options) {
     if (plan.revision > 0)
       guard = [&, first = true]() mutable {
         if (std::exchange(first, false)) return Result<void>();
-        return still_ours(plan.revision, spec->coredns_strategy == "packaged", **client);
+        return still_ours({plan.revision, ha::to_json(*spec).dump()}, spec->coredns_strategy == "packaged", **client);
       };
     acted = act::carry_out(plan.steps, **client,
                            {.dry_run = options.dry_run,

@@ -77,17 +77,19 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   }
   for (const auto& object : snapshot.pods) {
     const std::string phase = object.value("status", Json::object()).value("phase", "");
-    if (ending(object) || phase == "Succeeded" || phase == "Failed") continue;
+    if (ending(object)) continue;
+    const bool ended = phase == "Succeeded" || phase == "Failed";
     const Json& labels = labels_of(object);
-    view.pods.push_back({.ref = kube::ref_of(object),
-                         .uid = object["metadata"].value("uid", ""),
-                         .replica_set = controller_of(object),
-                         .gentle = ends_gently(object["spec"]),
-                         .retiring = labels.contains(cluster::retiring_label),
-                         .hashed = labels.contains("pod-template-hash"),
-                         .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
-                         .serves = labels.contains("k8s-app"),
-                         .node = object["spec"].value("nodeName", "")});
+    (ended ? view.ended : view.pods)
+        .push_back({.ref = kube::ref_of(object),
+                    .uid = object["metadata"].value("uid", ""),
+                    .replica_set = controller_of(object),
+                    .gentle = ends_gently(object["spec"]),
+                    .retiring = labels.contains(cluster::retiring_label),
+                    .hashed = labels.contains("pod-template-hash"),
+                    .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
+                    .serves = labels.contains("k8s-app"),
+                    .node = object["spec"].value("nodeName", "")});
   }
   return view;
 }

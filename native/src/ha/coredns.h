@@ -41,6 +41,7 @@ struct CoreDns {
   const Json* deployment = nullptr;
   std::vector<CoreDnsReplicaSet> replica_sets;
   std::vector<CoreDnsPod> pods;
+  std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
   const Json& pod_spec() const { return (*deployment)["spec"]["template"]["spec"]; }
   /// The labels that the Deployment gives its pods.

@@ -178,6 +178,19 @@ TEST_CASE("plan: a pod that was let go is found again without any label of ours"
   CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
 }
 
+TEST_CASE("plan: a pod that ended before the swap is cleared away with it") {
+  SimulatedCluster cluster(3);
+  Json ended = cluster.snapshot.pods[0];
+  ended["metadata"]["name"] = "coredns-pushed-out";
+  ended["metadata"]["uid"] = "uid-pushed-out";
+  ended["metadata"].erase("ownerReferences");
+  ended["metadata"]["labels"].erase("pod-template-hash");
+  ended["status"]["phase"] = "Succeeded";
+  cluster.snapshot.pods.push_back(ended);
+  reach(cluster, autoscaling);
+  check_ours(cluster, 3);
+}
+
 TEST_CASE("plan: a dead node's pod is not waited for") {
   SimulatedCluster cluster(3);
   cluster.silence(2, 60);  // the packaged pod runs there

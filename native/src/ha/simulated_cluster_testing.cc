@@ -118,7 +118,7 @@ Json owner_reference(const Json& owner) {
 }
 
 bool asked(const Json& pod) {
-  return pod["metadata"]["labels"].contains("k8s-app");
+  return pod["metadata"]["labels"].contains("k8s-app") && pod["status"]["phase"] == "Running";
 }
 
 }  // namespace

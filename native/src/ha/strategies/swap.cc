@@ -73,6 +73,7 @@ class Swap {
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
     retire();
+    clear_ended();
     lower_count();
   }
 
@@ -140,16 +141,20 @@ class Swap {
         leaving_sets_.push_back(&set);
     }
     for (const auto& pod : coredns_.pods) {
-      const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
-                                          [&](const auto* set) { return set->uid == pod.replica_set; });
-      // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
-      // taking back its own, can leave one without any label of ours.
-      const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
-      if (of_leaving || left_over)
+      if (leaves(pod))
         leaving_.push_back(&pod);
       else
         staying_.push_back(&pod);
     }
+  }
+
+  bool leaves(const CoreDnsPod& pod) const {
+    const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
+                                        [&](const auto* set) { return set->uid == pod.replica_set; });
+    // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
+    // taking back its own, can leave one without any label of ours.
+    const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
+    return of_leaving || left_over;
   }
 
   void keep_wanted_pods() {
@@ -250,6 +255,18 @@ class Swap {
                       .object = pod->ref,
                       .reason = "nothing of the swap is left",
                       .uid = pod->uid});
+  }
+
+  /// Pods that ended before the swap (pushed out, evicted) would outlive the ReplicaSet that should have taken them
+  /// away.
+  void clear_ended() {
+    for (const auto& pod : coredns_.ended)
+      if (leaves(pod))
+        planner_.add({.id = "clear-" + pod.ref.name,
+                      .action = Action::remove,
+                      .object = pod.ref,
+                      .reason = "it ended long ago, and nobody owns it any more",
+                      .uid = pod.uid});
   }
 
   /// Last of all, when every replica is a new one.
