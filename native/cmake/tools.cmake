@@ -5,8 +5,9 @@
 find_program(CORE_HA_CCACHE ccache)
 if(CORE_HA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # With a precompiled header ccache can only hit if it does not insist on seeing every macro and time stamp behind it.
+  # Paths below the base directory count as relative, so that one clone profits from what another has compiled.
   set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_NOHASHDIR=true ${CORE_HA_CCACHE})
+      CCACHE_NOHASHDIR=true CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CORE_HA_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()

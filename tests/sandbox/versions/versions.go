@@ -28,6 +28,9 @@ type Release struct {
 	MetricsServer string `json:"metrics_server"`
 	LocalPath     string `json:"local_path"`
 	Kwok          string `json:"kwok"`
+	// Staging names modules of Kubernetes' own tree whose copy of this very release is not to be had, and the release
+	// next to it that is.
+	Staging map[string]string `json:"staging"`
 }
 
 // Current is the release this program was built for, or the default one.

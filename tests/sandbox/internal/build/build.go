@@ -143,7 +143,7 @@ func (b *Builder) kube() entry {
 	r := b.release
 	const x = "-X k8s.io/component-base/version." // without a version, kubectl and others fail to parse it
 	major, minor, _ := strings.Cut(r.Minor, ".")
-	return b.program(program{name: "kube", main: "kube.go.in", requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes,
+	return b.program(program{name: "kube", main: "kube.go.in", requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes, others: r.Staging,
 		ldflags: x + "gitVersion=" + r.K3s() + " " + x + "gitMajor=" + major + " " + x + "gitMinor=" + minor})
 }
 

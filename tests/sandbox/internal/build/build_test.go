@@ -23,12 +23,12 @@ replace (
 )
 replace k8s.io/kms => ./staging/src/k8s.io/kms
 `
-	got, err := stagingReplaces(goMod, "1.36.3")
-	want := "replace k8s.io/api => k8s.io/api v0.36.3\nreplace k8s.io/kms => k8s.io/kms v0.36.3\nreplace k8s.io/kubectl => k8s.io/kubectl v0.36.3\n"
+	got, err := stagingReplaces(goMod, "1.36.3", map[string]string{"k8s.io/kms": "0.36.2"})
+	want := "replace k8s.io/api => k8s.io/api v0.36.3\nreplace k8s.io/kms => k8s.io/kms v0.36.2\nreplace k8s.io/kubectl => k8s.io/kubectl v0.36.3\n"
 	if err != nil || got != want {
 		t.Errorf("%v\n%s", err, got)
 	}
-	if _, err := stagingReplaces("module x\n", "1.36.3"); err == nil {
+	if _, err := stagingReplaces("module x\n", "1.36.3", nil); err == nil {
 		t.Error("a go.mod without staging modules")
 	}
 }

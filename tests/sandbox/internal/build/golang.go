@@ -6,9 +6,11 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -43,7 +45,8 @@ type program struct {
 	main     string   // file in modules/
 	requires []string // module@version
 	ldflags  string
-	staging  string // version of k8s.io/kubernetes whose staging modules go with it
+	staging  string            // version of k8s.io/kubernetes whose staging modules go with it
+	others   map[string]string // staging modules that are taken from another release
 	cgo      bool
 }
 
@@ -54,7 +57,7 @@ func (b *Builder) program(p program) entry {
 	}
 	return entry{
 		name:   p.name,
-		inputs: append([]string{"program 1", goVersion, string(source), p.ldflags, fmt.Sprint(p.cgo)}, p.requires...),
+		inputs: append(append([]string{"program 1", goVersion, string(source), p.ldflags, fmt.Sprint(p.cgo)}, p.requires...), pairs(p.others)...),
 		make: func(dir string) error {
 			src, err := os.MkdirTemp(b.cache, ".making-src-")
 			if err != nil {
@@ -69,7 +72,7 @@ func (b *Builder) program(p program) entry {
 				mod += "require " + strings.Replace(r, "@", " ", 1) + "\n"
 			}
 			if p.staging != "" {
-				replaces, err := b.staging(p.staging)
+				replaces, err := b.staging(p.staging, p.others)
 				if err != nil {
 					return err
 				}
@@ -84,6 +87,15 @@ func (b *Builder) program(p program) entry {
 			return b.compile(src, ".", filepath.Join(dir, p.name), p.ldflags, p.cgo)
 		},
 	}
+}
+
+// pairs lists a map in a fixed order.
+func pairs(m map[string]string) []string {
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, key+" "+m[key])
+	}
+	return list
 }
 
 func (b *Builder) compile(src, pkg, out, ldflags string, cgo bool) error {
@@ -119,7 +131,7 @@ var stagingRule = regexp.MustCompile(`(?m)^\s*(?:replace\s+)?(k8s\.io/[a-z0-9-]+
 
 // staging replaces each module that lives in Kubernetes' own tree by its published copy. Which ones there are differs
 // by minor, so the list is read from k8s.io/kubernetes' go.mod.
-func (b *Builder) staging(kubernetes string) (string, error) {
+func (b *Builder) staging(kubernetes string, others map[string]string) (string, error) {
 	out, err := run(b.cache, []string{"GOFLAGS=-mod=mod"}, b.golang, "mod", "download", "-json", "k8s.io/kubernetes@v"+kubernetes)
 	if err != nil {
 		return "", err
@@ -132,17 +144,21 @@ func (b *Builder) staging(kubernetes string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return stagingReplaces(string(text), kubernetes)
+	return stagingReplaces(string(text), kubernetes, others)
 }
 
-func stagingReplaces(goMod, kubernetes string) (string, error) {
+func stagingReplaces(goMod, kubernetes string, others map[string]string) (string, error) {
 	_, minorAndPatch, ok := strings.Cut(kubernetes, ".")
 	if !ok {
 		return "", fmt.Errorf("Kubernetes version %q", kubernetes)
 	}
 	var lines []string
 	for _, m := range stagingRule.FindAllStringSubmatch(goMod, -1) {
-		lines = append(lines, fmt.Sprintf("replace %s => %s v0.%s\n", m[1], m[1], minorAndPatch))
+		version, ok := others[m[1]]
+		if !ok {
+			version = "0." + minorAndPatch
+		}
+		lines = append(lines, fmt.Sprintf("replace %s => %s v%s\n", m[1], m[1], version))
 	}
 	if len(lines) == 0 {
 		return "", fmt.Errorf("the go.mod of Kubernetes %s names no staging module", kubernetes)
