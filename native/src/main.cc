@@ -43,7 +43,8 @@ void add_global_options(CLI::App& app, core_ha::cli::GlobalOptions& options) {
   app.add_option("--timeout", options.timeout, "give up after so long in all (default: no limit but each wait's own)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0, 86400));
-  app.add_option("-o,--output", options.output, "text or json")->check(CLI::IsMember({"text", "json"}));
+  app.add_option("-o,--output", options.output, "text or json; of plan also manifests")
+      ->check(CLI::IsMember({"text", "json", "manifests"}));
   app.add_flag("-v,--verbose", options.verbosity, "say more on stderr; twice for each request");
 }
 
@@ -84,6 +85,8 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return report_usage(error.what(), wants_json(argc, argv));
   }
+  if (context.options.output == "manifests" && !app.got_subcommand("plan"))
+    return report_usage("-o manifests is for plan alone", false);
   core_ha::catch_interrupts();
   try {
     return static_cast<int>(context.run());

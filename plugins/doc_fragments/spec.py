@@ -22,9 +22,11 @@ options:
       - How CoreDNS gets there.
       - V(autoscaling) lays settings over the packaged Deployment that k3s leaves alone, and adds a
         HorizontalPodAutoscaler and a PodDisruptionBudget.
+      - V(replicas) does the same with a fixed count instead of the HorizontalPodAutoscaler. A count that drifted is
+        put back.
       - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
     type: str
-    choices: [autoscaling, packaged]
+    choices: [autoscaling, replicas, packaged]
     default: autoscaling
   coredns_min_replicas:
     description:
@@ -36,6 +38,12 @@ options:
     description:
       - The HorizontalPodAutoscaler's maximum, 1 to 1000.
       - When not given, it is 5 or twice the minimum, whichever is more.
+    type: int
+  coredns_replicas:
+    description:
+      - The count of replicas under O(coredns_strategy=replicas), 1 to 1000.
+      - When not given, it follows from O(level) and the number of nodes.
+      - A number that the cluster cannot place is refused before anything is touched.
     type: int
   coredns_cpu_utilization:
     description:

@@ -88,6 +88,8 @@ Result<StepState, WriteError> Run::perform(const ha::Step& step, size_t index) {
     if (!waited) return WriteError{waited.error()};
     return StepState::done;
   }
+  if (options_.still_ours && !options_.dry_run)
+    if (auto ours = options_.still_ours(); !ours) return WriteError{ours.error(), false, true};
   auto written = write(step, client_, write_options(options_.dry_run));
   if (!written) return written.error();
   changes_.note(step, *written);
@@ -137,6 +139,10 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
   const bool signalled = error.status == ExitStatus::interrupted;
   if (done_.empty() || options_.dry_run) {
     outcome.error = Error{error.status, signalled ? "interrupted; nothing was changed" : error.message};
+    return;
+  }
+  if (error.superseded) {
+    outcome.error = Error{error.status, error.message + "; what was done is left to it"};
     return;
   }
   const InterruptShield shield;

@@ -45,6 +45,8 @@ struct Options {
   /// The steps that lead back from where the cluster is now, for where taking back step by step would not do: an old
   /// pod is gone, or new pods serve that do not end gently. Without it such a run stays where it is.
   std::function<Result<std::vector<ha::Step>>()> way_back = {};
+  /// Asked before each write. An error ends the run where it is, without going back: somebody else has taken over.
+  std::function<Result<void>()> still_ours = {};
   /// The pods that the plan brings in do not end gently: once they serve, no rollout may end them.
   bool rough_pods = false;
 };

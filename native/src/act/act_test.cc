@@ -356,3 +356,31 @@ TEST_CASE("the inverse of a merge patch") {
   CHECK(act::inverse_patch({{"metadata", {{"labels", {{"a", nullptr}, {"b", "2"}}}}}}, before) ==
         Json{{"metadata", {{"labels", {{"a", "1"}, {"b", nullptr}}}}}});
 }
+
+TEST_CASE("an apply for one version of an object is stale when the object was written since") {
+  Cluster cluster;
+  Step step = overlay;
+  step.version = (*cluster.client.find(deployment))["metadata"]["resourceVersion"];
+  CHECK_FALSE(act::carry_out({step}, cluster.client, quick).error);
+  step.body["spec"]["minReadySeconds"] = 5;
+  const auto outcome = act::carry_out({step}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.stale);
+  CHECK(cluster.spec()["minReadySeconds"] == 3);
+}
+
+TEST_CASE("a run whose wish is no longer the cluster's stops where it is, and does not go back") {
+  Cluster cluster;
+  act::Options options = quick;
+  options.still_ours = [count = 0]() mutable -> Result<void> {
+    if (++count < 3) return {};
+    return Error{ExitStatus::conflict, "another run has written revision 4"};
+  };
+  const auto outcome = act::carry_out({label, scale, overlay, protect}, cluster.client, options);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::conflict);
+  CHECK(outcome.error->message.find("left to it") != std::string::npos);
+  CHECK(outcome.states == std::vector{StepState::done, StepState::done, StepState::failed, StepState::planned});
+  CHECK(cluster.client.writes() == std::vector<std::string>{"patch coredns-old", "patch scale"});
+  CHECK(outcome.changed());
+}

@@ -86,11 +86,13 @@ Error conflict_error(const kube::ObjectRef& ref, const std::vector<kube::FieldCo
 
 /// Unforced first; when the server names conflicts, by force if all of them may be.
 Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
+  Json body = step.body;
+  if (!step.version.empty()) body["metadata"]["resourceVersion"] = step.version;
   const auto send = [&](bool force) {
     return send_surely({.send =
                             [&] {
                               return client.apply(
-                                  step.object, step.body,
+                                  step.object, body,
                                   {.manager = step.manager, .force = force, .dry_run = options.dry_run});
                             },
                         .read_back = [&] { return client.get_object(step.object); },
@@ -105,7 +107,7 @@ Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client
     if (!foreign.empty()) return WriteError{conflict_error(step.object, foreign)};
     answer = send(true);
   }
-  if (!answer) return from(answer.error());
+  if (!answer) return from(answer.error(), !step.version.empty() && answer.error().conflict());
   return std::move(*answer);
 }
 

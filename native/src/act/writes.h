@@ -22,7 +22,8 @@ struct Written {
 
 /// Why a write was not done.
 struct WriteError : Error {
-  bool stale = false;  ///< the object is not the one that was observed
+  bool stale = false;       ///< the object is not the one that was observed
+  bool superseded = false;  ///< a later wish is being carried out: nothing more is to be written, not even back
 };
 
 struct WriteOptions {

@@ -12,4 +12,7 @@ namespace core_ha {
 /// strings. A key written twice, several documents or broken text are errors (exit 2) with the line.
 Result<Json> parse_yaml(const std::string& text);
 
+/// The document as block YAML that any reader takes for the same values.
+std::string to_yaml(const Json& document);
+
 }  // namespace core_ha

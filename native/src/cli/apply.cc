@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "act/act.h"
 #include "base/log.h"
+#include "cli/planning.h"
 #include "cli/verbs.h"
 #include "cluster/managed_fields.h"
-#include "cluster/observe.h"
 #include "cluster/snapshot.h"
 #include "ha/plan.h"
 #include "ha/spec.h"
+#include "ha/state.h"
 #include "kube/client.h"
 #include "report/result.h"
 
@@ -22,6 +28,7 @@ namespace {
 struct ApplyOptions {
   std::string spec;
   bool dry_run = false;
+  std::optional<std::int64_t> revision = {};
 };
 
 /// A cluster that moved between being observed and being changed is observed anew this often.
@@ -32,8 +39,10 @@ ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
   ha::Spec wish = spec;
   const Json* const coredns = cluster::find_named(before.deployments, "coredns");
   const bool ours = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
-  wish.coredns_strategy = ours ? "autoscaling" : "packaged";
+  wish.coredns_strategy = ours ? "replicas" : "packaged";
+  if (ours) wish.coredns_replicas = coredns->value(Json::json_pointer("/spec/replicas"), 1);
   if (const Json* const scaler = cluster::find_named(before.horizontalpodautoscalers, "k3s-core-ha-coredns")) {
+    wish.coredns_strategy = "autoscaling";
     const Json limits = scaler->value("spec", Json::object());
     if (limits.contains("minReplicas")) wish.coredns_min_replicas = limits["minReplicas"].get<int>();
     if (limits.contains("maxReplicas")) wish.coredns_max_replicas = limits["maxReplicas"].get<int>();
@@ -46,13 +55,38 @@ ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
   return wish;
 }
 
-/// The plan that leads back to the earlier wish from wherever the cluster is when it is asked for.
-Result<std::vector<ha::Step>> way_back(const ha::Spec& wish, kube::Client& client) {
-  auto now = cluster::observe(client);
+/// The plan that leads back to where the cluster was before, from wherever it is when it is asked for.
+Result<std::vector<ha::Step>> way_back(const ha::Spec& wish, const cluster::Snapshot& before, kube::Client& client) {
+  auto now = observe_and_plan(client, wish, {});
   if (!now) return now.error();
-  ha::Plan plan = ha::make_plan(wish, *now);
-  if (plan.refusal) return *plan.refusal;
-  return std::move(plan.steps);
+  if (now->plan.refusal) return *now->plan.refusal;
+  std::vector<ha::Step> steps = std::move(now->plan.steps);
+  // The wish that is kept becomes the earlier one as it was written, which says more than what can be seen of it.
+  std::erase_if(steps, [](const ha::Step& step) { return step.object == ha::state_object; });
+  ha::Step kept{.id = "wish-back", .action = ha::Action::remove, .object = ha::state_object};
+  if (const Json* const state = cluster::find_named(before.configmaps, ha::state_object.name)) {
+    kept.action = ha::Action::apply;
+    kept.body = cluster::body_from_fields(*state, cluster::applied_fields(*state, kube::field_manager));
+  }
+  steps.push_back(std::move(kept));
+  return steps;
+}
+
+/// Whether the wish of this run is still the cluster's: another run may have written one meanwhile.
+Result<void> still_ours(const ha::State& ours, bool going_away, kube::Client& client) {
+  const auto object = client.get_object(ha::state_object);
+  if (!object) {
+    // What does not answer now is asked again by the write itself.
+    if (!object.error().not_found() || going_away) return {};
+    return Error{ExitStatus::conflict, "the wish of this run was taken away meanwhile"};
+  }
+  const auto kept = ha::read_state(*object);
+  // Two runs that start together can both have written the first revision; the later text is the one that stands.
+  if (!kept || kept->revision < ours.revision || (kept->revision == ours.revision && kept->spec == ours.spec))
+    return {};
+  return Error{ExitStatus::conflict, fmt::format("another run has written its wish, as revision {}; this one was "
+                                                 "revision {}",
+                                                 kept->revision, ours.revision)};
 }
 
 Outcome apply(Context& context, const ApplyOptions& options) {
@@ -66,19 +100,31 @@ Outcome apply(Context& context, const ApplyOptions& options) {
   ha::Plan plan;
   act::Outcome acted;
   for (int attempt = 1; attempt <= attempts; ++attempt) {
-    auto snapshot = cluster::observe(**client);
-    if (!snapshot) return snapshot.error();
-    plan = ha::make_plan(*spec, *snapshot);
+    auto observed = observe_and_plan(**client, *spec, options.revision);
+    if (!observed) return observed.error();
+    plan = std::move(observed->plan);
     acted = {};
     if (plan.refusal) {
       acted.states.assign(plan.steps.size(), act::StepState::planned);
       acted.error = plan.refusal;
       break;
     }
+    std::function<Result<void>()> guard;
+    // Up to the first step, which writes the wish, it is an earlier one or none.
+    if (plan.revision > 0)
+      guard = [&, first = true]() mutable {
+        if (std::exchange(first, false)) return Result<void>();
+        return still_ours({plan.revision, ha::to_json(*spec).dump()}, spec->coredns_strategy == "packaged", **client);
+      };
     acted = act::carry_out(plan.steps, **client,
                            {.dry_run = options.dry_run,
                             .wait_timeout = spec->wait_timeout,
-                            .way_back = [&] { return way_back(earlier_wish(*spec, *snapshot), **client); },
+                            .way_back =
+                                [&] {
+                                  const auto& before = observed->snapshot;
+                                  return way_back(earlier_wish(*spec, before), before, **client);
+                                },
+                            .still_ours = guard,
                             .rough_pods = spec->coredns_strategy == "packaged"});
     // Only a run that left nothing behind may start over.
     if (!acted.stale || acted.changed() || attempt == attempts) break;
@@ -97,6 +143,10 @@ void add_apply(CLI::App& app, Context& context) {
   const auto options = std::make_shared<ApplyOptions>();
   verb->add_option("--spec", options->spec, "the wish, YAML or JSON; - reads standard input (default: the defaults)")
       ->type_name("FILE");
+  verb->add_option("--revision", options->revision,
+                   "of this wish: nothing is written when the cluster keeps a later one (default: the next)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 53));
   verb->add_flag("--dry-run", options->dry_run, "change nothing: ask the server what each step would do");
   verb->footer(
       "Examples:\n"

@@ -6,9 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "cli/planning.h"
 #include "cli/verbs.h"
-#include "cluster/observe.h"
+#include "cluster/snapshot.h"
+#include "ha/manifests.h"
 #include "ha/spec.h"
+#include "report/manifests.h"
 #include "report/result.h"
 
 namespace core_ha::cli {
@@ -20,15 +23,24 @@ struct PlanOptions {
   bool schema = false;
 };
 
-Result<cluster::Snapshot> take_snapshot(Context& context, const std::string& file) {
-  if (!file.empty()) {
-    auto document = read_document(file);
-    if (!document) return document.error();
-    return cluster::snapshot_from_json(*document);
-  }
+Result<ha::Plan> plan_for_cluster(Context& context, const ha::Spec& spec) {
   auto client = context.connect();
   if (!client) return client.error();
-  return cluster::observe(**client);
+  auto observed = observe_and_plan(**client, spec, {});
+  if (!observed) return observed.error();
+  return std::move(observed->plan);
+}
+
+Result<ha::Plan> plan_for_file(const ha::Spec& spec, const std::string& file) {
+  auto document = read_document(file);
+  if (!document) return document.error();
+  auto snapshot = cluster::snapshot_from_json(*document);
+  if (!snapshot) return snapshot.error();
+  auto plan = ha::make_plan(spec, *snapshot);
+  if (!plan.unread.empty() && !plan.refusal)
+    plan.warnings.push_back(
+        "The snapshot does not say what other pods request: whether the new ones fit is not known.");
+  return plan;
 }
 
 Outcome plan(Context& context, const PlanOptions& options) {
@@ -43,17 +55,23 @@ Outcome plan(Context& context, const PlanOptions& options) {
   if (!document) return document.error();
   auto spec = ha::parse_spec(*document);
   if (!spec) return spec.error();
-  auto snapshot = take_snapshot(context, options.snapshot);
-  if (!snapshot) return snapshot.error();
-
   ha::Plan made;
   try {
-    made = ha::make_plan(*spec, *snapshot);
+    auto planned = options.snapshot.empty() ? plan_for_cluster(context, *spec) : plan_for_file(*spec, options.snapshot);
+    if (!planned) return planned.error();
+    made = std::move(*planned);
   } catch (const Json::exception& error) {
     // The API's objects have the types that the API promises; those of a file may have any.
     if (options.snapshot.empty()) throw;
     return Error{ExitStatus::usage, fmt::format("{} holds objects that are not as the API gives them: {}.",
                                                 options.snapshot, error.what())};
+  }
+  if (context.options.output == "manifests") {
+    if (made.refusal) return *made.refusal;
+    const auto objects = ha::manifests(*spec, made);
+    if (objects.empty())
+      return Error{ExitStatus::usage, "What k3s ships needs no manifests: coredns_strategy is packaged."};
+    return {Json::object(), report::manifests(objects, made.warnings)};
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
   Outcome outcome(report::result(made, source), "");
@@ -79,6 +97,7 @@ void add_plan(CLI::App& app, Context& context) {
       "  k3s-core-ha plan --spec wish.yaml -o json             for programs\n"
       "  echo 'coredns_strategy: packaged' | k3s-core-ha plan --spec -\n"
       "  k3s-core-ha plan --snapshot snapshot.json             a prediction, without a cluster\n"
+      "  k3s-core-ha plan -o manifests                         YAML for GitOps: server-side apply only\n"
       "  k3s-core-ha plan --schema                             every key, its type, range and default");
   context.on_run(*verb, [&context, options] { return plan(context, *options); });
 }

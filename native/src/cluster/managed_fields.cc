@@ -39,10 +39,11 @@ bool atomic_map(std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// Apply bodies name their object; nobody holds that.
+/// Apply bodies name their object, and say which of its versions they are for; nobody holds that.
 bool identity(const FieldPath& path) {
   if (path.size() == 1) return path[0] == "f:apiVersion" || path[0] == "f:kind";
-  return path.size() == 2 && path[0] == "f:metadata" && (path[1] == "f:name" || path[1] == "f:namespace");
+  return path.size() == 2 && path[0] == "f:metadata" &&
+         (path[1] == "f:name" || path[1] == "f:namespace" || path[1] == "f:uid" || path[1] == "f:resourceVersion");
 }
 
 std::string normalised(const std::string& element) {

@@ -123,6 +123,13 @@ int kubelet_minor(const Json& node) {
 
 }  // namespace
 
+bool selects(const Json& selector, const Json& labels) {
+  for (const auto& [key, value] : at(selector, "matchLabels").items())
+    if (at(labels, key.c_str()) != value) return false;
+  const Json& expressions = at(selector, "matchExpressions");
+  return std::all_of(expressions.begin(), expressions.end(), [&](const Json& r) { return satisfies(r, labels); });
+}
+
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
   const auto taken = parse_time(snapshot.taken);
   std::vector<Node> nodes;

@@ -28,6 +28,9 @@ struct Node {
   bool open() const { return eligible() && ready && !cordoned; }
 };
 
+/// Whether a label selector (matchLabels, matchExpressions) selects an object of these labels.
+bool selects(const Json& selector, const Json& labels);
+
 /// Every registered node, judged for pods of this spec. What passes with an outage or a drain (cordon, not-ready,
 /// unreachable, pressure) does not make a node ineligible: else an outage would shrink what is to outlive it.
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec);

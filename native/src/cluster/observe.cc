@@ -44,7 +44,9 @@ constexpr std::array sources{
     Source{"/apis/policy/v1/namespaces/kube-system/poddisruptionbudgets", "", "", "policy/v1", "PodDisruptionBudget",
            &Snapshot::poddisruptionbudgets},
     Source{"/apis/apiregistration.k8s.io/v1/apiservices", "", "metadata.name=v1beta1.metrics.k8s.io",
-           "apiregistration.k8s.io/v1", "APIService", &Snapshot::apiservices}};
+           "apiregistration.k8s.io/v1", "APIService", &Snapshot::apiservices},
+    Source{"/api/v1/namespaces/kube-system/configmaps", "", "metadata.name=k3s-core-ha", "v1", "ConfigMap",
+           &Snapshot::configmaps}};
 
 }  // namespace
 

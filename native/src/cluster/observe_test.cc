@@ -127,10 +127,11 @@ TEST_CASE("snapshot: anything else is told in a sentence") {
     const char* change;  ///< merge patch
     const char* word;
   };
-  for (const Row row : {Row{R"({"kind": "Pod"})", "kind Snapshot"}, Row{R"({"taken": 5})", "`taken`"},
-                        Row{R"({"version": null})", "`version`"}, Row{R"({"groups": {}})", "`groups`"},
-                        Row{R"({"groups": [1]})", "`groups`"}, Row{R"({"pods": null})", "`pods`"},
-                        Row{R"({"nodes": [5]})", "`nodes`"}, Row{R"({"nodes": [{"metadata": {}}]})", "`nodes`"}}) {
+  for (const Row row :
+       {Row{R"({"kind": "Pod"})", "kind Snapshot"}, Row{R"({"taken": 5})", "`taken`"},
+        Row{R"({"version": null})", "`version`"}, Row{R"({"groups": {}})", "`groups`"},
+        Row{R"({"groups": [1]})", "`groups`"}, Row{R"({"pods": null})", "`pods`"}, Row{R"({"usage": 5})", "`usage`"},
+        Row{R"({"nodes": [5]})", "`nodes`"}, Row{R"({"nodes": [{"metadata": {}}]})", "`nodes`"}}) {
     CAPTURE(row.change);
     Json bad = good;
     bad.merge_patch(Json::parse(row.change));

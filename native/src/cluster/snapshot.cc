@@ -26,7 +26,8 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"endpointslices", &Snapshot::endpointslices},
                            ListField{"horizontalpodautoscalers", &Snapshot::horizontalpodautoscalers},
                            ListField{"poddisruptionbudgets", &Snapshot::poddisruptionbudgets},
-                           ListField{"apiservices", &Snapshot::apiservices}};
+                           ListField{"apiservices", &Snapshot::apiservices},
+                           ListField{"configmaps", &Snapshot::configmaps}};
 
 Error malformed(const std::string& what) {
   return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};
@@ -77,6 +78,7 @@ Json to_json(const Snapshot& snapshot) {
                    {"groups", snapshot.groups}};
   for (const auto& field : lists)
     document[field.name] = snapshot.*field.list;
+  document["usage"] = snapshot.usage;
   return document;
 }
 
@@ -106,6 +108,9 @@ Result<Snapshot> snapshot_from_json(const Json& document) {
       if (!is_object(item)) return malformed(fmt::format("`{}` holds something without metadata.name", field.name));
     snapshot.*field.list = *it;
   }
+  const auto usage = document.find("usage");
+  if (usage == document.end() || !usage->is_object()) return malformed("`usage` is not an object");
+  snapshot.usage = *usage;
   return snapshot;
 }
 

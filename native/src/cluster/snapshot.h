@@ -29,6 +29,9 @@ struct Snapshot {
   Json horizontalpodautoscalers = Json::array();
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
+  Json configmaps = Json::array();
+  /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Only of nodes that were asked for.
+  Json usage = Json::object();
 
   /// The server's minor version: 36 for 1.36; 0 when it is unknown.
   int minor() const;

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "cluster/managed_fields.h"
+#include "ha/plan.h"
+
 namespace core_ha::ha {
 
 namespace {
@@ -35,6 +38,21 @@ bool ends_gently(const Json& pod_spec) {
   });
 }
 
+Json CoreDns::pod_labels() const {
+  return (*deployment)["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
+}
+
+std::string CoreDns::count_holder() const {
+  static const cluster::FieldPath field{"f:spec", "f:replicas"};
+  for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array())) {
+    const std::string manager = entry.value("manager", "");
+    const bool by_hand = manager.starts_with("kubectl") && entry.value("subresource", "") == "scale";
+    if (by_hand || may_force(manager, ".spec.replicas")) continue;
+    if (cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(field)) return manager;
+  }
+  return {};
+}
+
 bool CoreDns::updating() const {
   const Json status = deployment->value("status", Json::object());
   const Json& metadata = (*deployment)["metadata"];
@@ -59,17 +77,19 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   }
   for (const auto& object : snapshot.pods) {
     const std::string phase = object.value("status", Json::object()).value("phase", "");
-    if (ending(object) || phase == "Succeeded" || phase == "Failed") continue;
+    if (ending(object)) continue;
+    const bool ended = phase == "Succeeded" || phase == "Failed";
     const Json& labels = labels_of(object);
-    view.pods.push_back({.ref = kube::ref_of(object),
-                         .uid = object["metadata"].value("uid", ""),
-                         .replica_set = controller_of(object),
-                         .gentle = ends_gently(object["spec"]),
-                         .retiring = labels.contains(cluster::retiring_label),
-                         .hashed = labels.contains("pod-template-hash"),
-                         .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
-                         .serves = labels.contains("k8s-app"),
-                         .node = object["spec"].value("nodeName", "")});
+    (ended ? view.ended : view.pods)
+        .push_back({.ref = kube::ref_of(object),
+                    .uid = object["metadata"].value("uid", ""),
+                    .replica_set = controller_of(object),
+                    .gentle = ends_gently(object["spec"]),
+                    .retiring = labels.contains(cluster::retiring_label),
+                    .hashed = labels.contains("pod-template-hash"),
+                    .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
+                    .serves = labels.contains("k8s-app"),
+                    .node = object["spec"].value("nodeName", "")});
   }
   return view;
 }

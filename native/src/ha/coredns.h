@@ -41,10 +41,16 @@ struct CoreDns {
   const Json* deployment = nullptr;
   std::vector<CoreDnsReplicaSet> replica_sets;
   std::vector<CoreDnsPod> pods;
+  std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
   const Json& pod_spec() const { return (*deployment)["spec"]["template"]["spec"]; }
+  /// The labels that the Deployment gives its pods.
+  Json pod_labels() const;
   int replicas() const { return (*deployment)["spec"].value("replicas", 1); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }
+  /// Another program that holds the count of replicas; empty: none. k3s, an autoscaler and a person's `kubectl scale`
+  /// set it once and go on.
+  std::string count_holder() const;
   /// An update of the Deployment is on its way.
   bool updating() const;
 };

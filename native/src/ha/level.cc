@@ -83,11 +83,35 @@ int by_size(const Count& counted) {
   return std::max({usual_replicas, by_nodes, by_cores});
 }
 
-std::string none_reason(const Spec& spec, const Count& counted) {
+/// Why that many, where it is not the usual count.
+std::string size_words(const Count& counted, int wanted) {
+  if (wanted < by_size(counted)) return fmt::format(" ({} would be usual)", by_size(counted));
+  if (wanted > usual_replicas)
+    return fmt::format(" (one for each {} nodes or {:.0f} cores)", nodes_per_replica, cores_per_replica);
+  return {};
+}
+
+/// What the user said about the least count, and in which key.
+struct Asked {
+  std::string key;
+  std::optional<int> count;
+  std::optional<int> most;  ///< the autoscaler's
+};
+
+Asked asked_of(const Spec& spec) {
+  if (spec.coredns_strategy == "replicas") return {"coredns_replicas", spec.coredns_replicas, {}};
+  return {"coredns_min_replicas", spec.coredns_min_replicas, spec.coredns_max_replicas};
+}
+
+/// The key that keeps the count at one where nodes would allow more.
+std::string limiting_key(const Asked& asked) {
+  return asked.count ? asked.key : "coredns_max_replicas";
+}
+
+std::string none_reason(const Spec& spec, const Asked& asked, const Count& counted) {
   if (spec.level == "none") return "Level none is asked for: one replica, nothing may fail.";
   if (counted.domains.size() >= 2)
-    return spec.coredns_min_replicas ? "coredns_min_replicas is 1, so CoreDNS is gone with the node that it runs on."
-                                     : "coredns_max_replicas is 1, so CoreDNS is gone with the node that it runs on.";
+    return fmt::format("{} is 1, so CoreDNS is gone with the node that it runs on.", limiting_key(asked));
   if (counted.excluded.empty() && counted.registered == 1)
     return fmt::format(
         "There is one node ({}), and when it fails everything on it fails: nothing more can be had until a second node "
@@ -117,33 +141,31 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
     return sizing;
   }
 
-  const int ceiling = spec.coredns_max_replicas.value_or(1000);
+  const Asked asked = asked_of(spec);
   int wanted = spec.level == "none" ? 1 : std::min(by_size(counted), domains);
-  wanted = spec.coredns_min_replicas.value_or(std::min(wanted, ceiling));
+  wanted = asked.count.value_or(std::min(wanted, asked.most.value_or(1000)));
   sizing.min_replicas = wanted;
-  sizing.max_replicas = spec.coredns_max_replicas.value_or(std::min(1000, std::max(least_maximum, 2 * wanted)));
+  sizing.max_replicas = asked.most.value_or(std::min(1000, std::max(least_maximum, 2 * wanted)));
 
   std::string sentence = eligible_words(counted);
   sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
   if (wanted < 2)
-    sizing.level = {"none", none_reason(spec, counted)};
+    sizing.level = {"none", none_reason(spec, asked, counted)};
   else if (spec.level == "none")
-    sizing.level = {"node", fmt::format("Level none is asked for, and coredns_min_replicas {} gives node.", wanted)};
+    sizing.level = {"node", fmt::format("Level none is asked for, and {} {} gives node.", asked.key, wanted)};
   else
-    sizing.level = {"node",
-                    fmt::format("{}: {} replicas on as many nodes, so any one node may fail.", sentence, wanted)};
+    sizing.level = {"node", fmt::format("{}: {} replicas{} on as many nodes, so any one node may fail.", sentence,
+                                        wanted, asked.count ? "" : size_words(counted, wanted))};
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
-    sizing.refusal =
-        unsafe(fmt::format("coredns_min_replicas is {}, but {}: {} replicas can be on different nodes, not {}.", wanted,
-                           eligible_words(counted), domains, wanted));
+    sizing.refusal = unsafe(fmt::format("{} is {}, but {}: {} replicas can be on different nodes, not {}.", asked.key,
+                                        wanted, eligible_words(counted), domains, wanted));
   else if (spec.level == "node" && domains < 2)
     sizing.refusal = unsafe(
         fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));
   else if (spec.level == "node" && wanted < 2)
-    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.",
-                                        spec.coredns_min_replicas ? "coredns_min_replicas" : "coredns_max_replicas"));
+    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
   if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
   return sizing;
 }

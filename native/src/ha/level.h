@@ -14,7 +14,7 @@ namespace core_ha::ha {
 /// What level and counts the cluster allows, or why the wish is refused.
 struct Sizing {
   Level level;
-  int min_replicas = 1;
+  int min_replicas = 1;  ///< under strategy replicas the count itself
   int max_replicas = 5;
   std::vector<std::string> warnings;
   std::optional<Error> refusal;

@@ -14,7 +14,9 @@
 #include "ha/level.h"
 #include "ha/planner.h"
 #include "ha/prediction.h"
+#include "ha/state.h"
 #include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_traffic.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -50,9 +52,11 @@ Json stands(const Planner& planner, const CoreDns& coredns) {
   std::set<std::string> nodes;
   for (const auto& pod : coredns.pods)
     if (!pod.node.empty()) nodes.insert(pod.node);
-  const bool ours = planner.live(coredns_autoscaler) != nullptr ||
-                    !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
-  return {{"strategy", ours ? "autoscaling" : "packaged"},
+  const bool overlaid = !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
+  const char* strategy = planner.live(coredns_autoscaler) != nullptr ? "autoscaling"
+                         : overlaid                                  ? "replicas"
+                                                                     : "packaged";
+  return {{"strategy", strategy},
           {"replicas", coredns.replicas()},
           {"ready", coredns.deployment->value("status", Json::object()).value("readyReplicas", 0)},
           {"nodes", nodes}};
@@ -67,6 +71,20 @@ void refuse_missing(Planner& planner) {
   else
     planner.refuse(ExitStatus::unsafe, fmt::format("{} is not there: k3s was started with --disable coredns on {}.",
                                                    name, fmt::join(servers, ", ")));
+}
+
+/// A key that another strategy reads was probably meant for something.
+void warn_of_unused(Planner& planner) {
+  const Spec& spec = planner.spec;
+  const auto warn = [&](const char* key) {
+    planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
+  };
+  if (spec.coredns_strategy == "replicas") {
+    if (spec.coredns_min_replicas) warn("coredns_min_replicas");
+    if (spec.coredns_max_replicas) warn("coredns_max_replicas");
+  } else if (spec.coredns_replicas) {
+    warn("coredns_replicas");
+  }
 }
 
 }  // namespace
@@ -89,7 +107,7 @@ bool may_force(std::string_view owner, std::string_view field) {
   return owner == "kube-controller-manager" && field == ".spec.replicas";
 }
 
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
   const CoreDns coredns = view_coredns(snapshot);
@@ -97,11 +115,14 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
       cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
 
   plan.components["coredns"] = stands(planner, coredns);
+  plan_state(planner, revision);
 
   if (spec.coredns_strategy == "packaged") {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
     plan_packaged(planner, coredns, nodes);
+    plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
+    if (plan.refusal) plan.steps.clear();
     planner.finish();
     return plan;
   }
@@ -109,13 +130,20 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot) {
   Sizing sizing = size_coredns(spec, nodes);
   plan.level = sizing.level;
   plan.warnings = sizing.warnings;
+  plan.replicas = sizing.min_replicas;
+  warn_of_unused(planner);
   if (coredns.deployment == nullptr)
     refuse_missing(planner);
   else if (sizing.refusal)
-    plan.refusal = sizing.refusal;
+    planner.refuse(sizing.refusal->status, sizing.refusal->message);
+  else if (spec.coredns_strategy == "replicas")
+    plan_replicas(planner, coredns, sizing, nodes);
   else
     plan_autoscaling(planner, coredns, sizing, nodes);
-  if (plan.refusal) return plan;
+  if (plan.refusal) {
+    plan.steps.clear();  // not to be carried out, not even in part
+    return plan;
+  }
   const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
   plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
   planner.finish();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ struct Step {
   std::string reason = {};                 ///< one sentence: why
   Json body = {};                          ///< apply, scale, patch
   std::string manager = "k3s-core-ha";     ///< apply, scale, patch
+  std::string version = {};                ///< apply: only while the object has this resourceVersion; empty: whichever
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
@@ -63,14 +65,19 @@ struct Difference {
 struct Plan {
   Level level;
   std::vector<Step> steps;            ///< empty: nothing to do
+  std::vector<Json> wished = {};      ///< our whole set for each lasting object, whether it is so already or not
+  int replicas = 1;                   ///< of CoreDNS, at least
   std::vector<Difference> diff;       ///< one for each lasting object that a step changes
   std::vector<std::string> warnings;  ///< sentences for a person
   Json components = Json::object();   ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
-  std::optional<Error> refusal;  ///< set: the steps must not be carried out
+  std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
+  std::vector<std::string> unread = {};  ///< nodes whose usage decides: observe it, and plan anew
+  std::optional<Error> refusal;          ///< set: the steps must not be carried out
 };
 
 /// The steps that lead from the cluster as observed to the wish, from whatever point an earlier run was stopped at.
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot);
+/// `revision`: the wish's, where it is known; a lower one than the cluster's is refused.
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision = {});
 
 }  // namespace core_ha::ha

@@ -10,70 +10,17 @@
 
 #include "cluster/managed_fields.h"
 #include "ha/coredns.h"
+#include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
 
 using namespace core_ha;
 using namespace core_ha::ha;
+using namespace core_ha::ha::testing;
 
 namespace {
 
-Spec wish(const Json& document = Json::object()) {
-  auto spec = parse_spec(document);
-  REQUIRE(spec);
-  return *spec;
-}
-
 const Spec autoscaling;
 const Spec packaged{.coredns_strategy = "packaged"};
-
-std::vector<std::string> ids(const Plan& plan) {
-  std::vector<std::string> out;
-  for (const auto& step : plan.steps)
-    out.push_back(step.id);
-  return out;
-}
-
-void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX) {
-  for (std::size_t i = 0; i < std::min(steps, plan.steps.size()); ++i)
-    cluster.carry_out(plan.steps[i]);
-}
-
-/// Plans and carries out; nothing may be lost, and the next plan must be empty.
-void reach(SimulatedCluster& cluster, const Spec& spec) {
-  const Plan plan = make_plan(spec, cluster.snapshot);
-  REQUIRE_FALSE(plan.refusal);
-  carry_out(cluster, plan);
-  CHECK(cluster.losses == std::vector<std::string>{});
-  CHECK(ids(make_plan(spec, cluster.snapshot)) == std::vector<std::string>{});
-}
-
-void check_ours(const SimulatedCluster& cluster, int replicas) {
-  CHECK(cluster.snapshot.pods.size() == static_cast<std::size_t>(replicas));
-  CHECK(cluster.serving() == replicas);
-  for (const auto& pod : cluster.snapshot.pods) {
-    CHECK(ends_gently(pod["spec"]));
-    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
-    CHECK(pod["metadata"].contains("ownerReferences"));
-  }
-  CHECK(cluster.snapshot.horizontalpodautoscalers.size() == 1);
-  CHECK(cluster.snapshot.poddisruptionbudgets.size() == 1);
-  CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
-}
-
-void check_packaged(const SimulatedCluster& cluster) {
-  const SimulatedCluster fresh(static_cast<int>(cluster.snapshot.nodes.size()));
-  CHECK(cluster.snapshot.pods.size() == 1);
-  CHECK(cluster.serving() == 1);
-  for (const auto& pod : cluster.snapshot.pods)
-    CHECK_FALSE(ends_gently(pod["spec"]));
-  CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
-  CHECK(cluster.snapshot.poddisruptionbudgets.empty());
-  CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
-  CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
-  for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})
-    for (const auto& entry : (*list)[0]["metadata"]["managedFields"])
-      CHECK(entry["manager"] != "k3s-core-ha");
-}
 
 }  // namespace
 
@@ -90,7 +37,7 @@ TEST_CASE("plan: from packaged, the old pod is replaced without a gap") {
   CHECK(plan.level.name == "node");
   CHECK(plan.warnings.empty());
   CHECK(plan.predicted["node_death"]["lost_share"] == 0);
-  CHECK(plan.diff.size() == 4);
+  CHECK(plan.diff.size() == 5);
   for (const auto& step : plan.steps) {
     CAPTURE(step.id);
     CHECK_FALSE(step.reason.empty());
@@ -114,8 +61,9 @@ TEST_CASE("plan: what is so already gives no step") {
   SUBCASE("one changed wish is one step") {
     const Plan plan = make_plan(wish({{"coredns_cpu_utilization", 60}}), cluster.snapshot);
     CHECK(ids(plan) == std::vector<std::string>{"coredns-autoscaler"});
-    REQUIRE(plan.diff.size() == 1);
-    CHECK(plan.diff[0].before != plan.diff[0].after);
+    REQUIRE(plan.diff.size() == 2);
+    for (const auto& changed : plan.diff)
+      CHECK(changed.before != changed.after);
   }
   SUBCASE("a higher minimum scales out and waits") {
     CHECK(ids(make_plan(wish({{"coredns_min_replicas", 2}}), cluster.snapshot)) ==
@@ -217,7 +165,7 @@ TEST_CASE("plan: a lone replica is never replaced by a rollout") {
 TEST_CASE("plan: a pod that was let go is found again without any label of ours") {
   SimulatedCluster cluster(3);
   const Plan plan = make_plan(autoscaling, cluster.snapshot);
-  carry_out(cluster, plan, 4);  // its ReplicaSet is gone
+  carry_out(cluster, plan, 5);  // its ReplicaSet is gone
   REQUIRE(cluster.snapshot.replicasets.empty());
   for (const char* label : {"pod-template-hash", "k3s-core-ha/retiring"})
     cluster.snapshot.pods[0]["metadata"]["labels"].erase(label);
@@ -228,6 +176,19 @@ TEST_CASE("plan: a pod that was let go is found again without any label of ours"
   Json& metadata = cluster.snapshot.pods.back()["metadata"];
   metadata = {{"name", "my-dns"}, {"namespace", "kube-system"}, {"uid", "u"}, {"labels", {{"k8s-app", "kube-dns"}}}};
   CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
+}
+
+TEST_CASE("plan: a pod that ended before the swap is cleared away with it") {
+  SimulatedCluster cluster(3);
+  Json ended = cluster.snapshot.pods[0];
+  ended["metadata"]["name"] = "coredns-pushed-out";
+  ended["metadata"]["uid"] = "uid-pushed-out";
+  ended["metadata"].erase("ownerReferences");
+  ended["metadata"]["labels"].erase("pod-template-hash");
+  ended["status"]["phase"] = "Succeeded";
+  cluster.snapshot.pods.push_back(ended);
+  reach(cluster, autoscaling);
+  check_ours(cluster, 3);
 }
 
 TEST_CASE("plan: a dead node's pod is not waited for") {
@@ -276,7 +237,7 @@ TEST_CASE("plan: what is refused, and with which status") {
          annotation = manifest.dump();
        },
        ExitStatus::unsafe,
-       {".spec.minReadySeconds", "10 in k3s's own manifest"}},
+       {".spec.minReadySeconds", "10 in k3s's own manifest", "(custom) could hold it"}},
       {"somebody else holds a field",
        Json::object(),
        [](SimulatedCluster& c) {
@@ -310,7 +271,48 @@ TEST_CASE("plan: what is refused, and with which status") {
            c.cordon(i);
        },
        ExitStatus::unsafe,
-       {"No node takes pods now"}},
+       {"No node takes pods now", "3 that can run CoreDNS", "agent-1 (cordoned)"}},
+      {"cordons leave one node",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.cordon(1);
+         c.cordon(2);
+       },
+       ExitStatus::unsafe,
+       {"Only 1 of 3 nodes", "agent-1 (cordoned), agent-2 (cordoned)", "all 3 replicas would be on server-1"}},
+      {"all nodes tainted but one, and a number that needs more",
+       {{"coredns_min_replicas", 2}},
+       [](SimulatedCluster& c) {
+         c.taint(1, "gpu", "NoSchedule");
+         c.taint(2, "gpu", "NoSchedule");
+       },
+       ExitStatus::unsafe,
+       {"coredns_min_replicas is 2", "1 of 3 registered nodes can run CoreDNS", "agent-1 (taint gpu:NoSchedule)"}},
+      {"a selector that matches no node",
+       Json::object(),
+       [](SimulatedCluster& c) { c.deployment()["spec"]["template"]["spec"]["nodeSelector"] = {{"disk", "ssd"}}; },
+       ExitStatus::unsafe,
+       {"No registered node can run CoreDNS", "no label disk=ssd"}},
+      {"a Service that selects none of its pods",
+       Json::object(),
+       [](SimulatedCluster& c) { c.service()["spec"]["selector"] = {{"k8s-app", "dns"}}; },
+       ExitStatus::unsafe,
+       {"Service kube-system/kube-dns selects {\"k8s-app\":\"dns\"}", "no endpoints"}},
+      {"a budget that blocks every drain",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.snapshot.poddisruptionbudgets.push_back(
+             {{"apiVersion", "policy/v1"},
+              {"kind", "PodDisruptionBudget"},
+              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+              {"spec",
+               {{"minAvailable", 3},
+                {"selector",
+                 {{"matchExpressions",
+                   Json::array({{{"key", "k8s-app"}, {"operator", "In"}, {"values", {"kube-dns", "dns"}}}})}}}}}});
+       },
+       ExitStatus::unsafe,
+       {"PodDisruptionBudget kube-system/dns (minAvailable 3)", "none of 3 replicas", "block every drain"}},
       {"the way back has no place while a node is down",
        {{"coredns_strategy", "packaged"}},
        [](SimulatedCluster& c) {
@@ -328,6 +330,7 @@ TEST_CASE("plan: what is refused, and with which status") {
     const Plan plan = make_plan(wish(row.spec), cluster.snapshot);
     REQUIRE(plan.refusal);
     CHECK(plan.refusal->status == row.status);
+    CHECK(plan.steps.empty());
     for (const auto& word : row.words) {
       CAPTURE(plan.refusal->message);
       CHECK(plan.refusal->message.find(word) != std::string::npos);

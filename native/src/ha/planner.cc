@@ -18,6 +18,7 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "Deployment") return &snapshot.deployments;
   if (kind == "Service") return &snapshot.services;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
+  if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "PodDisruptionBudget") return &snapshot.poddisruptionbudgets;
   return nullptr;
 }
@@ -83,7 +84,8 @@ void Planner::check(const Json& body, const Json* object) {
     if (cluster::durability(manifest, path, *wish) == cluster::Durability::contested) {
       refuse(ExitStatus::unsafe,
              fmt::format("{} of {} is {} in k3s's own manifest, which would set it back from {} at the next start of a "
-                         "server.",
+                         "server. A strategy that sets that manifest aside (custom) could hold it; this release has "
+                         "none.",
                          cluster::to_string(path), name, cluster::value_at(*manifest, path)->dump(), wish->dump()));
       return;
     }
@@ -110,7 +112,18 @@ Planner::Touched& Planner::touch(const kube::ObjectRef& ref) {
   return touched_.back();
 }
 
+void Planner::note_wish(const Json& body) {
+  const auto ref = kube::ref_of(body);
+  for (auto& wished : plan_.wished)
+    if (kube::ref_of(wished) == ref) {
+      wished = body;  // what an object passes through on its way is not what it is to be
+      return;
+    }
+  plan_.wished.push_back(body);
+}
+
 void Planner::apply(std::string id, const Json& body, std::string reason) {
+  note_wish(body);
   const auto ref = kube::ref_of(body);
   const Json* object = live(ref);
   check(body, object);
@@ -130,9 +143,15 @@ void Planner::apply(std::string id, const Json& body, std::string reason) {
 }
 
 bool Planner::ensure(std::string id, const Json& body, std::string reason) {
+  note_wish(body);
   if (holds(body)) return false;
   apply(std::move(id), body, std::move(reason));
   return true;
+}
+
+void Planner::only_as_observed() {
+  Step& step = plan_.steps.back();
+  if (const Json* object = live(step.object)) step.version = (*object)["metadata"].value("resourceVersion", "");
 }
 
 void Planner::scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason) {

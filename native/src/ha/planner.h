@@ -42,6 +42,8 @@ class Planner {
   void apply(std::string id, const Json& body, std::string reason);
   /// The same where it is not so yet; true when a step was planned.
   bool ensure(std::string id, const Json& body, std::string reason);
+  /// The step planned last is for the object as observed alone: anybody's later write makes it stale.
+  void only_as_observed();
   void scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason);
   /// Plans to delete a lasting object of ours if it is there.
   void remove_own(std::string id, const kube::ObjectRef& ref, std::string reason);
@@ -49,6 +51,10 @@ class Planner {
   void add(Step step);
 
   std::size_t steps() const { return plan_.steps.size(); }
+
+  /// Nodes whose usage must be known before this plan holds.
+  void want_usage(std::vector<std::string> nodes) { plan_.unread = std::move(nodes); }
+  void set_revision(std::int64_t revision) { plan_.revision = revision; }
 
   /// Fills in the plan's differences.
   void finish();
@@ -62,6 +68,7 @@ class Planner {
   };
   Touched& touch(const kube::ObjectRef& ref);
   void check(const Json& body, const Json* live);
+  void note_wish(const Json& body);
 
   Plan& plan_;
   std::vector<Touched> touched_;

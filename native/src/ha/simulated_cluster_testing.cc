@@ -118,7 +118,7 @@ Json owner_reference(const Json& owner) {
 }
 
 bool asked(const Json& pod) {
-  return pod["metadata"]["labels"].contains("k8s-app");
+  return pod["metadata"]["labels"].contains("k8s-app") && pod["status"]["phase"] == "Running";
 }
 
 }  // namespace
@@ -193,6 +193,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "ReplicaSet") return &snapshot.replicasets;
   if (kind == "Pod") return &snapshot.pods;
   if (kind == "Service") return &snapshot.services;
+  if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   return &snapshot.poddisruptionbudgets;
 }
@@ -233,11 +234,20 @@ void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json
   set_fields(object, manager, "Update", "", {path});
 }
 
+void SimulatedCluster::scale_by(const std::string& manager, int replicas) {
+  const FieldPath field{"f:spec", "f:replicas"};
+  disown(deployment(), field);
+  deployment()["spec"]["replicas"] = replicas;
+  set_fields(deployment(), manager, "Update", "scale", {field});
+  settle();
+}
+
 void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
   if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
+  least_serving = std::min(least_serving, serving());
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
 }
 
@@ -245,8 +255,7 @@ void SimulatedCluster::carry_out(const Step& step) {
   if (step.action == Action::apply) {
     apply(step.body, step.manager);
   } else if (step.action == Action::scale) {
-    Json& object = *find(step.object);
-    set_field(object, {"f:spec", "f:replicas"}, step.body["spec"]["replicas"], step.manager);
+    scale_by(step.manager, step.body["spec"]["replicas"]);
   } else if (step.action == Action::patch) {
     Json* object = find(step.object);
     if (object == nullptr || (*object)["metadata"]["uid"] != step.uid)

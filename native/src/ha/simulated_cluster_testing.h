@@ -35,8 +35,12 @@ class SimulatedCluster {
   /// A plain update of one field by another client.
   void set_field(Json& object, const cluster::FieldPath& path, const Json& value, const std::string& manager);
 
+  /// Somebody else sets the count of CoreDNS's replicas through the scale subresource.
+  void scale_by(const std::string& manager, int replicas);
+
   /// Pods that are asked for answers.
   int serving() const;
+  int least_serving = 0;  ///< whenever a pod ended since a test set this
   /// What went wrong on the way: a pod ended while it was asked, nobody left to ask.
   std::vector<std::string> losses;
 

@@ -23,7 +23,12 @@ struct Key {
   std::int64_t highest = 0;
   Json fallback = {};  ///< what absence means; null: decided from the cluster
   std::function<void(Spec&, const Json&)> store;
+  std::function<Json(const Spec&)> load;  ///< what store took; null: nothing was given
 };
+
+Json optional(const std::optional<int>& value) {
+  return value ? Json(*value) : Json();
+}
 
 const std::vector<Key>& table() {
   static const std::vector<Key> keys{
@@ -31,49 +36,65 @@ const std::vector<Key>& table() {
        .description = "What may fail without an outage: auto takes the highest that the cluster can give.",
        .choices = {"auto", "none", "node"},
        .fallback = "auto",
-       .store = [](Spec& spec, const Json& value) { spec.level = value; }},
+       .store = [](Spec& spec, const Json& value) { spec.level = value; },
+       .load = [](const Spec& spec) { return Json(spec.level); }},
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
-                      "PodDisruptionBudget over what k3s ships; packaged leaves it as k3s ships it, or brings it back.",
-       .choices = {"autoscaling", "packaged"},
+                      "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
+                      "autoscaler; packaged leaves it as k3s ships it, or brings it back.",
+       .choices = {"autoscaling", "replicas", "packaged"},
        .fallback = "autoscaling",
-       .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; }},
+       .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; },
+       .load = [](const Spec& spec) { return Json(spec.coredns_strategy); }},
       {.name = "coredns_min_replicas",
        .description =
            "Replicas of CoreDNS that the autoscaler keeps at least; absent: by level and size of the cluster.",
        .lowest = 1,
        .highest = 1000,
-       .store = [](Spec& spec, const Json& value) { spec.coredns_min_replicas = value.get<int>(); }},
+       .store = [](Spec& spec, const Json& value) { spec.coredns_min_replicas = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.coredns_min_replicas); }},
       {.name = "coredns_max_replicas",
        .description = "Replicas of CoreDNS that the autoscaler runs at most; absent: twice the minimum, at least 5.",
        .lowest = 1,
        .highest = 1000,
-       .store = [](Spec& spec, const Json& value) { spec.coredns_max_replicas = value.get<int>(); }},
+       .store = [](Spec& spec, const Json& value) { spec.coredns_max_replicas = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.coredns_max_replicas); }},
+      {.name = "coredns_replicas",
+       .description = "Replicas of CoreDNS under strategy replicas; absent: by level and size of the cluster.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.coredns_replicas = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.coredns_replicas); }},
       {.name = "coredns_cpu_utilization",
        .description = "Average CPU use, in percent of the request, above which the autoscaler adds a replica.",
        .lowest = 1,
        .highest = 100,
        .fallback = 75,
-       .store = [](Spec& spec, const Json& value) { spec.coredns_cpu_utilization = value.get<int>(); }},
+       .store = [](Spec& spec, const Json& value) { spec.coredns_cpu_utilization = value.get<int>(); },
+       .load = [](const Spec& spec) { return Json(spec.coredns_cpu_utilization); }},
       {.name = "coredns_traffic_distribution",
        .description = "Which CoreDNS pods a node's queries prefer; auto is PreferSameNode where the server knows it.",
        .choices = {"auto", "PreferSameNode", "PreferSameZone", "none"},
        .fallback = "auto",
-       .store = [](Spec& spec, const Json& value) { spec.coredns_traffic_distribution = value; }},
+       .store = [](Spec& spec, const Json& value) { spec.coredns_traffic_distribution = value; },
+       .load = [](const Spec& spec) { return Json(spec.coredns_traffic_distribution); }},
       {.name = "wait_timeout",
        .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
        .lowest = 10,
        .highest = 3600,
        .fallback = 300,
-       .store = [](Spec& spec, const Json& value) { spec.wait_timeout = std::chrono::seconds(value.get<int>()); }},
+       .store = [](Spec& spec, const Json& value) { spec.wait_timeout = std::chrono::seconds(value.get<int>()); },
+       .load = [](const Spec& spec) { return Json(spec.wait_timeout.count()); }},
       {.name = "unreachable_counts_for",
        .description = "Seconds for which a node that is not heard of still counts, so that an outage shrinks nothing.",
        .lowest = 0,
        .highest = std::int64_t{100} * 365 * 86400,
        .fallback = 604800,
-       .store = [](Spec& spec, const Json& value) {
-         spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>());
-       }}};
+       .store =
+           [](Spec& spec, const Json& value) {
+             spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>());
+           },
+       .load = [](const Spec& spec) { return Json(spec.unreachable_counts_for.count()); }}};
   return keys;
 }
 
@@ -132,6 +153,13 @@ Result<Spec> parse_spec(const Json& document) {
     return bad_spec(fmt::format("coredns_min_replicas is {}, above coredns_max_replicas, which is {}.",
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
   return spec;
+}
+
+Json to_json(const Spec& spec) {
+  Json document = Json::object();
+  for (const auto& key : table())
+    if (Json value = key.load(spec); !value.is_null() && value != key.fallback) document[key.name] = std::move(value);
+  return document;
 }
 
 Json spec_schema() {

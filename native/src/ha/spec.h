@@ -16,6 +16,7 @@ struct Spec {
   std::string coredns_strategy = "autoscaling";
   std::optional<int> coredns_min_replicas = {};
   std::optional<int> coredns_max_replicas = {};
+  std::optional<int> coredns_replicas = {};
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
   std::chrono::seconds wait_timeout{300};
@@ -25,6 +26,9 @@ struct Spec {
 /// Reads a document of flat keys; null or {} is the default wish. An unknown key, a wrong type or a value out of range
 /// is one sentence that names the key, what was found and what is allowed (exit status 2).
 Result<Spec> parse_spec(const Json& document);
+
+/// The document of a wish, without what is so by default: the same wish is always the same text.
+Json to_json(const Spec& spec);
 
 /// The JSON Schema of the document, from the table that parse_spec reads by.
 Json spec_schema();

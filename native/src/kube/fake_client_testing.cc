@@ -125,6 +125,9 @@ ApiResult<Json> FakeClient::apply(const ObjectRef& ref, const Json& body, const 
   return perform(call, [&](bool store) -> ApiResult<Json> {
     const bool exists = objects.contains(path);
     Json object = exists ? objects[path] : Json{{"metadata", {{"uid", "uid-" + ref.name}}}};
+    const std::string version = body["metadata"].value("resourceVersion", "");
+    if (!version.empty() && version != object["metadata"].value("resourceVersion", ""))
+      return status_error(409, "Conflict", "the object has been modified");
     const auto wished = cluster::fields_in(body);
     ApiError conflict = status_error(409, "Conflict", "Apply failed");
     for (Json& entry : object["metadata"]["managedFields"]) {

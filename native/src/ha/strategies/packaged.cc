@@ -78,7 +78,7 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
   plan_swap(planner, coredns,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
-             .exact = count_is_ours(planner, coredns),
+             .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least,
              .gentle = gentle});
 }
 

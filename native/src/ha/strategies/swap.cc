@@ -56,7 +56,7 @@ class Swap {
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
 
   void plan() {
-    if (paused_by_others()) return;
+    if (paused_by_others() || counted_by_others()) return;
     sort_pods();
     keep_wanted_pods();
     const bool anything = changes() || !leaving_.empty();
@@ -73,6 +73,18 @@ class Swap {
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
     retire();
+    clear_ended();
+    lower_count();
+  }
+
+  Placement placement() const {
+    Placement placement;
+    for (const auto* pod : staying_)
+      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod);
+    const int count =
+        target_.count == Count::released ? target_.replicas : std::max(coredns_.replicas(), target_.replicas);
+    placement.pods = std::max(0, count - static_cast<int>(placement.staying.size()));
+    return placement;
   }
 
  private:
@@ -88,9 +100,21 @@ class Swap {
   }
 
   /// Whether the Deployment is not yet as it is to be.
-  bool changes() const { return !planner_.holds(target_.body) || wants_exact_count() || raises_count(); }
+  bool changes() const { return !planner_.holds(target_.body) || releases_count() || raises_count(); }
 
-  bool raises_count() const { return !target_.exact && coredns_.replicas() < target_.replicas; }
+  bool raises_count() const { return target_.count != Count::released && coredns_.replicas() < target_.replicas; }
+  bool lowers_count() const { return target_.count == Count::fixed && coredns_.replicas() > target_.replicas; }
+
+  /// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight.
+  bool counted_by_others() {
+    if (!lowers_count() && !(target_.count == Count::fixed && raises_count())) return false;
+    const std::string holder = coredns_.count_holder();
+    if (holder.empty()) return false;
+    planner_.refuse(ExitStatus::conflict,
+                    fmt::format("{} of {} is held by {}, at {}; ours would be {}.", cluster::to_string(replicas_field),
+                                kube::to_string(coredns_deployment), holder, coredns_.replicas(), target_.replicas));
+    return true;
+  }
 
   /// Whether bringing the body in changes the pods' template.
   bool template_changes() const {
@@ -117,16 +141,20 @@ class Swap {
         leaving_sets_.push_back(&set);
     }
     for (const auto& pod : coredns_.pods) {
-      const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
-                                          [&](const auto* set) { return set->uid == pod.replica_set; });
-      // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
-      // taking back its own, can leave one without any label of ours.
-      const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
-      if (of_leaving || left_over)
+      if (leaves(pod))
         leaving_.push_back(&pod);
       else
         staying_.push_back(&pod);
     }
+  }
+
+  bool leaves(const CoreDnsPod& pod) const {
+    const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
+                                        [&](const auto* set) { return set->uid == pod.replica_set; });
+    // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
+    // taking back its own, can leave one without any label of ours.
+    const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
+    return of_leaving || left_over;
   }
 
   void keep_wanted_pods() {
@@ -161,8 +189,8 @@ class Swap {
   }
 
   /// Whether the count is to be set back. A count that somebody else set stays theirs.
-  bool wants_exact_count() const {
-    if (!target_.exact || coredns_.replicas() == target_.replicas) return false;
+  bool releases_count() const {
+    if (target_.count != Count::released || coredns_.replicas() == target_.replicas) return false;
     const auto owners = cluster::owners_of(*coredns_.deployment, replicas_field);
     return std::all_of(owners.begin(), owners.end(),
                        [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
@@ -172,7 +200,7 @@ class Swap {
     if (raises_count())
       planner_.scale("coredns-scale", coredns_deployment, target_.replicas,
                      fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
-    if (wants_exact_count()) {
+    if (releases_count()) {
       // Held for a moment and let go with the rest: then the count is nobody's, as k3s leaves it.
       Json body = target_.body;
       body["spec"]["paused"] = true;
@@ -181,7 +209,7 @@ class Swap {
           "coredns-count", body,
           fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, coredns_.replicas()));
       planned_ = true;
-    } else if (target_.exact && coredns_.replicas() != target_.replicas) {
+    } else if (target_.count == Count::released && coredns_.replicas() != target_.replicas) {
       planner_.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(coredns_deployment),
                                 coredns_.replicas(), cluster::owners_of(*coredns_.deployment, replicas_field).front()));
     }
@@ -229,6 +257,29 @@ class Swap {
                       .uid = pod->uid});
   }
 
+  /// Pods that ended before the swap (pushed out, evicted) would outlive the ReplicaSet that should have taken them
+  /// away.
+  void clear_ended() {
+    for (const auto& pod : coredns_.ended)
+      if (leaves(pod))
+        planner_.add({.id = "clear-" + pod.ref.name,
+                      .action = Action::remove,
+                      .object = pod.ref,
+                      .reason = "it ended long ago, and nobody owns it any more",
+                      .uid = pod.uid});
+  }
+
+  /// Last of all, when every replica is a new one.
+  void lower_count() {
+    if (!lowers_count()) return;
+    planner_.scale("coredns-scale-in", coredns_deployment, target_.replicas,
+                   fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
+    planner_.add({.id = "coredns-scaled-in",
+                  .action = Action::wait_rollout,
+                  .object = coredns_deployment,
+                  .reason = "as many replicas as wished, all available"});
+  }
+
   /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.
   bool on_living_node(const CoreDnsPod& pod) {
     if (nodes_.empty()) nodes_ = cluster::judge_nodes(planner_.snapshot, coredns_.pod_spec());
@@ -258,8 +309,10 @@ class Swap {
 
 }  // namespace
 
-void plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
-  Swap(planner, coredns, target).plan();
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
+  Swap swap(planner, coredns, target);
+  swap.plan();
+  return swap.placement();
 }
 
 }  // namespace core_ha::ha

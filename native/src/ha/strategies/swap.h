@@ -2,21 +2,30 @@
 #pragma once
 
 #include "base/json.h"
+#include "ha/capacity.h"
 #include "ha/coredns.h"
 #include "ha/planner.h"
 
 namespace core_ha::ha {
 
+/// Whose the count of replicas is.
+enum class Count {
+  at_least,  ///< an autoscaler's: raised where it is lower
+  fixed,     ///< ours: raised, lowered, and put back when it drifted
+  released   ///< nobody's, as k3s leaves it, once it is set back
+};
+
 /// What the packaged Deployment is to become.
 struct SwapTarget {
   Json body;  ///< our whole set; without fields: as k3s ships it
   int replicas = 1;
-  bool exact = false;  ///< the count is set back to exactly `replicas`; else it is raised to it, the HPA does the rest
+  Count count = Count::at_least;
   bool gentle = true;  ///< pods of the new template end gently
 };
 
 /// Plans the way from CoreDNS as observed, at whatever point an earlier run was stopped, to the target, without a
 /// moment in which a query is lost. Nothing to do plans nothing.
-void plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target);
+/// Tells which pods it asks the scheduler to place.
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target);
 
 }  // namespace core_ha::ha

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cli/planning.h"
+
+#include <utility>
+
+#include "cluster/observe.h"
+#include "cluster/usage.h"
+
+namespace core_ha::cli {
+
+Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision) {
+  auto snapshot = cluster::observe(client);
+  if (!snapshot) return snapshot.error();
+  Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
+  observed.plan = ha::make_plan(spec, observed.snapshot, revision);
+  // Each round tells of nodes that were not known, so it ends.
+  while (!observed.plan.refusal && !observed.plan.unread.empty()) {
+    if (auto read = cluster::observe_usage(client, observed.snapshot, observed.plan.unread); !read) return read.error();
+    observed.plan = ha::make_plan(spec, observed.snapshot, revision);
+  }
+  return observed;
+}
+
+}  // namespace core_ha::cli

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What can be placed follows from k3s's spread rule, as the overlay holds it: over hosts that take pods, the counts of
+// one template's pods may differ by maxSkew at most, 1. A host without room keeps its count, and with it holds all
+// others down to one more. So with c_i the most that host i can hold (what it has, and what its free requests allow),
+// the sum of min(c_i, min(c) + 1) is what fits, in whatever order the scheduler tries.
+//
+// CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
+// priority or a higher one request is in its way; what others request is worth a warning.
+#include "ha/capacity.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <string>
+
+#include "cluster/usage.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+using cluster::Node;
+using cluster::Resources;
+
+constexpr int critical_priority = 2000000000;  ///< system-cluster-critical
+constexpr std::size_t nodes_at_once = 16;
+constexpr std::size_t named_nodes = 5;
+constexpr double mebi = 1048576;
+
+std::string list(std::vector<std::string> names) {
+  const std::size_t more = names.size() > named_nodes ? names.size() - named_nodes : 0;
+  if (more > 0) names.resize(named_nodes);
+  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+/// The hosts that can run CoreDNS, by whether they take pods now.
+struct Hosts {
+  std::set<std::string> eligible;
+  std::set<std::string> open;
+  std::vector<std::string> closed;  ///< `agent-1 (cordoned)`
+  int cordoned = 0;
+};
+
+Hosts sort_hosts(const std::vector<Node>& nodes) {
+  Hosts hosts;
+  for (const auto& node : nodes) {
+    if (!node.eligible()) continue;
+    hosts.eligible.insert(node.host);
+    if (node.open()) {
+      hosts.open.insert(node.host);
+      continue;
+    }
+    hosts.closed.push_back(fmt::format("{} ({})", node.name, node.ready ? "cordoned" : "not ready"));
+    if (node.ready) ++hosts.cordoned;
+  }
+  return hosts;
+}
+
+/// Whether so few hosts take pods that the replicas would not be spread as wished.
+bool check_hosts(Planner& planner, const Hosts& hosts, int replicas) {
+  const auto wanted = std::min(static_cast<std::size_t>(replicas), hosts.eligible.size());
+  if (hosts.open.empty()) {
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("No node takes pods now (of {} that can run CoreDNS: {}), so nothing can roll out.",
+                               hosts.eligible.size(), list(hosts.closed)));
+    return false;
+  }
+  if (hosts.open.size() >= wanted) return true;
+  const std::string state =
+      fmt::format("Only {} of {} nodes that can run CoreDNS {} pods now (not {})", hosts.open.size(),
+                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", list(hosts.closed));
+  // An outage must not stop a repair; a cordon is somebody's own and lifted in a moment.
+  if (hosts.open.size() == 1 && hosts.cordoned > 0) {
+    planner.refuse(ExitStatus::unsafe, fmt::format("{}: all {} replicas would be on {}, and gone with it. Uncordon one "
+                                                   "first.",
+                                                   state, replicas, *hosts.open.begin()));
+    return false;
+  }
+  planner.warn(fmt::format("{}: {} replicas share {}, and stay there when the others take pods again.", state, replicas,
+                           hosts.open.size() == 1 ? "it" : "them"));
+  return true;
+}
+
+/// What is free on a node, and how many more pods of CoreDNS that is.
+struct Room {
+  Resources free;
+  int pods = 0;
+};
+
+double left(double has, double used) {
+  return std::max(0.0, has - used);
+}
+
+Room room_on(const Json& node, const Json& usage, const Resources& request, int least_priority) {
+  Resources used;
+  for (const auto& row : usage) {
+    if (row.value("priority", 0) < least_priority) continue;
+    used.cpu += row.value("cpu", 0.0);
+    used.memory += row.value("memory", 0.0);
+    used.pods += row.value("pods", 0.0);
+  }
+  const Resources has = cluster::allocatable_of(node);
+  Room room{.free = {left(has.cpu, used.cpu), left(has.memory, used.memory), left(has.pods, used.pods)}};
+  constexpr double unlimited = 1e6;
+  constexpr double rounding = 1e-9;
+  double fits = has.pods > 0 ? room.free.pods : unlimited;
+  if (request.cpu > 0) fits = std::min(fits, room.free.cpu / request.cpu);
+  if (request.memory > 0) fits = std::min(fits, room.free.memory / request.memory);
+  room.pods = static_cast<int>(std::floor(fits + rounding));
+  return room;
+}
+
+class Requests {
+ public:
+  Requests(Planner& planner, const CoreDns& coredns, const std::vector<Node>& nodes, const Placement& placement)
+      : planner_(planner), placement_(placement), request_(cluster::requests_of(coredns.pod_spec())) {
+    const Json& usage = planner.snapshot.usage;
+    for (const auto& object : planner.snapshot.nodes) {
+      const auto node = std::find_if(nodes.begin(), nodes.end(),
+                                     [&](const Node& n) { return n.name == object["metadata"].value("name", ""); });
+      if (node == nodes.end() || !node->open()) continue;
+      if (!usage.contains(node->name)) {
+        unread_.push_back(node->name);
+        continue;
+      }
+      const int has = static_cast<int>(std::count_if(placement.staying.begin(), placement.staying.end(),
+                                                     [&](const auto* pod) { return pod->node == node->name; }));
+      const Room hard = room_on(object, usage[node->name], request_, critical_priority);
+      const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
+      hard_.push_back(has + hard.pods);
+      soft_.push_back(has + soft.pods);
+      has_ += has;
+      if (hard.pods == 0)
+        full_.push_back(fmt::format("{}: {:.2f} CPU, {:.0f} MiB, {:.0f} pods free", node->name, hard.free.cpu,
+                                    hard.free.memory / mebi, hard.free.pods));
+    }
+  }
+
+  void check() {
+    const int total = has_ + placement_.pods;
+    // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
+    const auto one_each = std::count_if(soft_.begin(), soft_.end(), [](int most) { return most > 0; });
+    if (one_each >= total) return;
+    if (!unread_.empty()) {
+      const std::size_t more = std::max({nodes_at_once, 2 * static_cast<std::size_t>(total), hard_.size()});
+      if (unread_.size() > more) unread_.resize(more);
+      planner_.want_usage(unread_);
+      return;
+    }
+    const std::string words = fmt::format("CoreDNS requests {:.2f} CPU and {:.0f} MiB for each replica", request_.cpu,
+                                          request_.memory / mebi);
+    if (const int fits = fitting(hard_) - has_; fits < placement_.pods)
+      planner_.refuse(ExitStatus::unsafe,
+                      fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
+                                  "({}).",
+                                  words, std::max(0, fits), placement_.pods, hard_.size(), list(full_)));
+    else if (fitting(soft_) - has_ < placement_.pods)
+      planner_.warn(
+          fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will be "
+                      "pushed out.",
+                      words, placement_.pods));
+  }
+
+ private:
+  static int fitting(const std::vector<int>& most) {
+    if (most.empty()) return 0;
+    const int least = *std::min_element(most.begin(), most.end());
+    int sum = 0;
+    for (const int one : most)
+      sum += std::min(one, least + 1);
+    return sum;
+  }
+
+  Planner& planner_;
+  const Placement& placement_;
+  const Resources request_;
+  std::vector<int> hard_;  ///< by node: the most pods of CoreDNS, if others may be pushed out
+  std::vector<int> soft_;  ///< beside everything that runs
+  std::vector<std::string> full_;
+  std::vector<std::string> unread_;
+  int has_ = 0;
+};
+
+}  // namespace
+
+void check_placement(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
+                     const Placement& placement) {
+  if (!check_hosts(planner, sort_hosts(nodes), replicas) || placement.pods <= 0) return;
+  Requests(planner, coredns, nodes, placement).check();
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/capacity.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ha/plan.h"
+#include "ha/plan_testing.h"
+#include "ha/simulated_cluster_testing.h"
+
+using namespace core_ha;
+using namespace core_ha::ha;
+using namespace core_ha::ha::testing;
+
+namespace {
+
+constexpr int critical = 2000000000;
+
+/// Nodes of 4 cores and 8 GiB; CoreDNS requests 100m and 70Mi, as k3s ships it.
+SimulatedCluster sized(int nodes) {
+  SimulatedCluster cluster(nodes);
+  for (int i = 0; i < nodes; ++i)
+    cluster.node(i)["status"]["allocatable"] = {{"cpu", "4"}, {"memory", "8Gi"}, {"pods", "110"}};
+  cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["resources"] = {
+      {"requests", {{"cpu", "100m"}, {"memory", "70Mi"}}}};
+  cluster.settle();
+  cluster.losses.clear();
+  return cluster;
+}
+
+void use(SimulatedCluster& cluster, int index, int priority, double cpu, double memory_mi = 0, int pods = 1) {
+  const std::string name = cluster.node(index)["metadata"]["name"];
+  cluster.snapshot.usage[name].push_back(
+      {{"priority", priority}, {"cpu", cpu}, {"memory", memory_mi * 1048576}, {"pods", pods}});
+}
+
+void know_all(SimulatedCluster& cluster) {
+  for (const auto& node : cluster.snapshot.nodes)
+    cluster.snapshot.usage[node["metadata"]["name"].get<std::string>()] = Json::array();
+}
+
+}  // namespace
+
+TEST_CASE("capacity: what other pods request is asked for only where pods are to be placed") {
+  SimulatedCluster cluster = sized(3);
+  CHECK(make_plan(wish(), cluster.snapshot).unread.size() == 3);
+  know_all(cluster);
+  const Plan plan = make_plan(wish(), cluster.snapshot);
+  CHECK(plan.unread.empty());
+  CHECK(plan.warnings.empty());
+  reach(cluster, wish());
+  cluster.snapshot.usage = Json::object();
+  CHECK(make_plan(wish(), cluster.snapshot).unread.empty());
+  CHECK(make_plan(wish({{"coredns_cpu_utilization", 50}}), cluster.snapshot).unread.empty());
+}
+
+TEST_CASE("capacity: in a large cluster only as many nodes are looked at as it takes") {
+  SimulatedCluster cluster = sized(200);  // 13 replicas
+  const Plan first = make_plan(wish(), cluster.snapshot);
+  CHECK(first.unread.size() == 26);
+  for (std::size_t i = 0; i < first.unread.size(); ++i)
+    cluster.snapshot.usage[first.unread[i]] = Json::array();
+  CHECK(make_plan(wish(), cluster.snapshot).unread.empty());
+  // Half of them full: the others are asked, too.
+  for (std::size_t i = 0; i < 14; ++i)
+    cluster.snapshot.usage[first.unread[i]].push_back({{"priority", critical}, {"cpu", 4}, {"memory", 0}, {"pods", 1}});
+  const Plan second = make_plan(wish(), cluster.snapshot);
+  CHECK_FALSE(second.unread.empty());
+  CHECK(cluster.snapshot.usage.find(second.unread[0]) == cluster.snapshot.usage.end());
+}
+
+TEST_CASE("capacity: replicas that fit nowhere are refused, with the numbers") {
+  struct Row {
+    const char* what;
+    std::function<void(SimulatedCluster&)> change;
+    std::vector<std::string> words;  ///< of the refusal, or of the only warning
+    bool refused;
+  };
+  const std::vector<Row> rows{{"a node without CPU: the others may hold one each",
+                               [](SimulatedCluster& c) { use(c, 1, critical, 3.95); },
+                               {"0.10 CPU and 70 MiB", "2 of 3 new replicas", "3 nodes", "agent-1: 0.05 CPU"},
+                               true},
+                              {"no memory anywhere",
+                               [](SimulatedCluster& c) {
+                                 for (int i = 0; i < 3; ++i)
+                                   use(c, i, critical, 0, 8150);
+                               },
+                               {"0 of 3 new replicas", "42 MiB"},
+                               true},
+                              {"no pod slot",
+                               [](SimulatedCluster& c) { use(c, 2, critical, 0, 0, 110); },
+                               {"2 of 3 new replicas", "agent-2", "0 pods free"},
+                               true},
+                              {"pods of a lower priority are pushed out",
+                               [](SimulatedCluster& c) { use(c, 1, 0, 3.95); },
+                               {"lower priority", "pushed out"},
+                               false}};
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    SimulatedCluster cluster = sized(3);
+    know_all(cluster);
+    row.change(cluster);
+    const Plan plan = make_plan(wish(), cluster.snapshot);
+    REQUIRE(plan.refusal.has_value() == row.refused);
+    if (!row.refused) REQUIRE(plan.warnings.size() == 1);
+    const std::string text = row.refused ? plan.refusal->message : plan.warnings[0];
+    CAPTURE(text);
+    for (const auto& word : row.words)
+      CHECK(text.find(word) != std::string::npos);
+  }
+}
+
+TEST_CASE("capacity: replicas that stay where they are need no room") {
+  SimulatedCluster cluster = sized(4);
+  know_all(cluster);
+  reach(cluster, wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 3}}));
+  for (int i = 1; i < 4; ++i)
+    use(cluster, i, critical, 4);  // where the replicas are
+  CHECK_FALSE(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 4}}), cluster.snapshot).refusal);
+  use(cluster, 0, critical, 4);
+  CHECK(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 4}}), cluster.snapshot).refusal);
+}
+
+TEST_CASE("capacity: an outage is told, and stops no repair") {
+  SimulatedCluster cluster = sized(3);
+  know_all(cluster);
+  cluster.silence(1, 60);
+  cluster.silence(2, 60);
+  const Plan plan = make_plan(wish(), cluster.snapshot);
+  CHECK_FALSE(plan.refusal);
+  REQUIRE(plan.warnings.size() == 1);
+  CHECK(plan.warnings[0].find("Only 1 of 3 nodes that can run CoreDNS takes pods now") != std::string::npos);
+  CHECK(plan.warnings[0].find("agent-2 (not ready)") != std::string::npos);
+}

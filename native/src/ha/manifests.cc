@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Two of the objects are k3s's, and we only lay fields over them: the Deployment and the Service. A GitOps tool, or
+// `kubectl delete -f`, takes what is in a manifest for its own and deletes it whole, and cluster DNS with it; k3s
+// brings it back at the next start of a server and no sooner. Argo CD, Flux and Helm read annotations that forbid it.
+// kubectl reads none. So the manifests bring a guard: an admission policy by which the API server itself refuses to
+// delete what carries our annotation. k3s's own deploy controller, which deletes the objects for `--disable coredns`,
+// is let through. The objects come first and the guard last: `kubectl delete -f` goes in that order, finds the first
+// two refused, and takes all that is ours away.
+#include "ha/manifests.h"
+
+#include "ha/coredns.h"
+#include "ha/planner.h"
+#include "ha/state.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr const char* guard_name = "k3s-core-ha-keep";
+constexpr const char* keep = "k3s-core-ha/keep";
+
+/// What keeps tools from deleting an object that they only lay fields over.
+Json keeping_annotations() {
+  return {{keep, "true"},
+          {"argocd.argoproj.io/sync-options", "ServerSideApply=true,Prune=false,Delete=false"},
+          {"kustomize.toolkit.fluxcd.io/prune", "disabled"},
+          {"kustomize.toolkit.fluxcd.io/ssa", "Merge"},
+          {"helm.sh/resource-policy", "keep"}};
+}
+
+Json guard_head(const char* kind) {
+  return {{"apiVersion", "admissionregistration.k8s.io/v1"},
+          {"kind", kind},
+          {"metadata", {{"name", guard_name}, {"labels", own_labels("keep")}}}};
+}
+
+Json rule(const char* group, const char* resource) {
+  return {{"apiGroups", {group}}, {"apiVersions", {"v1"}}, {"operations", {"DELETE"}}, {"resources", {resource}}};
+}
+
+Json guard() {
+  Json policy = guard_head("ValidatingAdmissionPolicy");
+  policy["spec"] = {
+      {"failurePolicy", "Ignore"},
+      {"matchConstraints",
+       {{"namespaceSelector", {{"matchLabels", {{"kubernetes.io/metadata.name", coredns_deployment.ns}}}}},
+        {"resourceRules", Json::array({rule("apps", "deployments"), rule("", "services")})}}},
+      {"matchConditions",
+       Json::array({{{"name", "kept"},
+                     {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep +
+                                        "' in oldObject.metadata.annotations"}},
+                    {{"name", "not-by-k3s"}, {"expression", "!request.userInfo.username.startsWith('system:k3s-')"}}})},
+      {"validations",
+       Json::array(
+           {{{"expression", "false"},
+             {"message", std::string("this object is k3s's own, and cluster DNS needs it: k3s-core-ha only lays "
+                                     "fields over it; to delete it all the same, remove its annotation ") +
+                             keep}}})}};
+  return policy;
+}
+
+Json guard_binding() {
+  Json binding = guard_head("ValidatingAdmissionPolicyBinding");
+  binding["spec"] = {{"policyName", guard_name}, {"validationActions", {"Deny"}}};
+  return binding;
+}
+
+}  // namespace
+
+std::vector<Json> manifests(const Spec& spec, const Plan& plan) {
+  if (spec.coredns_strategy == "packaged") return {};
+  std::vector<Json> lent;
+  std::vector<Json> own;
+  for (Json body : plan.wished) {
+    const auto ref = kube::ref_of(body);
+    if (ref != coredns_deployment && ref != coredns_service) {
+      own.push_back(std::move(body));
+      continue;
+    }
+    if (!body.contains("spec")) continue;  // nothing of it is wished
+    // Under an autoscaler the count is its own; a fixed one has no other place here.
+    if (ref == coredns_deployment && spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
+    body["metadata"]["annotations"] = keeping_annotations();
+    lent.push_back(std::move(body));
+  }
+  std::vector<Json> all = std::move(lent);
+  all.insert(all.end(), own.begin(), own.end());
+  all.push_back(guard());
+  all.push_back(guard_binding());
+  return all;
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/plan_testing.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "ha/coredns.h"
+#include "ha/state.h"
+
+namespace core_ha::ha::testing {
+
+Spec wish(const Json& document) {
+  auto spec = parse_spec(document);
+  REQUIRE(spec);
+  return *spec;
+}
+
+std::vector<std::string> ids(const Plan& plan) {
+  std::vector<std::string> out;
+  for (const auto& step : plan.steps)
+    if (step.object != state_object) out.push_back(step.id);
+  return out;
+}
+
+void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps) {
+  for (std::size_t i = 0; i < std::min(steps, plan.steps.size()); ++i)
+    cluster.carry_out(plan.steps[i]);
+}
+
+void reach(SimulatedCluster& cluster, const Spec& spec) {
+  const Plan plan = make_plan(spec, cluster.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  carry_out(cluster, plan);
+  CHECK(cluster.losses == std::vector<std::string>{});
+  const Plan next = make_plan(spec, cluster.snapshot);
+  CHECK(ids(next) == std::vector<std::string>{});
+  CHECK(next.steps.empty());
+}
+
+void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler) {
+  CHECK(cluster.snapshot.pods.size() == static_cast<std::size_t>(replicas));
+  CHECK(cluster.serving() == replicas);
+  for (const auto& pod : cluster.snapshot.pods) {
+    CHECK(ends_gently(pod["spec"]));
+    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
+    CHECK(pod["metadata"].contains("ownerReferences"));
+  }
+  CHECK(cluster.snapshot.horizontalpodautoscalers.size() == (autoscaler ? 1 : 0));
+  CHECK(cluster.snapshot.poddisruptionbudgets.size() == 1);
+  CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
+}
+
+void check_packaged(const SimulatedCluster& cluster) {
+  const SimulatedCluster fresh(static_cast<int>(cluster.snapshot.nodes.size()));
+  CHECK(cluster.snapshot.pods.size() == 1);
+  CHECK(cluster.serving() == 1);
+  for (const auto& pod : cluster.snapshot.pods)
+    CHECK_FALSE(ends_gently(pod["spec"]));
+  CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
+  CHECK(cluster.snapshot.poddisruptionbudgets.empty());
+  CHECK(cluster.snapshot.configmaps.empty());
+  CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
+  CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
+  for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})
+    for (const auto& entry : (*list)[0]["metadata"]["managedFields"])
+      CHECK(entry["manager"] != "k3s-core-ha");
+}
+
+}  // namespace core_ha::ha::testing

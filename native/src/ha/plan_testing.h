@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ha/plan.h"
+#include "ha/simulated_cluster_testing.h"
+
+namespace core_ha::ha::testing {
+
+/// A wish that parse_spec takes.
+Spec wish(const Json& document = Json::object());
+
+/// The steps' ids, without those that keep the wish itself.
+std::vector<std::string> ids(const Plan& plan);
+
+void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX);
+
+/// Plans and carries out; nothing may be lost, and the next plan must be empty.
+void reach(SimulatedCluster& cluster, const Spec& spec);
+
+/// So many replicas of ours, and nothing half-way; with or without an autoscaler.
+void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler = true);
+
+/// As k3s ships it; nothing of ours is left.
+void check_packaged(const SimulatedCluster& cluster);
+
+}  // namespace core_ha::ha::testing

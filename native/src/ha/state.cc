@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/state.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace core_ha::ha {
+
+namespace {
+
+bool all_packaged(const Spec& spec) {
+  return spec.coredns_strategy == "packaged";
+}
+
+Json state_body(const State& state) {
+  Json body = apply_body(state_object);
+  body["metadata"]["labels"] = own_labels("state");
+  body["data"] = {{"spec", state.spec}, {"revision", std::to_string(state.revision)}};
+  return body;
+}
+
+}  // namespace
+
+std::optional<State> read_state(const Json& config_map) {
+  const Json labels = config_map["metadata"].value("labels", Json::object());
+  if (labels.value("app.kubernetes.io/managed-by", "") != "k3s-core-ha") return std::nullopt;
+  const Json data = config_map.value("data", Json::object());
+  const std::string text = data.value("revision", "");
+  State state{.spec = data.value("spec", "")};
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), state.revision);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || state.revision < 1) return std::nullopt;
+  return state;
+}
+
+void plan_state(Planner& planner, std::optional<std::int64_t> revision) {
+  const Json* live = planner.live(state_object);
+  const auto kept = live == nullptr ? std::nullopt : read_state(*live);
+  State wish{.revision = kept ? kept->revision : 0, .spec = to_json(planner.spec).dump()};
+  const bool same = kept && kept->spec == wish.spec;
+  if (revision && kept && (*revision < kept->revision || (*revision == kept->revision && !same))) {
+    planner.refuse(
+        ExitStatus::conflict,
+        fmt::format("This wish is of revision {}, and the cluster's is of revision {}{}: nothing is written.",
+                    *revision, kept->revision, same ? "" : " and another one"));
+    return;
+  }
+  if (all_packaged(planner.spec) && live == nullptr) return;
+  if (revision)
+    wish.revision = *revision;
+  else if (!same)
+    ++wish.revision;
+  planner.set_revision(wish.revision);
+  if (planner.ensure("wish", state_body(wish), fmt::format("the wish is kept, as revision {}", wish.revision)))
+    planner.only_as_observed();
+}
+
+void plan_no_state(Planner& planner) {
+  planner.remove_own("wish-gone", state_object, "everything is as k3s ships it");
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cluster/snapshot.h"
+#include "ha/planner.h"
+
+namespace core_ha::ha {
+
+/// The wish as it is kept in the cluster, for whoever is to bring the cluster back to it later.
+inline const kube::ObjectRef state_object{"v1", "ConfigMap", "kube-system", "k3s-core-ha"};
+
+struct State {
+  std::int64_t revision = 0;  ///< counts the wishes; a run of a lower one writes nothing
+  std::string spec;           ///< canonical JSON
+};
+
+/// What a ConfigMap of ours says; nothing of an object that is not ours, or not as we write it.
+std::optional<State> read_state(const Json& config_map);
+
+/// Plans to keep the wish, before anything else: a run that is stopped half-way is known by it, and one of an earlier
+/// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one.
+void plan_state(Planner& planner, std::optional<std::int64_t> revision);
+
+/// Once everything is as k3s ships it: nothing is kept.
+void plan_no_state(Planner& planner);
+
+}  // namespace core_ha::ha

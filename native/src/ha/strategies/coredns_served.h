@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <vector>
+
+#include "cluster/nodes.h"
+#include "ha/coredns.h"
+#include "ha/planner.h"
+#include "ha/strategies/swap.h"
+
+namespace core_ha::ha {
+
+/// What every strategy on the packaged Deployment has in common: queries that prefer their own node's replica, the
+/// overlay with so many replicas, the PodDisruptionBudget. Refuses where it could not be carried out.
+void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
+                 Count count);
+
+}  // namespace core_ha::ha

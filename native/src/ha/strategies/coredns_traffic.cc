@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/strategies/coredns_traffic.h"
+
+#include <fmt/format.h>
+
+#include "ha/coredns.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr int same_node_minor = 34;             ///< PreferSameNode and PreferSameZone on by default
+constexpr int traffic_distribution_minor = 31;  ///< the field itself, with PreferClose
+const cluster::FieldPath traffic_field{"f:spec", "f:trafficDistribution"};
+
+}  // namespace
+
+TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot) {
+  const std::string& wish = spec.coredns_traffic_distribution;
+  const int minor = snapshot.minor();
+  if (wish == "none") return {};
+  const bool automatic = wish == "auto";
+  const std::string value = automatic ? "PreferSameNode" : wish;
+  const Json* service = cluster::find_named(snapshot.services, coredns_service.name);
+  if (automatic && service != nullptr) {
+    const Json* present = cluster::value_at(*service, traffic_field);
+    const bool ours = cluster::applied_fields(*service, kube::field_manager).contains(traffic_field);
+    if (present != nullptr && !ours && *present != value)
+      return {{},
+              fmt::format("Service kube-system/kube-dns has trafficDistribution {} from somebody else: left so.",
+                          present->dump())};
+  }
+  if (minor >= same_node_minor) return {value, {}};
+  if (value == "PreferSameZone" && minor >= traffic_distribution_minor) return {"PreferClose", {}};  // its older name
+  return {{},
+          fmt::format("Kubernetes 1.{} does not know trafficDistribution {} (1.{} does): left out.", minor, value,
+                      value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor)};
+}
+
+std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes) {
+  std::vector<std::string> names;
+  for (const auto& node : nodes)
+    if (node.minor != 0 && node.minor < same_node_minor) names.push_back(node.name);
+  return names;
+}
+
+void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
+  Json service = apply_body(coredns_service);
+  const auto [distribution, warning] = choose_traffic(planner.spec, planner.snapshot);
+  if (!warning.empty()) planner.warn(warning);
+  if (const auto old = without_same_node(nodes); distribution == "PreferSameNode" && !old.empty())
+    planner.warn(
+        fmt::format("{} of {} nodes ({}{}) run a kube-proxy older than 1.{}, which does not prefer its own node's "
+                    "replica.",
+                    old.size(), nodes.size(), old.front(), old.size() > 1 ? ", …" : "", same_node_minor));
+  if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
+  if (planner.live(coredns_service) == nullptr)
+    planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+  else
+    planner.ensure("kube-dns-traffic", service,
+                   distribution.empty() ? "queries go to all replicas alike"
+                                        : "queries go to a near replica, so that a far node's death is not noticed");
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cluster/nodes.h"
+#include "ha/planner.h"
+
+namespace core_ha::ha {
+
+/// The `trafficDistribution` of Service kube-dns under any strategy of ours.
+struct TrafficChoice {
+  std::string value;    ///< empty: none
+  std::string warning;  ///< why it is less than asked for; empty: it is not
+};
+TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot);
+
+/// The nodes whose kube-proxy is too old to prefer its own node's replica, whatever the Service says.
+std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes);
+
+/// To be planned first of all: clients that keep their source port choose a replica anew when the old pods' endpoints
+/// go, and keep that one. By then each is to prefer its own node's.
+void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes);
+
+}  // namespace core_ha::ha
