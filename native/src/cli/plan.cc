@@ -38,7 +38,7 @@ Result<ha::Plan> plan_for_file(const ha::Spec& spec, const std::string& file) {
   if (!snapshot) return snapshot.error();
   auto plan = ha::make_plan(spec, *snapshot);
   if (!plan.unread.empty() && !plan.refusal)
-    plan.warnings.push_back(
+    plan.warnings.emplace_back(
         "The snapshot does not say what other pods request: whether the new ones fit is not known.");
   return plan;
 }

@@ -27,8 +27,9 @@ class ReadOnly : public kube::Client {
   std::vector<kube::ApiResult<Json>> read_all(const std::vector<kube::Read>& reads) override {
     ++round_trips;  // all of them are under way together
     std::vector<kube::ApiResult<Json>> answers;
+    answers.reserve(reads.size());
     for (const auto& read : reads)
-      answers.push_back(answer(read));
+      answers.emplace_back(answer(read));
     return answers;
   }
   kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override {

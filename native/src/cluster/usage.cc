@@ -111,6 +111,7 @@ Json sum_usage(const Json& pods) {
 
 Result<void> observe_usage(kube::Client& client, Snapshot& snapshot, const std::vector<std::string>& nodes) {
   std::vector<kube::Read> reads;
+  reads.reserve(nodes.size());
   for (const auto& node : nodes)
     reads.push_back({.path = "/api/v1/pods",
                      .list = true,

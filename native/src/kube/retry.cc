@@ -42,6 +42,7 @@ std::vector<HttpResponse> Exchanger::send(const std::vector<HttpRequest>& reques
                             std::chrono::duration<double>(wait).count()));
     if (!sleep_for(std::min(wait, deadline.remaining()))) return responses;
     std::vector<HttpRequest> batch;
+    batch.reserve(again.size());
     for (const size_t i : again)
       batch.push_back(requests[i]);
     std::vector<HttpResponse> answers = send_(batch, deadline);

@@ -50,9 +50,9 @@ void list_changes(const Json& before, const Json& after, const std::string& path
   if (before == after) return;
   if (before.is_object() && after.is_object()) {
     for (const auto& [key, value] : before.items())
-      list_changes(value, after.value(key, Json()), path + "." + key, lines);
+      list_changes(value, after.value(key, Json()), fmt::format("{}.{}", path, key), lines);
     for (const auto& [key, value] : after.items())
-      if (!before.contains(key)) list_changes(Json(), value, path + "." + key, lines);
+      if (!before.contains(key)) list_changes(Json(), value, fmt::format("{}.{}", path, key), lines);
     return;
   }
   if (before.is_array() && after.is_array() && before.size() == after.size()) {
