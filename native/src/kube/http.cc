@@ -361,6 +361,7 @@ std::vector<HttpResponse> Http::send(const std::vector<HttpRequest>& requests, D
   std::vector<Exchange*> running;
   std::map<Exchange*, size_t> carries;  // which request
   std::vector<Exchange*> free;
+  free.reserve(impl.pool.size());
   for (const auto& exchange : impl.pool)
     free.push_back(exchange.get());
 
