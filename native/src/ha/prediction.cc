@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace core_ha::ha {
@@ -24,7 +25,7 @@ Json outage(const Json& share, const Json& seconds, const std::string& words) {
 }
 
 double share_of(int replicas) {
-  return static_cast<double>(static_cast<int>(1000.0 / replicas + 0.5)) / 1000;
+  return std::round(1000.0 / replicas) / 1000;
 }
 
 }  // namespace

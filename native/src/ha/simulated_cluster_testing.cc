@@ -305,7 +305,7 @@ void SimulatedCluster::run_deployment() {
   const std::string hash = hash_of(spec["template"]);
   const std::string name = "coredns-" + hash;
   if (find({"apps/v1", "ReplicaSet", "kube-system", name}) == nullptr) {
-    if (!sets.empty() && spec["replicas"] == 1) losses.push_back("a lone replica is replaced by a rollout");
+    if (!sets.empty() && spec["replicas"] == 1) losses.emplace_back("a lone replica is replaced by a rollout");
     Json pod_template = spec["template"];
     pod_template["metadata"]["labels"]["pod-template-hash"] = hash;
     sets.push_back({{"apiVersion", "apps/v1"},
