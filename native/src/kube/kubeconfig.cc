@@ -200,9 +200,8 @@ Result<void> read_user(Entry& entry, const std::string& name, Connection& connec
 KubeconfigSearch default_search(std::string path, std::string context) {
   KubeconfigSearch search{std::move(path), std::move(context), {}, {"/etc/rancher/k3s/k3s.yaml"}};
   // Read once, before any thread is started.
-  if (const char* env = std::getenv("KUBECONFIG")) search.env = env;  // NOLINT(concurrency-mt-unsafe)
-  if (const char* home = std::getenv("HOME"))
-    search.defaults.push_back(std::string(home) + "/.kube/config");  // NOLINT(concurrency-mt-unsafe)
+  if (const char* env = std::getenv("KUBECONFIG")) search.env = env;
+  if (const char* home = std::getenv("HOME")) search.defaults.push_back(std::string(home) + "/.kube/config");
   return search;
 }
 
