@@ -80,7 +80,7 @@ TEST_SUITE("drill: tally") {
 
   TEST_CASE("silences are each client's own") {
     Tally tally(3, std::nullopt);
-    for (int i = 0; i < 20; ++i) {
+    for (std::int64_t i = 0; i < 20; ++i) {
       for (int client = 0; client < 3; ++client) {
         const bool lost = client == 1 && i >= 5 && i < 15;
         tally.add({.client = client,

@@ -61,8 +61,8 @@ TEST_CASE("capacity: in a large cluster only as many nodes are looked at as it t
   SimulatedCluster cluster = sized(200);  // 13 replicas
   const Plan first = make_plan(wish(), cluster.snapshot);
   CHECK(first.unread.size() == 26);
-  for (std::size_t i = 0; i < first.unread.size(); ++i)
-    cluster.snapshot.usage[first.unread[i]] = Json::array();
+  for (const auto& node : first.unread)
+    cluster.snapshot.usage[node] = Json::array();
   CHECK(make_plan(wish(), cluster.snapshot).unread.empty());
   // Half of them full: the others are asked, too.
   for (std::size_t i = 0; i < 14; ++i)

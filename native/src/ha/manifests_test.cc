@@ -20,6 +20,7 @@ namespace {
 
 std::vector<std::string> kinds(const std::vector<Json>& objects) {
   std::vector<std::string> out;
+  out.reserve(objects.size());
   for (const auto& object : objects)
     out.push_back(object["kind"]);
   return out;

@@ -300,6 +300,7 @@ TEST_CASE("parallel reads keep their order and share few connections") {
   const HttpsServer server(
       [](const SeenRequest& request) { return Reply{.body = Json{{"path", request.path}}.dump()}; });
   std::vector<Read> reads;
+  reads.reserve(40);
   for (int i = 0; i < 40; ++i)
     reads.push_back({.path = fmt::format("/{}", i)});
   const auto answers = client_of(server)->read_all(reads);
