@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -79,8 +80,10 @@ def install_collection() -> Path:
     if not artefacts:
         raise DemoError("there is no artefact in build/dist; `make dist` builds it")
     place = WORK / "collections"
+    shutil.rmtree(place, ignore_errors=True)
     run(
-        [tool("ansible-galaxy"), "collection", "install", "--force", "-p", str(place), str(artefacts[-1])], "galaxy.log"
+        [tool("ansible-galaxy"), "collection", "install", "--offline", "-p", str(place), str(artefacts[-1])],
+        "galaxy.log",
     )
     return place
 
@@ -223,8 +226,11 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     try:
         show(Cluster(options.name), options.compare)
-    except (DemoError, subprocess.TimeoutExpired) as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ndemo: stopped; `make down` stops the cluster", file=sys.stderr)
+        return 130
+    except (DemoError, subprocess.SubprocessError) as error:
+        print(f"\ndemo: {error}\nThe cluster is as it was then; `make down` stops it.", file=sys.stderr)
         return 1
     return 0
 

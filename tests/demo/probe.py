@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -23,7 +24,7 @@ class Probe:
         self.fault_at = fault_at
         self._live = live
         self._summary: dict | None = None
-        self._errors = ""
+        self._errors = tempfile.TemporaryFile("w+")  # not a pipe: nobody reads it while the probe runs
         self._answered_at = 0.0
         self._totals = {"answered": 0, "lost": 0}
         arguments = ["--server", "10.43.0.10", "--rate", str(RATE), "--fixed-ports", str(FIXED), "--duration", "0"]
@@ -32,7 +33,7 @@ class Probe:
         self._process = subprocess.Popen(
             cluster.command("exec", node, "/usr/local/bin/k3s-core-ha", "-o", "json", "probe", *arguments),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             start_new_session=True,
         )
@@ -52,7 +53,8 @@ class Probe:
         if self._live:
             print(flush=True)
         if self._summary is None:
-            raise DemoError(f"the probe gave no summary: {self._process.stderr.read().strip()[-500:]}")
+            self._errors.seek(0)
+            raise DemoError(f"the probe gave no summary: {self._errors.read().strip()[-500:]}")
         return self._summary
 
     def _read(self) -> None:

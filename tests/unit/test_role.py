@@ -31,7 +31,8 @@ def answer(status=0, **result):
     sys.exit(status)
 def fail(status, name, message):
     answer(status, error={{"exit": status, "name": name, "message": message}})
-if api == "dead" or (api == "late" and "--wait-api" not in arguments):
+wait = int(arguments[arguments.index("--wait-api") + 1])
+if api == "dead" or (api == "late" and wait < 100):
     fail(3, "api", "the API of " + kubeconfig.name + " does not answer")
 if "version" in arguments:
     answer(version="0")
@@ -99,7 +100,8 @@ class Site:
     def helper(self) -> pathlib.Path:
         return self.place / "helper"
 
-    def run(self, *arguments: str, **extra: Any) -> Run:
+    def run(self, *arguments: str, playbook: str = "", **extra: Any) -> Run:
+        """Run the role on all hosts, or a playbook of the collection."""
         variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -126,7 +128,7 @@ class Site:
         program = pathlib.Path(sys.executable).with_name("ansible-playbook")
         files = ["-i", str(self.place / "inventory.yml"), "-e", f"@{self.place / 'extra.yml'}"]
         done = subprocess.run(
-            [program, *files, *arguments, str(self.place / "play.yml")],
+            [program, *files, *arguments, playbook or str(self.place / "play.yml")],
             capture_output=True,
             text=True,
             env=environment,
@@ -172,6 +174,31 @@ def test_the_usual_names_of_the_group_are_known(site: Site, group: str) -> None:
     assert site.applied() == ["one"]
 
 
+def test_the_playbooks_find_the_servers_of_each_cluster(site: Site) -> None:
+    site.group("a", {"a1": "answers", "a2": "answers"}, server_group="a")
+    site.group("b", {"b1": "answers"}, k3s_core_ha_server_group="b")
+    site.group("storage", {"nas": "unreachable"})
+    assert site.run(playbook="k3s_ha.core.ha").failed() == []
+    assert site.applied() == ["a1", "b1"]
+    assert site.run(playbook="k3s_ha.core.remove").failed() == []
+    assert set(map(tuple, site.installed().values())) == {()}
+
+
+@pytest.mark.parametrize("group", ["server", "master"])
+def test_the_playbooks_know_the_usual_names_of_the_group(site: Site, group: str) -> None:
+    site.group(group, {"one": "answers"})
+    site.group("node", {"two": "answers"})
+    assert site.run(playbook="k3s_ha.core.ha").failed() == []
+    assert site.applied() == ["one"]
+
+
+def test_the_playbooks_do_not_pass_over_an_inventory_without_servers(site: Site) -> None:
+    site.group("kube_control_plane", {"one": "answers"})
+    run = site.run(playbook="k3s_ha.core.ha")
+    assert run.failed() == ["one"]
+    assert "None of these hosts is a server of k3s." in run.output
+
+
 def test_check_mode_tells_the_truth_before_anything_is_installed(site: Site) -> None:
     site.group("server", {"one": "answers"})
     for checking in ({"checking": True}, {}):
@@ -199,6 +226,23 @@ def test_a_failed_way_back_leaves_the_helper(site: Site) -> None:
     assert back.failed() == ["one"]
     assert "it cannot be placed" in back.output
     assert site.installed() == {"one": ["k3s-core-ha"], "two": ["k3s-core-ha"]}
+
+
+@pytest.mark.parametrize("forks", ["1", "5"])
+def test_what_one_server_refused_is_not_tried_on_the_next(site: Site, forks: str) -> None:
+    site.group("server", {"one": "refuses", "two": "answers"})
+    run = site.run("--forks", forks)
+    assert run.failed() == ["one"]
+    assert "it cannot be placed" in run.output
+    assert site.applied() == []
+
+
+def test_a_helper_that_cannot_be_started_is_told(site: Site) -> None:
+    site.helper.write_text("#!/no/such/loader\n")
+    site.group("server", {"one": "answers"})
+    run = site.run()
+    assert run.failed() == ["one"]
+    assert "No such file or directory" in run.output
 
 
 def test_no_answer_anywhere_is_told_for_each_server(site: Site) -> None:

@@ -8,12 +8,13 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"k3s-ha.core/sandbox/internal/cgroup"
 )
 
 const soon = 20 * time.Second
@@ -165,10 +166,12 @@ func (s sandbox) kill(t *testing.T) {
 	s.run(soon, "exec", "agent-1", "touch", "/run/this-life", "/root/for-good")
 	killed := s.run(soon, "kill", "agent-1")
 	t.Logf("kill: %.1f s", killed.took.Seconds())
-	if found, err := filepath.Glob("/sys/fs/cgroup/freezer/k3s-core-ha-e2e-agent-1/cgroup.procs"); err == nil && len(found) == 1 {
-		if out, err := exec.Command("cat", found[0]).Output(); err != nil || len(out) > 0 {
-			t.Errorf("processes of a dead node: %s %v", out, err)
-		}
+	layout, err := cgroup.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := layout.Group("k3s-core-ha-e2e-agent-1").Pids(); err != nil || len(pids) > 0 {
+		t.Errorf("processes of a dead node: %v %v", pids, err)
 	}
 	if s.greets("198.18.0.21") {
 		t.Error("a dead node answers")

@@ -121,7 +121,7 @@ func mirror() (string, error) {
 	return "", nil
 }
 
-// firstMirror reads either format of apt's sources.
+// firstMirror reads either format of apt's sources. Of apt's ways only http and https are debootstrap's, too.
 func firstMirror(text string) string {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -130,7 +130,7 @@ func firstMirror(text string) string {
 			continue
 		}
 		for _, f := range fields[1:] {
-			if strings.Contains(f, "://") && !strings.Contains(f, "security") {
+			if (strings.HasPrefix(f, "http://") || strings.HasPrefix(f, "https://")) && !strings.Contains(f, "security") {
 				return f
 			}
 		}

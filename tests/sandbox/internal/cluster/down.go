@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ func Down(name string) error {
 	c, err := state.Load(name)
 	if failure.Exit(err) == failure.Absent {
 		progress.Step("cluster %q is not there", name)
-		return lock.Remove()
+		// An up that was killed before its record was whole has started nothing, and has left a directory at most.
+		return errors.Join(os.RemoveAll(filepath.Join(state.Root(), name)), lock.Remove())
 	}
 	if err != nil {
 		return err
