@@ -24,6 +24,7 @@ from probe import Probe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "build" / "demo"
+PROBE_LOG = WORK / "probe.log"  # what a probe says beside its result
 DEFAULT_NAME = "k3s"
 LEAD = 5.0  # seconds of probing before the fault
 WATCHED = 75.0  # seconds after it: the default timers have spoken by then (grace period 50 s)
@@ -108,7 +109,7 @@ def lose_a_node(cluster: Cluster, victim: str, observer: str, packaged: bool, st
     CoreDNS pods are ready on living nodes.
     """
     fault_at = time.time() + LEAD
-    probe = Probe(cluster, observer, fault_at)
+    probe = Probe(cluster, observer, PROBE_LOG, fault_at)
     try:
         time.sleep(max(0.0, fault_at - time.time()))
         cluster.sandbox("kill", victim)
@@ -189,7 +190,7 @@ def show(cluster: Cluster, compare: bool) -> None:
         steps.done(f"answers again; the pod is on {victim}, {observer} will ask")
 
     steps.begin("The role: ansible-playbook k3s_ha.core.ha, while clients go on asking")
-    meanwhile = Probe(cluster, observer, live=False)
+    meanwhile = Probe(cluster, observer, PROBE_LOG, live=False)
     try:
         plan = run_role(cluster, collections)
     finally:

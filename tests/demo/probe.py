@@ -7,9 +7,9 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+from pathlib import Path
 
 from cluster import Cluster, DemoError
 
@@ -20,23 +20,26 @@ FIXED = 12  # clients that keep their source port, as a process with one resolve
 class Probe:
     """Asks cluster DNS from a node, from fresh and from fixed source ports, until it is stopped."""
 
-    def __init__(self, cluster: Cluster, node: str, fault_at: float | None = None, live: bool = True) -> None:
+    def __init__(
+        self, cluster: Cluster, node: str, log: Path, fault_at: float | None = None, live: bool = True
+    ) -> None:
         self.fault_at = fault_at
         self._live = live
         self._summary: dict | None = None
-        self._errors = tempfile.TemporaryFile("w+")  # not a pipe: nobody reads it while the probe runs
+        self._log = log
         self._answered_at = 0.0
         self._totals = {"answered": 0, "lost": 0}
         arguments = ["--server", "10.43.0.10", "--rate", str(RATE), "--fixed-ports", str(FIXED), "--duration", "0"]
         if fault_at is not None:
             arguments += ["--fault-at", f"{fault_at:.3f}"]
-        self._process = subprocess.Popen(
-            cluster.command("exec", node, "/usr/local/bin/k3s-core-ha", "-o", "json", "probe", *arguments),
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            start_new_session=True,
-        )
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                cluster.command("exec", node, "/usr/local/bin/k3s-core-ha", "-o", "json", "probe", *arguments),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -53,8 +56,7 @@ class Probe:
         if self._live:
             print(flush=True)
         if self._summary is None:
-            self._errors.seek(0)
-            raise DemoError(f"the probe gave no summary: {self._errors.read().strip()[-500:]}")
+            raise DemoError(f"the probe gave no summary: {self._log.read_text().strip()[-500:]}")
         return self._summary
 
     def _read(self) -> None:
