@@ -88,6 +88,28 @@ def test_each_role_variable_is_as_the_modules_option(role_options: dict[str, Any
     assert shape(role_options[PREFIX + key]) == shape(SPEC_ARGUMENTS[key])
 
 
+@pytest.mark.parametrize("key", sorted(SPEC_ARGUMENTS))
+def test_each_documented_range_is_the_schemas(schema: dict[str, Any], role_options: dict[str, Any], key: str) -> None:
+    low, high = schema["properties"][key].get("minimum"), schema["properties"][key].get("maximum")
+    if high is None:
+        return
+    documented = yaml.safe_load(spec_fragment.ModuleDocFragment.DOCUMENTATION)["options"][key]
+    for option in (documented, role_options[PREFIX + key]):
+        assert f"{low} to {high}" in " ".join(option["description"])
+
+
+def test_the_readme_lists_each_variable(root: pathlib.Path, role_options: dict[str, Any]) -> None:
+    table = (root / "README.md").read_text().split("## Variables", 1)[1].split("## ", 1)[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(key.removeprefix(PREFIX) for key in role_options)
+
+
+def test_the_readme_lists_each_exit_status(root: pathlib.Path) -> None:
+    text = " ".join((root / "README.md").read_text().split()).split("Exit statuses: ", 1)[1]
+    told = {int(number) for number in re.findall(r"(?:^|, )(\d+) ", text.split(".", 1)[0])}
+    assert told == set(EXIT_STATUS)
+
+
 def test_the_roles_defaults_are_those_of_its_argument_specs(
     role_options: dict[str, Any], role_defaults: dict[str, Any]
 ) -> None:
