@@ -67,7 +67,7 @@ options:
     default: 300
   unreachable_counts_for:
     description:
-      - For how many seconds, 0 to 3153600000, a node that is not heard of still counts, so that an outage shrinks nothing.
+      - For how many seconds, 0 to 3153600000, a node that is not heard of counts, so that an outage shrinks nothing.
     type: int
     default: 604800
 """
