@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ type Options struct {
 	Name, Topology string
 	Minor          string        // Kubernetes minor; empty: the default
 	K3s            string        // a real k3s binary; empty: ours
+	ServerArgs     []string      // settings of k3s for the servers: KEY=VALUE
 	Patience       time.Duration // for Ready nodes and Ready CoreDNS
 }
 
@@ -92,7 +94,7 @@ func Up(o Options) error {
 		return err
 	}
 	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
-	c.Kubectl, c.Kwok = built.Kubectl, built.Kwok
+	c.Kubectl, c.Kwok, c.ServerArgs = built.Kubectl, built.Kwok, o.ServerArgs
 	progress.Step("cluster %q: %s, Kubernetes %s, control groups v%d, state in %s", c.Name, c.Topology, release.Minor, layout.Version, c.Dir)
 	if err := c.Save(); err != nil {
 		return err
@@ -101,6 +103,9 @@ func Up(o Options) error {
 		return err
 	}
 	if err := machine.LoadModules(); err != nil {
+		return err
+	}
+	if err := machine.AllowInotify(c.Servers(), len(c.Nodes)-c.Servers()); err != nil {
 		return err
 	}
 	if err := network.Up(c); err != nil {
@@ -143,6 +148,9 @@ func again(c *state.Cluster, o Options, layout cgroup.Layout) error {
 	}
 	if o.Minor != "" && o.Minor != c.Minor {
 		return failure.New(failure.Usage, "cluster %q is up with Kubernetes %s; take it down first", c.Name, c.Minor)
+	}
+	if len(o.ServerArgs) > 0 && !slices.Equal(o.ServerArgs, c.ServerArgs) {
+		return failure.New(failure.Usage, "cluster %q is up with other settings of its servers; take it down first", c.Name)
 	}
 	running := 0
 	for _, n := range c.Nodes {
@@ -238,6 +246,7 @@ func waitReady(c *state.Cluster, patience time.Duration) error {
 		var missing []string
 		for _, n := range c.Nodes {
 			switch {
+			case !c.HasKubelet(n):
 			case !nodes[n.Name]:
 				missing = append(missing, n.Name)
 			case !seen[n.Name]:
