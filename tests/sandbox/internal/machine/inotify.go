@@ -34,13 +34,13 @@ func AllowInotify(servers, agents int) error {
 		return err
 	}
 	return errors.Join(
-		raise("fs.inotify.max_user_instances", instances+servers*serverInstances+agents*agentInstances),
-		raise("fs.inotify.max_user_watches", watches+(servers+agents)*nodeWatches))
+		raise("/proc/sys", "fs.inotify.max_user_instances", instances+servers*serverInstances+agents*agentInstances),
+		raise("/proc/sys", "fs.inotify.max_user_watches", watches+(servers+agents)*nodeWatches))
 }
 
 // raise makes a limit of the kernel's at least as high as is needed, and says so.
-func raise(name string, needed int) error {
-	path := filepath.Join("/proc/sys", strings.ReplaceAll(name, ".", "/"))
+func raise(sys, name string, needed int) error {
+	path := filepath.Join(sys, strings.ReplaceAll(name, ".", "/"))
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -52,20 +52,15 @@ func raise(name string, needed int) error {
 	if limit >= needed {
 		return nil
 	}
-	higher := doubled(limit, needed)
+	higher := max(limit, 1)
+	for higher < needed {
+		higher *= 2
+	}
 	if err := os.WriteFile(path, fmt.Append(nil, higher), 0); err != nil {
 		return failure.New(failure.Machine, "%s is %d and these nodes need %d: sysctl -w %s=%d on the machine itself (%v)", name, limit, needed, name, higher, err)
 	}
 	progress.Step("%s is %d until the machine restarts: it was %d, and the nodes need %d", name, higher, limit, needed)
 	return nil
-}
-
-// doubled is the limit, doubled until it is enough.
-func doubled(limit, needed int) int {
-	for limit = max(limit, 1); limit < needed; {
-		limit *= 2
-	}
-	return limit
 }
 
 // inotifyInUse counts what this user's processes have now. A process may end, or close a file, while it is looked at.

@@ -5,7 +5,10 @@ package machine
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"k3s-ha.core/sandbox/internal/failure"
 )
 
 func TestInotifyInUseIsCounted(t *testing.T) {
@@ -37,10 +40,32 @@ func TestInotifyInUseIsCounted(t *testing.T) {
 	}
 }
 
-func TestALimitIsDoubledUntilItIsEnough(t *testing.T) {
-	for _, c := range []struct{ limit, needed, want int }{{128, 96, 128}, {128, 129, 256}, {128, 600, 1024}, {0, 3, 4}} {
-		if got := doubled(c.limit, c.needed); got != c.want {
-			t.Errorf("%d to at least %d: %d, not %d", c.limit, c.needed, got, c.want)
+func TestALimitIsRaisedWhereItIsTooLow(t *testing.T) {
+	sys := t.TempDir()
+	file := filepath.Join(sys, "fs", "most")
+	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		needed int
+		want   string
+	}{{96, "128\n"}, {128, "128\n"}, {129, "256"}, {600, "1024"}} {
+		if err := os.WriteFile(file, []byte("128\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		if err := raise(sys, "fs.most", c.needed); err != nil {
+			t.Error(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != c.want {
+			t.Errorf("%d needed: %q %v", c.needed, got, err)
+		}
+	}
+}
+
+// The kernel lets nobody set this one.
+func TestALimitThatCannotBeRaisedIsTold(t *testing.T) {
+	err := raise("/proc/sys", "kernel.ngroups_max", 1<<20)
+	if failure.Exit(err) != failure.Machine || !strings.Contains(err.Error(), "sysctl -w kernel.ngroups_max=1048576") {
+		t.Errorf("%v", err)
 	}
 }
