@@ -112,9 +112,12 @@ func machineConfig(n state.Node, m Machine) map[string]any {
 		// The limit on connections is the machine's, and the nodes may not set it.
 		"kube-proxy-arg+": []string{"conntrack-max-per-core=0"},
 	}
+	// The disk is the machine's, and an image that a kubelet removes because that is full cannot be pulled again.
+	kubelet := []string{"image-gc-high-threshold=100"}
 	if m.CgroupVersion == 1 {
-		v["kubelet-arg+"] = []string{"fail-cgroupv1=false"}
+		kubelet = append(kubelet, "fail-cgroupv1=false")
 	}
+	v["kubelet-arg+"] = kubelet
 	if n.Role == topology.Server {
 		v["kube-apiserver-arg+"] = []string{
 			"audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log",
