@@ -35,7 +35,9 @@ func hold(name string) (*held, error) {
 	if err != nil {
 		if failure.Exit(err) == failure.Absent {
 			// An up that was killed before its record was whole has started nothing, and has left a directory at most.
-			err = errors.Join(err, os.RemoveAll(filepath.Join(state.Root(), name)), lock.Remove())
+			if left := errors.Join(os.RemoveAll(filepath.Join(state.Root(), name)), lock.Remove()); left != nil {
+				err = left
+			}
 		}
 		lock.Release()
 		return nil, err
