@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,6 +29,7 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
                         agents), ha (three servers, an agent), zones (three and three), fleet:N (a server, N kwok nodes)
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
+      --server-arg KEY=V  a setting of k3s for the servers, as in a file of config.yaml.d (KEY+=V adds to a list); repeatable
       --timeout SECONDS   for nodes and DNS to become ready (120)
   upgrade [NODE…]       give running nodes another release, one by one: new programs, k3s restarted
       --version, --k3s    as for up
@@ -44,6 +46,8 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
   restore NODE          undo any of these
   logs NODE UNIT [-f]   a unit's journal; more arguments go to journalctl
   build                 build what up needs, and start nothing
+      --version, --k3s    as for up
+      --missing           build nothing either, but name the programs that would take minutes to build
 
   Clusters of different names live side by side. NAME is also taken from SANDBOX_NAME; it is "k3s" if there is none.
   State is in /var/tmp/k3s-core-ha/NAME (SANDBOX_DIR/NAME), what was built in ~/.cache/k3s-core-ha (K3S_CORE_HA_CACHE).
@@ -72,14 +76,18 @@ type request struct {
 	version string
 	k3s     string
 	changed string // --manifests
+	server  []string
 	timeout time.Duration
 	all     bool
+	missing bool
 	verb    string
 	args    []string
 }
 
 // Verbs whose arguments after the first few belong to another program, options and all.
 var passing = []string{"kubectl", "exec", "net", "logs", "proxy", "launch", "enter"}
+
+var serverArg = regexp.MustCompile(`^[a-z][a-z-]*\+?=.`)
 
 func parse(args []string) (request, error) {
 	r := request{name: os.Getenv("SANDBOX_NAME"), timeout: 120 * time.Second}
@@ -109,7 +117,10 @@ func parse(args []string) (request, error) {
 		case "--all":
 			r.all = true
 			continue
-		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout":
+		case "--missing":
+			r.missing = true
+			continue
+		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout", "--server-arg":
 		default:
 			return r, failure.New(failure.Usage, "no option %s; sandbox --help lists them", option)
 		}
@@ -130,6 +141,11 @@ func parse(args []string) (request, error) {
 			r.k3s = value
 		case "--manifests":
 			r.changed = value
+		case "--server-arg":
+			if !serverArg.MatchString(value) {
+				return r, failure.New(failure.Usage, "--server-arg %s is not KEY=VALUE with a key of k3s's configuration", value)
+			}
+			r.server = append(r.server, value)
 		case "--timeout":
 			seconds, err := time.ParseDuration(value + "s")
 			if err != nil || seconds <= 0 {
@@ -177,14 +193,22 @@ func run(args []string) error {
 			return err
 		}
 		explainInterrupt(r.name)
-		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, Patience: r.timeout})
+		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, ServerArgs: r.server, Patience: r.timeout})
 	case "upgrade":
 		return cluster.Upgrade(cluster.Options{Name: r.name, Minor: r.version, K3s: r.k3s, Patience: r.timeout}, r.changed, r.args)
 	case "build":
 		if err := r.arguments(0, 0, ""); err != nil {
 			return err
 		}
-		built, err := cluster.Build(cluster.Options{Minor: r.version, K3s: r.k3s})
+		options := cluster.Options{Minor: r.version, K3s: r.k3s}
+		if r.missing {
+			names, err := cluster.Missing(options)
+			for _, name := range names {
+				fmt.Println(name)
+			}
+			return err
+		}
+		built, err := cluster.Build(options)
 		if err == nil {
 			fmt.Println(built.Bundle)
 		}

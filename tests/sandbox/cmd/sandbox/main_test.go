@@ -16,12 +16,16 @@ func TestParse(t *testing.T) {
 	if err != nil || r.name != "a" || r.verb != "up" || !slices.Equal(r.args, []string{"small"}) || r.version != "1.35" || r.timeout != 90*time.Second {
 		t.Errorf("%+v %v", r, err)
 	}
+	r, err = parse([]string{"up", "small", "--server-arg", "service-cidr=10.50.0.0/16", "--server-arg=kube-apiserver-arg+=v=4"})
+	if err != nil || !slices.Equal(r.server, []string{"service-cidr=10.50.0.0/16", "kube-apiserver-arg+=v=4"}) {
+		t.Errorf("%+v %v", r, err)
+	}
 	// What follows belongs to the other program, options and all.
 	r, err = parse([]string{"exec", "agent-1", "--name", "x"})
 	if err != nil || r.name != "k3s" || !slices.Equal(r.args, []string{"agent-1", "--name", "x"}) {
 		t.Errorf("%+v %v", r, err)
 	}
-	for _, bad := range [][]string{{"--nme", "x"}, {"up", "small", "--timeout", "soon"}, {"--name"}, {"--name", "A/B", "down"}} {
+	for _, bad := range [][]string{{"--nme", "x"}, {"up", "small", "--timeout", "soon"}, {"up", "small", "--server-arg", "disable-agent"}, {"--name"}, {"--name", "A/B", "down"}} {
 		if _, err := parse(bad); failure.Exit(err) != failure.Usage {
 			t.Errorf("%v: %v", bad, err)
 		}

@@ -38,7 +38,7 @@ func TestFirstMirror(t *testing.T) {
 		"# deb http://no\ndeb [signed-by=/k] http://mirror.example/debian bookworm main\n":                                     "http://mirror.example/debian",
 		"deb http://security.example/debian-security x main\ndeb http://a.example/debian x main\n":                             "http://a.example/debian",
 		"Types: deb\nURIs: http://security.example/debian-security\n\nTypes: deb\nURIs: https://b.example/debian\nSuites: x\n": "https://b.example/debian",
-		"Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\n": "",
+		"Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\n":                                                       "",
 		"": "",
 	} {
 		if got := firstMirror(text); got != want {

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"k3s-ha.core/sandbox/internal/cgroup"
 	"k3s-ha.core/sandbox/internal/failure"
-	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/network"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
@@ -23,42 +21,33 @@ import (
 // Down ends what the record names and nothing else. It can be repeated at any point: what is gone already is fine,
 // and the record goes last.
 func Down(name string) error {
-	layout, err := machine.Check()
-	if err != nil {
-		return err
-	}
-	lock, err := state.Lock(name, 5*time.Second)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	c, err := state.Load(name)
+	c, err := hold(name)
 	if failure.Exit(err) == failure.Absent {
 		progress.Step("cluster %q is not there", name)
-		// An up that was killed before its record was whole has started nothing, and has left a directory at most.
-		return errors.Join(os.RemoveAll(filepath.Join(state.Root(), name)), lock.Remove())
+		return nil
 	}
 	if err != nil {
 		return err
 	}
+	defer c.lock.Release()
 	progress.Step("end the nodes of cluster %q", name)
 	failed := make([]error, len(c.Nodes))
 	var wait sync.WaitGroup
 	for i, n := range c.Nodes {
-		wait.Go(func() { failed[i] = end(c, n, layout.Group(n.Group)) })
+		wait.Go(func() { failed[i] = end(c.Cluster, n, c.group(n)) })
 	}
 	wait.Wait()
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
-	if err := network.Down(c); err != nil {
+	if err := network.Down(c.Cluster); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(c.Dir); err != nil {
 		return err
 	}
 	progress.Step("cluster %q is gone", name)
-	return lock.Remove()
+	return c.lock.Remove()
 }
 
 // end kills a node's processes and removes what the kernel and systemd-nspawn keep for it.

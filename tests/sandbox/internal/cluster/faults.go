@@ -20,26 +20,18 @@ import (
 
 // Fault does one of kill, hang, partition and restore to a node.
 func Fault(name, fault, nodeName string) error {
-	layout, err := machine.Check()
+	c, err := hold(name)
 	if err != nil {
 		return err
 	}
-	lock, err := state.Lock(name, 5*time.Second)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	c, err := state.Load(name)
-	if err != nil {
-		return err
-	}
+	defer c.lock.Release()
 	n, err := c.Node(nodeName)
 	if err != nil {
 		return err
 	}
-	group := layout.Group(n.Group)
+	group := c.group(n)
 	if fault != "restore" {
-		now, err := node.Look(c, n, group)
+		now, err := node.Look(c.Cluster, n, group)
 		if err != nil {
 			return err
 		}
@@ -49,20 +41,20 @@ func Fault(name, fault, nodeName string) error {
 	}
 	switch fault {
 	case "kill":
-		err = node.Kill(c, n, group)
+		err = node.Kill(c.Cluster, n, group)
 	case "hang":
 		err = node.Hang(group)
 	case "partition":
-		err = node.Partition(c, n)
+		err = node.Partition(c.Cluster, n)
 	case "restore":
-		if err = node.Restore(c, n, group); err == nil {
-			err = waitBooted(c, []state.Node{n}, 60*time.Second)
+		if err = node.Restore(c.Cluster, n, group); err == nil {
+			err = waitBooted(c.Cluster, []state.Node{n}, 60*time.Second)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	now, err := node.Look(c, n, group)
+	now, err := node.Look(c.Cluster, n, group)
 	if err != nil {
 		return err
 	}
@@ -124,11 +116,13 @@ func Status(out io.Writer, name string) error {
 			return err
 		}
 		word := "NotReady"
-		if ready[n.Name] {
-			word = "Ready"
-		}
-		if client == nil || kubernetes != "answers" {
+		switch {
+		case client == nil || kubernetes != "answers":
 			word = "unknown"
+		case ready[n.Name]:
+			word = "Ready"
+		case !c.HasKubelet(n):
+			word = "no agent"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.Address, now, word)
 	}

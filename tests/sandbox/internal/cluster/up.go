@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ type Options struct {
 	Name, Topology string
 	Minor          string        // Kubernetes minor; empty: the default
 	K3s            string        // a real k3s binary; empty: ours
+	ServerArgs     []string      // settings of k3s for the servers: KEY=VALUE
 	Patience       time.Duration // for Ready nodes and Ready CoreDNS
 }
 
@@ -40,11 +42,7 @@ func Build(o Options) (build.Result, error) {
 	if _, err := machine.Check(); err != nil {
 		return build.Result{}, err
 	}
-	release, err := versions.Find(o.Minor)
-	if err != nil {
-		return build.Result{}, failure.New(failure.Usage, "%v", err)
-	}
-	b, err := build.New(release, o.K3s)
+	b, err := builder(o)
 	if err != nil {
 		return build.Result{}, err
 	}
@@ -57,6 +55,23 @@ func Build(o Options) (build.Result, error) {
 	}
 	built.Kwok, err = b.Kwok()
 	return built, err
+}
+
+// Missing names what Build would first have to build for minutes.
+func Missing(o Options) ([]string, error) {
+	b, err := builder(o)
+	if err != nil {
+		return nil, err
+	}
+	return b.Missing(), nil
+}
+
+func builder(o Options) (*build.Builder, error) {
+	release, err := versions.Find(o.Minor)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "%v", err)
+	}
+	return build.New(release, o.K3s)
 }
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
@@ -92,7 +107,7 @@ func Up(o Options) error {
 		return err
 	}
 	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
-	c.Kubectl, c.Kwok = built.Kubectl, built.Kwok
+	c.Kubectl, c.Kwok, c.ServerArgs = built.Kubectl, built.Kwok, o.ServerArgs
 	progress.Step("cluster %q: %s, Kubernetes %s, control groups v%d, state in %s", c.Name, c.Topology, release.Minor, layout.Version, c.Dir)
 	if err := c.Save(); err != nil {
 		return err
@@ -101,6 +116,9 @@ func Up(o Options) error {
 		return err
 	}
 	if err := machine.LoadModules(); err != nil {
+		return err
+	}
+	if err := machine.AllowInotify(c.Servers(), len(c.Nodes)-c.Servers()); err != nil {
 		return err
 	}
 	if err := network.Up(c); err != nil {
@@ -143,6 +161,9 @@ func again(c *state.Cluster, o Options, layout cgroup.Layout) error {
 	}
 	if o.Minor != "" && o.Minor != c.Minor {
 		return failure.New(failure.Usage, "cluster %q is up with Kubernetes %s; take it down first", c.Name, c.Minor)
+	}
+	if len(o.ServerArgs) > 0 && !slices.Equal(o.ServerArgs, c.ServerArgs) {
+		return failure.New(failure.Usage, "cluster %q is up with other settings of its servers; take it down first", c.Name)
 	}
 	running := 0
 	for _, n := range c.Nodes {
@@ -238,6 +259,7 @@ func waitReady(c *state.Cluster, patience time.Duration) error {
 		var missing []string
 		for _, n := range c.Nodes {
 			switch {
+			case !c.HasKubelet(n):
 			case !nodes[n.Name]:
 				missing = append(missing, n.Name)
 			case !seen[n.Name]:

@@ -10,7 +10,6 @@ import (
 
 	"k3s-ha.core/sandbox/internal/api"
 	"k3s-ha.core/sandbox/internal/failure"
-	"k3s-ha.core/sandbox/internal/machine"
 	"k3s-ha.core/sandbox/internal/node"
 	"k3s-ha.core/sandbox/internal/progress"
 	"k3s-ha.core/sandbox/internal/state"
@@ -20,19 +19,11 @@ import (
 // Upgrade gives running nodes another release, one after the other, as an installer would: new programs, then a restart
 // of k3s. Without names it is all nodes, servers first.
 func Upgrade(o Options, manifests string, names []string) error {
-	layout, err := machine.Check()
+	c, err := hold(o.Name)
 	if err != nil {
 		return err
 	}
-	lock, err := state.Lock(o.Name, 5*time.Second)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	c, err := state.Load(o.Name)
-	if err != nil {
-		return err
-	}
+	defer c.lock.Release()
 	if manifests != "" {
 		if o.K3s != "" {
 			return failure.New(failure.Usage, "--manifests is for the k3s built here: a real one has its own")
@@ -64,7 +55,7 @@ func Upgrade(o Options, manifests string, names []string) error {
 		return err
 	}
 	for _, n := range chosen {
-		now, err := node.Look(c, n, layout.Group(n.Group))
+		now, err := node.Look(c.Cluster, n, c.group(n))
 		if err != nil {
 			return err
 		}
@@ -72,7 +63,7 @@ func Upgrade(o Options, manifests string, names []string) error {
 			return failure.New(failure.Absent, "%s is %s; restore it first", n.Name, now)
 		}
 		progress.Step("%s: Kubernetes %s", n.Name, release.Kubernetes)
-		if err := upgradeNode(c, n, built.Bundle, manifests, o.Patience); err != nil {
+		if err := upgradeNode(c.Cluster, n, built.Bundle, manifests, o.Patience); err != nil {
 			return err
 		}
 	}
@@ -112,7 +103,7 @@ func upgradeNode(c *state.Cluster, n state.Node, bundle, manifests string, patie
 	defer client.Close()
 	for deadline := time.Now().Add(patience); ; time.Sleep(300 * time.Millisecond) {
 		kubelets, err := client.ReadyKubelets()
-		if err == nil && kubelets[n.Name] == words[2] {
+		if err == nil && (kubelets[n.Name] == words[2] || !c.HasKubelet(n)) {
 			progress.Step("%s is Ready with %s", n.Name, words[2])
 			return nil
 		}

@@ -64,6 +64,9 @@ func Prepare(c *state.Cluster, n state.Node, m Machine, keys Keys) error {
 	d.yaml("etc/rancher/k3s/config.yaml", config(c, n))
 	d.yaml("etc/rancher/k3s/config.yaml.d/10-sandbox.yaml", machineConfig(n, m))
 	if n.Role == topology.Server {
+		if len(c.ServerArgs) > 0 {
+			d.yaml("etc/rancher/k3s/config.yaml.d/20-server.yaml", serverConfig(c.ServerArgs))
+		}
 		d.embedded("etc/rancher/k3s/audit-policy.yaml", 0o600, "audit-policy.yaml", nil)
 	}
 	if d.err != nil {
@@ -109,14 +112,27 @@ func machineConfig(n state.Node, m Machine) map[string]any {
 		// The limit on connections is the machine's, and the nodes may not set it.
 		"kube-proxy-arg+": []string{"conntrack-max-per-core=0"},
 	}
+	// The disk is the machine's, and an image that a kubelet removes because that is full cannot be pulled again.
+	kubelet := []string{"image-gc-high-threshold=100"}
 	if m.CgroupVersion == 1 {
-		v["kubelet-arg+"] = []string{"fail-cgroupv1=false"}
+		kubelet = append(kubelet, "fail-cgroupv1=false")
 	}
+	v["kubelet-arg+"] = kubelet
 	if n.Role == topology.Server {
 		v["kube-apiserver-arg+"] = []string{
 			"audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log",
 			"audit-policy-file=/etc/rancher/k3s/audit-policy.yaml",
 		}
+	}
+	return v
+}
+
+// serverConfig holds what up was told for the servers.
+func serverConfig(args []string) map[string][]string {
+	v := map[string][]string{}
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		v[key] = append(v[key], value)
 	}
 	return v
 }

@@ -72,7 +72,7 @@ func TestPrepare(t *testing.T) {
 	if got, want := read(1, "etc/rancher/k3s/config.yaml"), "node-ip: 198.18.0.21\nserver: https://198.18.0.11:6443\ntoken: secret\n"; got != want {
 		t.Errorf("agent's config.yaml: %q", got)
 	}
-	if got := read(0, "etc/rancher/k3s/config.yaml.d/10-sandbox.yaml"); !strings.Contains(got, "audit-policy-file=") || !strings.Contains(got, "fail-cgroupv1=false") {
+	if got := read(0, "etc/rancher/k3s/config.yaml.d/10-sandbox.yaml"); !strings.Contains(got, "audit-policy-file=") || !strings.Contains(got, "fail-cgroupv1=false") || !strings.Contains(got, "image-gc-high-threshold=100") {
 		t.Errorf("server's machine settings: %q", got)
 	}
 	if got := read(1, "etc/rancher/k3s/config.yaml.d/10-sandbox.yaml"); strings.Contains(got, "audit") {

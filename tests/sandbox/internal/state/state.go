@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"syscall"
 	"time"
@@ -46,9 +47,11 @@ type Cluster struct {
 	Base     string    `json:"base"`   // the nodes' base tree
 	Kubectl  []string  `json:"kubectl"`
 	Created  time.Time `json:"created"`
-	Ready    bool      `json:"ready"` // up came to its end once
-	Fleet    int       `json:"fleet,omitempty"`
-	Kwok     string    `json:"kwok,omitempty"` // the program that plays the fleet's kubelets
+	// ServerArgs are settings of k3s that the servers have besides: KEY=VALUE.
+	ServerArgs []string `json:"server_args,omitempty"`
+	Ready      bool     `json:"ready"` // up came to its end once
+	Fleet      int      `json:"fleet,omitempty"`
+	Kwok       string   `json:"kwok,omitempty"` // the program that plays the fleet's kubelets
 }
 
 // Root is the directory that holds one directory per cluster.
@@ -173,6 +176,11 @@ func (c *Cluster) Servers() int {
 		}
 	}
 	return count
+}
+
+// HasKubelet says whether a node registers with the cluster: a server without an agent does not.
+func (c *Cluster) HasKubelet(n Node) bool {
+	return n.Role == topology.Agent || !slices.Contains(c.ServerArgs, "disable-agent=true")
 }
 
 // NodeDir is where a node's files are.
