@@ -10,15 +10,15 @@
 
 #include "base/interrupt.h"
 #include "base/version.h"
+#include "http/https_server_testing.h"
 #include "kube/discovery.h"
-#include "kube/https_server_testing.h"
 #include "kube/status.h"
 
 using namespace core_ha;
 using namespace core_ha::kube;
-using core_ha::kube::testing::HttpsServer;
-using core_ha::kube::testing::Reply;
-using core_ha::kube::testing::SeenRequest;
+using core_ha::http::testing::HttpsServer;
+using core_ha::http::testing::Reply;
+using core_ha::http::testing::SeenRequest;
 using namespace std::chrono_literals;
 
 namespace {
@@ -55,8 +55,8 @@ TEST_CASE("a client certificate, the user agent and the CA of the kubeconfig, al
 
 TEST_CASE("a server that another authority signed is not trusted, in one sentence") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
-  const testing::Authority other;
-  Connection connection = server.connection();
+  const http::testing::Authority other;
+  http::Connection connection = server.connection();
   connection.ca_pem = other.cert_pem();
   const auto answer = (*ApiClient::open(std::move(connection), {}, {}))->get("/version");
   REQUIRE_FALSE(answer);
@@ -67,7 +67,7 @@ TEST_CASE("a server that another authority signed is not trusted, in one sentenc
 
 TEST_CASE("tls-server-name is what the certificate is held against") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; }, "DNS:kubernetes.example");
-  Connection connection = server.connection();
+  http::Connection connection = server.connection();
   CHECK_FALSE((*ApiClient::open(server.connection(), {}, {}))->get("/version"));
   connection.tls_server_name = "kubernetes.example";
   CHECK((*ApiClient::open(std::move(connection), {}, {}))->get("/version"));
@@ -75,10 +75,10 @@ TEST_CASE("tls-server-name is what the certificate is held against") {
 
 TEST_CASE("token and basic authentication") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
-  Connection bearer = server.connection();
+  http::Connection bearer = server.connection();
   bearer.token = SecretString("t0ken");
   CHECK((*ApiClient::open(std::move(bearer), {}, {}))->get("/a"));
-  Connection basic = server.connection();
+  http::Connection basic = server.connection();
   basic.username = "u";
   basic.password = SecretString("p");
   CHECK((*ApiClient::open(std::move(basic), {}, {}))->get("/b"));
@@ -92,9 +92,9 @@ TEST_CASE("util/net/http.go: no proxy is ever asked for a loopback address") {
   CHECK(client_of(server)->get("/version"));
   unsetenv("HTTPS_PROXY");
   for (const char* host : {"localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"})
-    CHECK(is_loopback(host));
+    CHECK(http::is_loopback(host));
   for (const char* host : {"127.example.com", "10.0.0.1", "localhost.example"})
-    CHECK_FALSE(is_loopback(host));
+    CHECK_FALSE(http::is_loopback(host));
 }
 
 TEST_CASE("rest/with_retry.go: 429 or 5xx with an integer Retry-After is sent again, any verb, body replayed") {
@@ -159,7 +159,7 @@ TEST_CASE("a write is never repeated blindly after a network error, also not on 
 
 TEST_CASE("connection refused is not retried, and says where") {
   std::string url;
-  Connection connection;
+  http::Connection connection;
   {
     const HttpsServer server([](const SeenRequest&) { return Reply{}; });
     connection = server.connection();
@@ -264,9 +264,9 @@ TEST_CASE("rest/warnings.go: warnings reach the user once") {
   CHECK(client->get("/b"));
   CHECK(client->take_warnings() == std::vector<std::string>{"v1 Endpoints is deprecated"});
   CHECK(client->take_warnings().empty());
-  CHECK(parse_warning_header(R"(299 - "a \"b\", c", 299 x "d" "date")") ==
+  CHECK(http::parse_warning_header(R"(299 - "a \"b\", c", 299 x "d" "date")") ==
         std::vector<std::string>{R"(a "b", c)", "d"});
-  CHECK(parse_warning_header("299 - unquoted").empty());
+  CHECK(http::parse_warning_header("299 - unquoted").empty());
 }
 
 TEST_CASE("tools/pager: pages of 500 are joined; a 410 on a later page means one full list") {

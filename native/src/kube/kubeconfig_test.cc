@@ -67,7 +67,7 @@ TEST_CASE("k3s.yaml: a server with inline CA, certificate and key") {
       folder.write("k3s.yaml", config(k3s_cluster, "client-certificate-data: Y2VydA==, client-key-data: a2V5"));
   const auto loaded = load_kubeconfig({file, "", "", {}});
   REQUIRE(loaded);
-  CHECK(loaded->server == "https://127.0.0.1:6443");
+  CHECK(loaded->servers == std::vector<std::string>{"https://127.0.0.1:6443"});
   CHECK(loaded->ca_pem == "ca");
   CHECK(loaded->client_cert_pem == "cert");
   CHECK(loaded->client_key_pem.reveal() == "key");
@@ -87,8 +87,8 @@ TEST_CASE("tools/clientcmd/loader.go: KUBECONFIG before the defaults; missing fi
   const Folder folder;
   const auto first = folder.write("first.yaml", config("server: 'https://first'", "token: t"));
   const auto second = folder.write("second.yaml", config("server: 'https://second'", "token: t"));
-  CHECK(load_kubeconfig({"", "", folder.at("missing") + ":" + first, {second}})->server == "https://first");
-  CHECK(load_kubeconfig({"", "", "", {folder.at("missing"), second}})->server == "https://second");
+  CHECK(load_kubeconfig({"", "", folder.at("missing") + ":" + first, {second}})->servers.front() == "https://first");
+  CHECK(load_kubeconfig({"", "", "", {folder.at("missing"), second}})->servers.front() == "https://second");
   CHECK(load_kubeconfig({"", "", folder.at("missing"), {second}}).error().message.find("does not exist") !=
         std::string::npos);
   CHECK(
@@ -154,7 +154,7 @@ TEST_CASE("validation.go: what does not fit together is one sentence") {
 TEST_CASE("client_config.go: credentials go over https only") {
   const Folder folder;
   CHECK(refusal(folder, "server: 'http://10.0.0.1:8080'", "token: t") ==
-        ": cluster \"default\" is not https, and credentials go over https only");
+        ": cluster \"default\": http://10.0.0.1:8080 is not https, and credentials go over https only");
   CHECK(load_kubeconfig({folder.write("p", config("server: 'http://127.0.0.1:8001'", "")), "", "", {}}));
 }
 

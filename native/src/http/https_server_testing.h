@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "kube/kubeconfig.h"
+#include "http/connection.h"
 
-namespace core_ha::kube::testing {
+namespace core_ha::http::testing {
 
 /// A certificate and its key, as PEM.
 struct KeyPair {
@@ -86,4 +86,4 @@ class HttpsServer {
   std::thread acceptor_;
 };
 
-}  // namespace core_ha::kube::testing
+}  // namespace core_ha::http::testing

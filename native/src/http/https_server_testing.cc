@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "kube/https_server_testing.h"
+#include "http/https_server_testing.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -15,7 +15,7 @@
 #include <cctype>
 #include <stdexcept>
 
-namespace core_ha::kube::testing {
+namespace core_ha::http::testing {
 namespace {
 
 template <auto Free>
@@ -160,7 +160,7 @@ std::string HttpsServer::url() const {
 
 Connection HttpsServer::connection(const std::string& client) const {
   Connection connection;
-  connection.server = url();
+  connection.servers = {url()};
   connection.ca_pem = authority().cert_pem();
   KeyPair pair = authority().issue(client, "");
   connection.client_cert_pem = pair.cert_pem;
@@ -271,4 +271,4 @@ void HttpsServer::serve(int fd, int number) {
   close(fd);
 }
 
-}  // namespace core_ha::kube::testing
+}  // namespace core_ha::http::testing
