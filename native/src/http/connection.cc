@@ -15,7 +15,9 @@ Result<std::string> server_url(std::string_view text) {
   const Url parts(url);
   const std::string scheme = parts.part(CURLUPART_SCHEME);
   std::string wrong;
-  if (!parts.fault().empty())
+  if (url.empty())
+    wrong = "it is empty";
+  else if (!parts.fault().empty())
     wrong = parts.fault();
   else if (scheme != "https" && scheme != "http")
     wrong = fmt::format("its scheme is {}", scheme);

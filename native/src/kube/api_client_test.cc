@@ -11,7 +11,6 @@
 #include "base/interrupt.h"
 #include "base/version.h"
 #include "http/https_server_testing.h"
-#include "kube/discovery.h"
 #include "kube/status.h"
 
 using namespace core_ha;
@@ -193,7 +192,7 @@ TEST_CASE("a signal ends a read at once") {
   CHECK(answer.error().status == ExitStatus::interrupted);
 }
 
-TEST_CASE("errors carry a Status: its reason decides, the code only without one") {
+TEST_CASE("api/errors/errors.go: errors carry a Status: its reason decides, the code only without one") {
   const HttpsServer server([](const SeenRequest& request) {
     if (request.path == "/forbidden") return Reply{.code = 403, .body = status_body(403, "Forbidden", "no rights")};
     if (request.path == "/html") return Reply{.code = 502, .body = "<html>\n" + std::string(5000, 'x')};
@@ -321,18 +320,6 @@ TEST_CASE("waiting for /readyz: bounded, and over as soon as it answers") {
   REQUIRE_FALSE(never);
   CHECK(never.error().status == ExitStatus::api);
   CHECK(never.error().message == "the API at " + server.url() + " was not ready within 1 s: /readyz answers 500");
-}
-
-TEST_CASE("discovery: plain or aggregated; a group whose server does not answer is left out, the good ones stay") {
-  CHECK(group_versions(Json::parse(R"({"kind":"APIGroupList","groups":[
-      {"name":"apps","versions":[{"groupVersion":"apps/v1"}]},
-      {"name":"autoscaling","versions":[{"groupVersion":"autoscaling/v2"},{"groupVersion":"autoscaling/v1"}]}]})")) ==
-        std::set<std::string>{"v1", "apps/v1", "autoscaling/v1", "autoscaling/v2"});
-  CHECK(group_versions(Json::parse(R"({"kind":"APIGroupDiscoveryList","items":[
-      {"metadata":{"name":"apps"},"versions":[{"version":"v1","freshness":"Current"}]},
-      {"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1beta1","freshness":"Stale"}]}]})")) ==
-        std::set<std::string>{"v1", "apps/v1"});
-  CHECK(group_versions(Json("nonsense")) == std::set<std::string>{"v1"});
 }
 
 TEST_CASE("REST paths and plurals of what we touch") {
