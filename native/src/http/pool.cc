@@ -218,6 +218,7 @@ Response Pool::stream(const Request& request, const std::function<bool(std::stri
         if (!ended) impl.stop(exchange);
         response.code = 200;
         response.fault = Fault::none;
+        log::trace(describe(request, response));
         return std::move(response);
       }
       if (!ended && exchange.status() == 0 && beginning.expired()) {
