@@ -86,16 +86,22 @@ int on_socket(void*, curl_socket_t socket, curlsocktype) {
   struct Option {
     int level, name, value;
   };
-  for (const Option& option :
-       {Option{SOL_SOCKET, SO_KEEPALIVE, 1}, Option{IPPROTO_TCP, TCP_KEEPIDLE, 30},
-        Option{IPPROTO_TCP, TCP_KEEPINTVL, 5}, Option{IPPROTO_TCP, TCP_KEEPCNT, 3},
-        Option{IPPROTO_TCP, TCP_USER_TIMEOUT, 15000}})
+  for (const Option& option : {Option{SOL_SOCKET, SO_KEEPALIVE, 1}, Option{IPPROTO_TCP, TCP_KEEPIDLE, 30},
+                               Option{IPPROTO_TCP, TCP_KEEPINTVL, 5}, Option{IPPROTO_TCP, TCP_KEEPCNT, 3},
+                               Option{IPPROTO_TCP, TCP_USER_TIMEOUT, 15000}})
     if (setsockopt(socket, option.level, option.name, &option.value, sizeof(option.value)) != 0)
       return CURL_SOCKOPT_ERROR;
   return CURL_SOCKOPT_OK;
 }
 
-Fault fault_of(CURLcode code, long os_errno) {
+/// A handshake that the other side let go of, as a server does that is ending or just starting: no judgement on
+/// certificates. curl gives it the same code and tells it apart in words alone.
+bool handshake_broke(long os_errno, std::string_view words) {
+  return os_errno == ECONNRESET || words.find("SSL_ERROR_SYSCALL") != std::string_view::npos ||
+         words.find("unexpected eof") != std::string_view::npos;
+}
+
+Fault fault_of(CURLcode code, long os_errno, std::string_view words) {
   switch (code) {
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -106,7 +112,7 @@ Fault fault_of(CURLcode code, long os_errno) {
     case CURLE_PARTIAL_FILE:
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM: return Fault::reset;
-    case CURLE_SSL_CONNECT_ERROR: return os_errno == ECONNRESET ? Fault::reset : Fault::tls;
+    case CURLE_SSL_CONNECT_ERROR: return handshake_broke(os_errno, words) ? Fault::reset : Fault::tls;
     case CURLE_OPERATION_TIMEDOUT: return Fault::timeout;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
@@ -250,7 +256,7 @@ void Exchange::finish(CURLcode code, const Endpoint& endpoint) {
   }
   long os_errno = 0;
   curl_easy_getinfo(easy.get(), CURLINFO_OS_ERRNO, &os_errno);
-  response.fault = fault_of(code, os_errno);
+  response.fault = fault_of(code, os_errno, error_text.data());
   response.sent = sent;
   response.detail = error_text[0] != '\0' ? error_text.data() : curl_easy_strerror(code);
   // The system's own words ("Connection refused") say it shorter than curl's.

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <thread>
 
 #include "http/https_server_testing.h"
 #include "http/retry.h"
@@ -25,10 +26,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A port that takes connections and says nothing on them: a server that hangs before TLS.
+/// A port that takes connections and says nothing on them: a server that hangs before TLS. Or one that hangs up as soon
+/// as it has heard something.
 class SilentPort {
  public:
-  SilentPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit SilentPort(bool hangs_up = false) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -37,15 +39,28 @@ class SilentPort {
     REQUIRE(listen(fd_, 64) == 0);
     REQUIRE(getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
     port_ = ntohs(address.sin_port);
+    if (hangs_up) thread_ = std::thread([this] { hang_up(); });
   }
-  ~SilentPort() { close(fd_); }
+  ~SilentPort() {
+    shutdown(fd_, SHUT_RDWR);  // also wakes the thread
+    if (thread_.joinable()) thread_.join();
+    close(fd_);
+  }
   SilentPort(const SilentPort&) = delete;
   SilentPort& operator=(const SilentPort&) = delete;
   std::string url() const { return fmt::format("https://127.0.0.1:{}", port_); }
 
  private:
+  void hang_up() const {
+    for (int fd = 0; (fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0; close(fd)) {
+      char heard[4096];  // all of the client's first words: what is left unread would make a reset of the end
+      CHECK(recv(fd, heard, sizeof(heard), 0) > 0);
+    }
+  }
+
   int fd_;
   int port_ = 0;
+  std::thread thread_;
 };
 
 /// A port on which nobody listens any more.
@@ -137,6 +152,19 @@ TEST_CASE("several servers: one whose certificate does not fit is an error, not 
   const auto pool = pool_of(second, {first.url()});
   CHECK(send(*pool, version_read).fault == Fault::tls);
   CHECK(second.seen().empty());
+}
+
+TEST_CASE("several servers: one that hangs up in the TLS handshake is no judgement on certificates, and passed over") {
+  const SilentPort first(true);
+  const HttpsServer second(good);
+  CHECK(send(*pool_of(second, {first.url()}), patch).code == 200);
+  Connection connection;
+  connection.servers = {first.url()};
+  const auto alone = Pool::open(std::move(connection), {});
+  REQUIRE(alone);
+  const Response answer = send(**alone, patch);
+  CHECK(answer.fault == Fault::reset);
+  CHECK_FALSE(answer.sent);
 }
 
 TEST_CASE("tls-server-name is what the certificate of each server is held against") {

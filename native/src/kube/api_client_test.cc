@@ -322,6 +322,19 @@ TEST_CASE("waiting for /readyz: bounded, and over as soon as it answers") {
   CHECK(never.error().message == "the API at " + server.url() + " was not ready within 1 s: /readyz answers 500");
 }
 
+TEST_CASE("waiting for /readyz: of several servers the first that is ready is the one that is asked from then on") {
+  const HttpsServer starting([](const SeenRequest&) { return Reply{.code = 500, .body = "not yet"}; });
+  const HttpsServer ready(
+      [](const SeenRequest& request) { return Reply{.body = request.path == "/readyz" ? "ok" : "{}"}; });
+  http::Connection connection = starting.connection();
+  connection.servers.push_back(ready.url());
+  const auto client = ApiClient::open(std::move(connection), {}, {});
+  REQUIRE(client);
+  CHECK((*client)->wait_until_ready(30s));
+  CHECK((*client)->get("/version"));
+  CHECK(starting.seen().size() == 1);
+}
+
 TEST_CASE("REST paths and plurals of what we touch") {
   CHECK(rest_path({"v1", "Service", "kube-system", "kube-dns"}) == "/api/v1/namespaces/kube-system/services/kube-dns");
   CHECK(rest_path({"v1", "Node", "", ""}) == "/api/v1/nodes");
