@@ -113,12 +113,13 @@ TEST_CASE("rest/with_retry.go: 429 or 5xx with an integer Retry-After is sent ag
 TEST_CASE("rest/with_retry.go: without the header, or with a date, the answer stands") {
   const HttpsServer server([&](const SeenRequest& request) {
     return request.path == "/date" ? Reply{.code = 503, .headers = {"Retry-After: Wed, 21 Oct 2026 07:28:00 GMT"}}
-                                   : Reply{.code = 503};
+                                   : Reply{.code = request.path == "/busy" ? 429 : 503};
   });
   const auto client = client_of(server);
   CHECK(client->get("/none").error().code == 503);
+  CHECK(client->get("/busy").error().reason == "TooManyRequests");
   CHECK(client->get("/date").error().reason == "ServiceUnavailable");
-  CHECK(server.seen().size() == 2);
+  CHECK(server.seen().size() == 3);
 }
 
 TEST_CASE("rest/with_retry.go: at most 10 retries") {
