@@ -81,14 +81,15 @@ int on_request_start(void* user, char*, char*, int, int) {
 }
 
 /// A peer that lost its power says nothing any more: a silent connection is asked after 30 s whether it still lives,
-/// and 15 s later it does not (client-go's figures for HTTP/2), which is also how long what was sent may go unheard.
+/// and 15 s later it does not (client-go's figures for HTTP/2). What was sent may go unheard as long: until it is, the
+/// kernel does not ask; and with a shorter time for that it would take one lost question for an answer.
 int on_socket(void*, curl_socket_t socket, curlsocktype) {
   struct Option {
     int level, name, value;
   };
   for (const Option& option : {Option{SOL_SOCKET, SO_KEEPALIVE, 1}, Option{IPPROTO_TCP, TCP_KEEPIDLE, 30},
                                Option{IPPROTO_TCP, TCP_KEEPINTVL, 5}, Option{IPPROTO_TCP, TCP_KEEPCNT, 3},
-                               Option{IPPROTO_TCP, TCP_USER_TIMEOUT, 15000}})
+                               Option{IPPROTO_TCP, TCP_USER_TIMEOUT, 45000}})
     if (setsockopt(socket, option.level, option.name, &option.value, sizeof(option.value)) != 0)
       return CURL_SOCKOPT_ERROR;
   return CURL_SOCKOPT_OK;

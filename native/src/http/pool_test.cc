@@ -230,7 +230,7 @@ TEST_CASE("a dead peer is found after 30 s of silence and 15 s more (client-go's
       CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
       CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 30);
       CHECK(option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT) == 15);
-      CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 15000);
+      CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 45000);
     }
     return Reply{};
   });
