@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +49,13 @@ class SilentPort {
   }
   SilentPort(const SilentPort&) = delete;
   SilentPort& operator=(const SilentPort&) = delete;
+  /// How many have come since; of one that does not hang up.
+  int connections() const {
+    int count = 0;
+    for (pollfd entry{fd_, POLLIN, 0}; poll(&entry, 1, 0) > 0; ++count)
+      close(accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
+    return count;
+  }
   std::string url() const { return fmt::format("https://127.0.0.1:{}", port_); }
 
  private:
@@ -100,9 +108,8 @@ TEST_CASE("several servers: one that refuses or says nothing is passed over by a
     CHECK(answer.code == 200);
     CHECK(answer.server == second.url());
     CHECK(pool->server() == second.url());
-    const auto start = Deadline::Clock::now();
     CHECK(send(*pool, version_read).code == 200);
-    if (silent) CHECK(Deadline::Clock::now() - start < 300ms);
+    if (silent) CHECK(port.connections() == 1);
     CHECK(second.seen().size() == 2);
   }
 }

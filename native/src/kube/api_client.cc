@@ -202,7 +202,7 @@ ApiResult<bool> ApiClient::follow(const Read& read, const std::function<bool(con
   Read whole = read;
   whole.list = true;
   std::optional<WatchedList> list;  // nothing: to be read (again)
-  Backoff pause(std::chrono::milliseconds(200), std::chrono::seconds(5));
+  Backoff pause(std::chrono::milliseconds(200), std::chrono::seconds(2));
   bool said = false;
   for (;;) {
     const auto start = Deadline::Clock::now();
