@@ -37,6 +37,11 @@ void add_global_options(CLI::App& app, core_ha::cli::GlobalOptions& options) {
       ->type_name("FILE");
   app.add_option("--context", options.context, "context of the kubeconfig (default: its current-context)")
       ->type_name("NAME");
+  app.add_option("--server", options.servers,
+                 "URL of an API server, in the place of the kubeconfig's; give several control-plane nodes, each with "
+                 "its own --server, and one that fails is passed over")
+      ->type_name("URL")
+      ->allow_extra_args(false);
   app.add_option("--wait-api", options.wait_api, "wait so long, visibly, until /readyz answers (default: 0)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0, 3600));

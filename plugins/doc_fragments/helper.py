@@ -24,6 +24,13 @@ options:
     description:
       - The context of the kubeconfig to use, when it is not to be the current one.
     type: str
+  api_servers:
+    description:
+      - URLs of the API on several control-plane nodes, C(https://198.51.100.1:6443) for example, to be used in the
+        place of the kubeconfig's one, with its certificate authority and credentials.
+      - They are asked in this order. One that does not answer is passed over, also in the middle of a change.
+    type: list
+    elements: str
   wait_api:
     description:
       - For how many seconds to wait for the API to be ready, as it is not for a while after k3s has been restarted.

@@ -39,6 +39,7 @@ HELPER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "executable": {"type": "path", "default": "/usr/local/bin/k3s-core-ha"},
     "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
+    "api_servers": {"type": "list", "elements": "str"},
     "wait_api": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 1800},
 }
@@ -82,6 +83,7 @@ class Helper:
         executable: str,
         kubeconfig: str | None = None,
         context: str | None = None,
+        api_servers: list[str] | None = None,
         wait_api: int = 0,
         timeout: int = 1800,
         grace: float = GRACE_SECONDS,
@@ -94,6 +96,8 @@ class Helper:
             self._globals += ["--kubeconfig", kubeconfig]
         if context:
             self._globals += ["--context", context]
+        for server in api_servers or []:
+            self._globals += ["--server", server]
         if wait_api:
             self._globals += ["--wait-api", str(wait_api)]
 

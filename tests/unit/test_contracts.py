@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 PREFIX = "k3s_core_ha_"
 JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
-ROLE_ONLY = {"state", "helper_source", "helper_path", "kubeconfig", "server_group", "wait_api", "timeout"}
+ROLE_ONLY = {
+    "state",
+    "helper_source",
+    "helper_path",
+    "kubeconfig",
+    "api_servers",
+    "server_group",
+    "wait_api",
+    "timeout",
+}
 
 
 @pytest.fixture
@@ -123,7 +132,9 @@ def test_the_roles_defaults_are_those_of_its_argument_specs(
 def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> None:
     tasks = yaml.safe_load((root / "roles/k3s_core_ha/tasks/apply.yml").read_text())
     (call,) = [task["k3s_ha.core.k3s_core_ha"] for task in tasks if "k3s_ha.core.k3s_core_ha" in task]
-    assert set(call) == set(SPEC_ARGUMENTS) | {"state", "executable", "kubeconfig", "wait_api", "timeout"}
+    assert set(call) == set(SPEC_ARGUMENTS) | {
+        *("state", "executable", "kubeconfig", "api_servers", "wait_api", "timeout")
+    }
     for key in SPEC_ARGUMENTS:
         expected = (
             "{{ k3s_core_ha_%s }}" if "default" in SPEC_ARGUMENTS[key] else "{{ k3s_core_ha_%s | default(omit) }}"

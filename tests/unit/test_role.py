@@ -32,7 +32,8 @@ def answer(status=0, **result):
 def fail(status, name, message):
     answer(status, error={{"exit": status, "name": name, "message": message}})
 wait = int(arguments[arguments.index("--wait-api") + 1])
-if api == "dead" or (api == "late" and wait < 100):
+named = [word.removeprefix("--server=") for word in arguments if "https://" in word]
+if (api == "dead" and named != ["https://a", "https://b"]) or (api == "late" and wait < 100):
     fail(3, "api", "the API of " + kubeconfig.name + " does not answer")
 if "version" in arguments:
     answer(version="0")
@@ -164,6 +165,12 @@ def test_it_runs_once_per_cluster_on_the_first_server_that_answers(site: Site) -
         **{host: ["k3s-core-ha"] for host in ("a2", "a3", "a4", "b1")},
     }
     assert set(site.run().changed().values()) == {0}
+
+
+def test_the_apis_that_are_named_are_asked_in_the_place_of_the_kubeconfigs(site: Site) -> None:
+    site.group("server", {"one": "dead"}, k3s_core_ha_api_servers=["https://a", "https://b"])
+    assert site.run().failed() == []
+    assert site.applied() == ["one"]
 
 
 @pytest.mark.parametrize("group", ["server", "master"])

@@ -84,7 +84,7 @@ Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps)
 Result<StepState, WriteError> Run::perform(const ha::Step& step, size_t index) {
   if (is_wait(step.action)) {
     if (options_.dry_run) return StepState::planned;
-    auto waited = wait_for(step, client_, {options_.wait_timeout, options_.poll});
+    auto waited = wait_for(step, client_, options_.wait_timeout);
     if (!waited) return WriteError{waited.error()};
     return StepState::done;
   }
@@ -112,7 +112,7 @@ Result<void> Run::perform_way_back(const std::vector<ha::Step>& steps) {
   for (const ha::Step& step : steps) {
     log::progress("going back: " + named(step));
     if (is_wait(step.action)) {
-      auto waited = wait_for(step, client_, {options_.wait_timeout, options_.poll});
+      auto waited = wait_for(step, client_, options_.wait_timeout);
       if (!waited) return waited;
       continue;
     }

@@ -41,7 +41,7 @@ struct Outcome {
 struct Options {
   bool dry_run = false;
   std::chrono::seconds wait_timeout{300};  ///< per wait
-  std::chrono::milliseconds poll{500};
+  std::chrono::milliseconds poll{500};     ///< between two reads, while the API does not answer
   /// The steps that lead back from where the cluster is now, for where taking back step by step would not do: an old
   /// pod is gone, or new pods serve that do not end gently. Without it such a run stays where it is.
   std::function<Result<std::vector<ha::Step>>()> way_back = {};

@@ -357,7 +357,7 @@ TEST_CASE("the inverse of a merge patch") {
         Json{{"metadata", {{"labels", {{"a", "1"}, {"b", nullptr}}}}}});
 }
 
-TEST_CASE("an apply for one version of an object is stale when the object was written since") {
+TEST_CASE("util/retry/util.go: an apply for one version of an object is stale when the object was written since") {
   Cluster cluster;
   Step step = overlay;
   step.version = (*cluster.client.find(deployment))["metadata"]["resourceVersion"];

@@ -15,7 +15,7 @@
 namespace core_ha::act {
 namespace {
 
-/// One look at what is waited for: over (well or not), or what is still missing.
+/// What is waited for: over (well or not), or what is still missing.
 struct Look {
   bool over = false;
   std::optional<Error> failed = {};
@@ -30,41 +30,23 @@ std::string uid_of(const Json& object) {
   return object.value(Json::json_pointer("/metadata/uid"), std::string());
 }
 
-Look look_at_rollout(const ha::Step& step, kube::Client& client) {
-  const auto deployment = client.get_object(step.object);
-  if (!deployment) {
-    if (may_pass(deployment.error())) return {.words = deployment.error().message};
-    return {.over = true, .failed = deployment.error().as_error()};  // deleted while waiting is a failure, too
-  }
-  const Rollout rollout = rollout_status(*deployment);
+Look look_at_rollout(const ha::Step& step, const kube::Objects& found) {
+  const std::string name = to_string(step.object);
+  if (found.empty()) return {.over = true, .failed = Error{ExitStatus::api, name + " is gone"}};
+  const Rollout rollout = rollout_status(found.begin()->second);
   if (rollout.state == Rollout::State::failed)
-    return {.over = true,
-            .failed = Error{ExitStatus::api, fmt::format("{}: {}", to_string(step.object), rollout.words)}};
+    return {.over = true, .failed = Error{ExitStatus::api, fmt::format("{}: {}", name, rollout.words)}};
   return {.over = rollout.state == Rollout::State::done, .words = rollout.words};
 }
 
-Look look_whether_gone(const ha::Step& step, kube::Client& client) {
-  const auto object = client.get_object(step.object);
-  if (object) {
-    const bool another = !step.uid.empty() && uid_of(*object) != step.uid;
-    return {.over = another, .words = "it is still there"};
-  }
-  if (object.error().not_found()) return {.over = true};
-  if (may_pass(object.error())) return {.words = object.error().message};
-  return {.over = true, .failed = object.error().as_error()};
+Look look_whether_gone(const ha::Step& step, const kube::Objects& found) {
+  const bool gone = found.empty() || (!step.uid.empty() && uid_of(found.begin()->second) != step.uid);
+  return {.over = gone, .words = "it is still there"};
 }
 
-Look look_at_endpoints(const ha::Step& step, kube::Client& client) {
-  const kube::Read read{.path = kube::rest_path({"discovery.k8s.io/v1", "EndpointSlice", step.object.ns, ""}),
-                        .list = true,
-                        .label_selector = "kubernetes.io/service-name=" + step.object.name};
-  const auto slices = std::move(client.read_all({read}).front());
-  if (!slices) {
-    if (may_pass(slices.error())) return {.words = slices.error().message};
-    return {.over = true, .failed = slices.error().as_error()};
-  }
+Look look_at_endpoints(const ha::Step& step, const kube::Objects& slices) {
   size_t named = 0;
-  for (const Json& slice : slices->value("items", Json::array())) {
+  for (const auto& [name, slice] : slices) {
     for (const Json& endpoint : slice.value("endpoints", Json::array())) {
       const auto uid = endpoint.value(Json::json_pointer("/targetRef/uid"), std::string());
       if (std::find(step.pod_uids.begin(), step.pod_uids.end(), uid) != step.pod_uids.end()) ++named;
@@ -73,36 +55,45 @@ Look look_at_endpoints(const ha::Step& step, kube::Client& client) {
   return {.over = named == 0, .words = fmt::format("{} of its pods still named", named)};
 }
 
-Look look(const ha::Step& step, kube::Client& client) {
+/// The objects that a step waits for.
+kube::Read objects_of(const ha::Step& step) {
+  if (step.action == ha::Action::wait_endpoints_gone)
+    return {.path = kube::rest_path({"discovery.k8s.io/v1", "EndpointSlice", step.object.ns, ""}),
+            .list = true,
+            .label_selector = "kubernetes.io/service-name=" + step.object.name};
+  kube::ObjectRef all = step.object;
+  all.name.clear();
+  return {.path = kube::rest_path(all), .list = true, .field_selector = "metadata.name=" + step.object.name};
+}
+
+Look look(const ha::Step& step, const kube::Objects& found) {
   switch (step.action) {
-    case ha::Action::wait_rollout: return look_at_rollout(step, client);
-    case ha::Action::wait_gone: return look_whether_gone(step, client);
-    default: return look_at_endpoints(step, client);
+    case ha::Action::wait_rollout: return look_at_rollout(step, found);
+    case ha::Action::wait_gone: return look_whether_gone(step, found);
+    default: return look_at_endpoints(step, found);
   }
 }
 
 }  // namespace
 
-bool may_pass(const kube::ApiError& error) {
-  if (error.status == ExitStatus::interrupted) return false;
-  return error.no_answer() || error.code == 429 || error.code >= 500;
-}
-
-Result<void> wait_for(const ha::Step& step, kube::Client& client, const WaitOptions& options) {
-  const Deadline until = Deadline::after(options.timeout);
-  std::string said;
-  for (;;) {
-    Look now = look(step, client);
-    if (now.failed) return *now.failed;
-    if (now.over) break;
-    if (should_stop()) return interrupted_error();
-    if (now.words != said) log::progress(fmt::format("{}: {}", step.id, now.words));
-    said = now.words;
-    if (until.expired())
-      return Error{ExitStatus::api, fmt::format("{}: after {} s of waiting {}", to_string(step.object),
-                                                options.timeout.count(), now.words)};
-    if (!sleep_for(options.poll)) return interrupted_error();
-  }
+Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::seconds timeout) {
+  const auto start = Deadline::Clock::now();
+  Look now{.words = "nothing was heard of it"};
+  const auto seen = client.follow(
+      objects_of(step),
+      [&](const kube::Objects& found) {
+        Look next = look(step, found);
+        if (!next.over && next.words != now.words) log::progress(fmt::format("{}: {}", step.id, next.words));
+        now = std::move(next);
+        return now.over;
+      },
+      Deadline::after(timeout));
+  if (!seen) return seen.error().as_error();
+  if (!*seen)
+    return Error{ExitStatus::api,
+                 fmt::format("{}: after {:.0f} s of waiting {}", to_string(step.object),
+                             std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words)};
+  if (now.failed) return *now.failed;
   if (step.settle.count() > 0 && !sleep_for(step.settle)) return interrupted_error();
   return {};
 }

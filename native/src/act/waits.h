@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <string>
 
 #include "base/result.h"
 #include "ha/plan.h"
@@ -10,16 +9,8 @@
 
 namespace core_ha::act {
 
-struct WaitOptions {
-  std::chrono::seconds timeout{300};
-  std::chrono::milliseconds poll{500};
-};
-
-/// Waits for what a wait_* step names, by reading again and again; says on stderr what it waits for whenever that
-/// changes. An API that does not answer for a while (k3s restarts) only takes time.
-Result<void> wait_for(const ha::Step& step, kube::Client& client, const WaitOptions& options);
-
-/// True for an answer that time may mend: none, or an API server that is starting or ending.
-bool may_pass(const kube::ApiError& error);
+/// Waits for what a wait_* step names, by a watch; says on stderr what it waits for whenever that changes. A Deployment
+/// that is deleted meanwhile is a failure. An API that does not answer for a while (k3s restarts) only takes time.
+Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::seconds timeout);
 
 }  // namespace core_ha::act

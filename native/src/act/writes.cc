@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "act/waits.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "cluster/managed_fields.h"
@@ -44,7 +43,7 @@ ApiResult<Json> read_patiently(const std::function<ApiResult<Json>()>& read, con
   bool said = false;
   for (;;) {
     auto now = read();
-    if (now || !may_pass(now.error()) || until.expired()) return now;
+    if (now || !now.error().may_pass() || until.expired()) return now;
     if (!std::exchange(said, true)) log::progress(fmt::format("{}; waiting for it", now.error().message));
     if (!sleep_for(options.poll)) return now;
   }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "act/act.h"
+#include "base/backoff.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "cli/planning.h"
 #include "cli/verbs.h"
@@ -32,7 +35,7 @@ struct ApplyOptions {
 };
 
 /// A cluster that moved between being observed and being changed is observed anew this often.
-constexpr int attempts = 3;
+constexpr int attempts = 5;
 
 /// The wish that the cluster was at before: what k3s ships, or our overlay with the numbers that are in force.
 ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
@@ -129,6 +132,8 @@ Outcome apply(Context& context, const ApplyOptions& options) {
     // Only a run that left nothing behind may start over.
     if (!acted.stale || acted.changed() || attempt == attempts) break;
     log::progress(acted.error->message + "; observing the cluster anew");
+    // Not at once, and not when the others do: two runs that met would meet again.
+    if (!sleep_for(random_time(std::chrono::milliseconds(50), std::chrono::milliseconds(500)))) break;
   }
   Outcome outcome(report::result(plan, acted), "");
   if (!plan.refusal) outcome.text = report::text(outcome.result);  // a refusal is said by its error

@@ -37,8 +37,11 @@ std::string to_json_text(Json result, const std::optional<Error>& error) {
 Result<std::unique_ptr<kube::Client>> Context::connect() {
   auto connection = kube::load_kubeconfig(kube::default_search(options.kubeconfig, options.context));
   if (!connection) return connection.error();
-  log::detail(
-      fmt::format("kubeconfig {}, context {}, server {}", connection->source, connection->context, connection->server));
+  if (!options.servers.empty()) {
+    if (auto used = kube::use_servers(*connection, options.servers); !used) return used.error();
+  }
+  log::detail(fmt::format("kubeconfig {}, context {}, server {}", connection->source, connection->context,
+                          fmt::join(connection->servers, ", ")));
   auto client = kube::ApiClient::open(std::move(*connection), {}, deadline_);
   if (!client) return client.error();
   if (options.wait_api > 0) {

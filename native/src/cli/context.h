@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/deadline.h"
 #include "base/json.h"
@@ -21,8 +22,9 @@ namespace core_ha::cli {
 struct GlobalOptions {
   std::string kubeconfig;
   std::string context;
-  int wait_api = 0;  ///< seconds
-  int timeout = 0;   ///< seconds for the whole run; 0: none
+  std::vector<std::string> servers;  ///< in the place of the kubeconfig's one
+  int wait_api = 0;                  ///< seconds
+  int timeout = 0;                   ///< seconds for the whole run; 0: none
   std::string output = "text";
   int verbosity = 0;
 };

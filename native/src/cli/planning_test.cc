@@ -32,6 +32,9 @@ class ReadOnly : public kube::Client {
       answers.emplace_back(answer(read));
     return answers;
   }
+  kube::ApiResult<bool> follow(const kube::Read&, const std::function<bool(const kube::Objects&)>&, Deadline) override {
+    return kube::ApiError{};
+  }
   kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override {
     return kube::ApiError{};
   }

@@ -51,7 +51,7 @@ constexpr std::array sources{
 }  // namespace
 
 Result<Snapshot> observe(kube::Client& client) {
-  std::vector<kube::Read> reads{{.path = "/version"}, {.path = "/apis"}};
+  std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
   for (const auto& source : sources)
     reads.push_back({.path = source.path,
                      .list = true,

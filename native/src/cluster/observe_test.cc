@@ -29,6 +29,10 @@ class Readable : public kube::Client {
       answers.push_back(answer(read));
     return answers;
   }
+  kube::ApiResult<bool> follow(const kube::Read&, const std::function<bool(const kube::Objects&)>&, Deadline) override {
+    FAIL("observing followed something");
+    return kube::ApiError{};
+  }
   kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override {
     return refuse();
   }

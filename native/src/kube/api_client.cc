@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/encoding.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -40,14 +41,14 @@ struct Listing {
   std::optional<ApiError> failed = {};
   bool finished = false;
 
-  HttpRequest next_request() const {
+  http::Request next_request() const {
     std::vector<std::pair<std::string, std::string>> parameters = {{"labelSelector", read.label_selector},
                                                                    {"fieldSelector", read.field_selector}};
     if (read.list && paged) {
       parameters.emplace_back("limit", std::to_string(page_size));
       parameters.emplace_back("continue", continue_token);
     }
-    return HttpRequest{.path = with_query(read.path, parameters)};
+    return http::Request{.path = with_query(read.path, parameters), .accept = read.accept};
   }
 
   void take(ApiResult<Json>&& answer) {
@@ -96,30 +97,34 @@ struct Listing {
 
 }  // namespace
 
-ApiClient::ApiClient(std::unique_ptr<Http> http, Deadline deadline)
-    : http_(std::move(http)),
+ApiClient::ApiClient(std::unique_ptr<http::Pool> pool, Deadline deadline)
+    : pool_(std::move(pool)),
       exchanger_(
-          [this](const std::vector<HttpRequest>& requests, Deadline until) { return http_->send(requests, until); }),
+          [this](const std::vector<http::Request>& requests, Deadline until) { return pool_->send(requests, until); }),
       deadline_(deadline) {}
 
-Result<std::unique_ptr<ApiClient>> ApiClient::open(Connection connection, const HttpOptions& options,
+Result<std::unique_ptr<ApiClient>> ApiClient::open(http::Connection connection, const http::Options& options,
                                                    Deadline deadline) {
-  auto http = Http::open(std::move(connection), options);
-  if (!http) return http.error();
-  return std::make_unique<ApiClient>(std::move(*http), deadline);
+  auto pool = http::Pool::open(std::move(connection), options);
+  if (!pool) return pool.error();
+  return std::make_unique<ApiClient>(std::move(*pool), deadline);
 }
 
-std::vector<HttpResponse> ApiClient::send(const std::vector<HttpRequest>& requests) {
-  std::vector<HttpResponse> responses = exchanger_.send(requests, deadline_);
-  for (HttpResponse& response : responses)
-    for (std::string& warning : response.warnings)
-      if (seen_warnings_.insert(warning).second) warnings_.push_back(std::move(warning));
+void ApiClient::keep_warnings(http::Response& response) {
+  for (std::string& warning : response.warnings)
+    if (seen_warnings_.insert(warning).second) warnings_.push_back(std::move(warning));
+}
+
+std::vector<http::Response> ApiClient::send(const std::vector<http::Request>& requests, Deadline deadline) {
+  std::vector<http::Response> responses = exchanger_.send(requests, deadline);
+  for (http::Response& response : responses)
+    keep_warnings(response);
   return responses;
 }
 
-ApiResult<Json> ApiClient::send_one(HttpRequest request) {
-  const std::vector<HttpRequest> requests{std::move(request)};
-  return read_answer(requests.front(), std::move(send(requests).front()), http_->server());
+ApiResult<Json> ApiClient::send_one(http::Request request) {
+  const std::vector<http::Request> requests{std::move(request)};
+  return read_answer(requests.front(), std::move(send(requests, deadline_).front()));
 }
 
 ApiResult<Json> ApiClient::get(const std::string& path) {
@@ -127,12 +132,16 @@ ApiResult<Json> ApiClient::get(const std::string& path) {
 }
 
 std::vector<ApiResult<Json>> ApiClient::read_all(const std::vector<Read>& reads) {
+  return read_until(reads, deadline_);
+}
+
+std::vector<ApiResult<Json>> ApiClient::read_until(const std::vector<Read>& reads, Deadline deadline) {
   std::vector<Listing> listings;
   listings.reserve(reads.size());
   for (const Read& read : reads)
     listings.push_back({read});
   for (;;) {
-    std::vector<HttpRequest> requests;
+    std::vector<http::Request> requests;
     std::vector<Listing*> asked;
     for (Listing& listing : listings) {
       if (listing.finished) continue;
@@ -140,9 +149,9 @@ std::vector<ApiResult<Json>> ApiClient::read_all(const std::vector<Read>& reads)
       asked.push_back(&listing);
     }
     if (requests.empty()) break;
-    std::vector<HttpResponse> responses = send(requests);
+    std::vector<http::Response> responses = send(requests, deadline);
     for (size_t i = 0; i < asked.size(); ++i)
-      asked[i]->take(read_answer(requests[i], std::move(responses[i]), http_->server()));
+      asked[i]->take(read_answer(requests[i], std::move(responses[i])));
   }
   std::vector<ApiResult<Json>> results;
   for (Listing& listing : listings) {
@@ -152,6 +161,86 @@ std::vector<ApiResult<Json>> ApiClient::read_all(const std::vector<Read>& reads)
       results.emplace_back(std::move(listing.whole));
   }
   return results;
+}
+
+ApiResult<bool> ApiClient::watch(const Read& read, WatchedList& list, const std::function<bool(const Objects&)>& look,
+                                 Deadline until) {
+  const http::Request request{.path =
+                                  with_query(read.path, {{"labelSelector", read.label_selector},
+                                                         {"fieldSelector", read.field_selector},
+                                                         {"watch", "true"},
+                                                         {"allowWatchBookmarks", "true"},
+                                                         {"resourceVersion", list.version()},
+                                                         {"timeoutSeconds", std::to_string(watch_time().count())}})};
+  list.begin_watch();
+  bool satisfied = false;
+  std::optional<ApiError> failed;
+  auto response = pool_->stream(
+      request,
+      [&](std::string_view bytes) {
+        return list.take(bytes, [&](ApiResult<bool> changed) {
+          if (!changed)
+            failed = changed.error();
+          else if (*changed)
+            satisfied = look(list.objects());
+          return !failed && !satisfied;
+        });
+      },
+      until);
+  keep_warnings(response);
+  if (failed) return *failed;
+  if (satisfied) return true;
+  if (const auto asked = http::retry_after(request, response); asked && response.answered())
+    sleep_until(Deadline::earlier(until, Deadline::after(*asked)));
+  // An answer that came to its end is no object, and need not be one.
+  if (response.answered() && response.code == 200) return false;
+  return read_answer(request, std::move(response)).error();
+}
+
+ApiResult<bool> ApiClient::follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) {
+  const Deadline end = Deadline::earlier(until, deadline_);
+  Read whole = read;
+  whole.list = true;
+  std::optional<WatchedList> list;  // nothing: to be read (again)
+  Backoff pause(std::chrono::milliseconds(200), std::chrono::seconds(2));
+  bool said = false;
+  for (;;) {
+    const auto start = Deadline::Clock::now();
+    const bool read_now = !list;
+    ApiResult<bool> satisfied = false;
+    if (read_now) {
+      auto answer = std::move(read_until({whole}, end).front());
+      if (answer) {
+        list.emplace(*answer);
+        satisfied = look(list->objects());
+      } else {
+        satisfied = answer.error();
+      }
+    } else {
+      satisfied = watch(read, *list, look, end);
+    }
+    if (satisfied && *satisfied) return true;
+    if (should_stop()) return ApiError{{ExitStatus::interrupted, "interrupted"}};
+    if (end.expired()) return false;
+    if (satisfied) {
+      // A watch that ends as soon as it begins is no good one: client-go calls it a very short watch.
+      said = false;
+      if (read_now || Deadline::Clock::now() - start > std::chrono::seconds(1)) {
+        pause.reset();
+        continue;
+      }
+    } else if (satisfied.error().expired() && !read_now) {
+      log::detail(fmt::format("{}; reading the list again", satisfied.error().message));
+      list.reset();
+      continue;
+    } else if (!satisfied.error().may_pass()) {
+      return satisfied.error();
+    } else if (!std::exchange(said, true)) {
+      log::progress(satisfied.error().message + "; waiting for it");
+    }
+    if (!sleep_until(Deadline::earlier(end, Deadline::after(pause.next()))))
+      return ApiError{{ExitStatus::interrupted, "interrupted"}};
+  }
 }
 
 ApiResult<Json> ApiClient::apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) {
@@ -193,26 +282,29 @@ Result<void> ApiClient::wait_until_ready(std::chrono::seconds bound) {
   using std::chrono::milliseconds;
   const auto start = Deadline::Clock::now();
   const Deadline until = Deadline::earlier(Deadline::after(bound), deadline_);
-  const std::vector<HttpRequest> probe{{.path = "/readyz"}};
+  const std::vector<http::Request> probe{{.path = "/readyz"}};
   Deadline next_word = Deadline::after(milliseconds(0));
   std::string heard = "no answer yet";
+  std::string asked = pool_->server();
   do {
-    const auto answer = http_->send(probe, Deadline::earlier(until, Deadline::after(milliseconds(5000)))).front();
+    const auto answer = pool_->send(probe, Deadline::earlier(until, Deadline::after(milliseconds(5000)))).front();
     if (answer.answered() && answer.code == 200) return {};
+    asked = answer.server;
     heard = answer.answered() ? fmt::format("/readyz answers {}", answer.code) : answer.detail;
-    if (answer.fault == NetFault::interrupted) return Error{ExitStatus::interrupted, "interrupted"};
-    if (answer.fault == NetFault::tls) break;  // time does not mend a certificate
+    if (answer.fault == http::Fault::interrupted) return Error{ExitStatus::interrupted, "interrupted"};
+    if (answer.fault == http::Fault::tls) break;  // time does not mend a certificate
+    pool_->ask_next();
     if (next_word.expired()) {
       const auto waited = std::chrono::duration_cast<std::chrono::seconds>(Deadline::Clock::now() - start);
-      log::progress(fmt::format("waiting for the API at {} ({} of {} s): {}", http_->server(), waited.count(),
-                                bound.count(), heard));
+      log::progress(
+          fmt::format("waiting for the API at {} ({} of {} s): {}", asked, waited.count(), bound.count(), heard));
       next_word = Deadline::after(milliseconds(5000));
     }
     if (!sleep_until(Deadline::earlier(until, Deadline::after(milliseconds(500)))))
       return Error{ExitStatus::interrupted, "interrupted"};
   } while (!until.expired());
   return Error{ExitStatus::api,
-               fmt::format("the API at {} was not ready within {} s: {}", http_->server(), bound.count(), heard)};
+               fmt::format("the API at {} was not ready within {} s: {}", asked, bound.count(), heard)};
 }
 
 }  // namespace core_ha::kube

@@ -10,15 +10,14 @@
 
 #include "base/interrupt.h"
 #include "base/version.h"
-#include "kube/discovery.h"
-#include "kube/https_server_testing.h"
+#include "http/https_server_testing.h"
 #include "kube/status.h"
 
 using namespace core_ha;
 using namespace core_ha::kube;
-using core_ha::kube::testing::HttpsServer;
-using core_ha::kube::testing::Reply;
-using core_ha::kube::testing::SeenRequest;
+using core_ha::http::testing::HttpsServer;
+using core_ha::http::testing::Reply;
+using core_ha::http::testing::SeenRequest;
 using namespace std::chrono_literals;
 
 namespace {
@@ -55,8 +54,8 @@ TEST_CASE("a client certificate, the user agent and the CA of the kubeconfig, al
 
 TEST_CASE("a server that another authority signed is not trusted, in one sentence") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
-  const testing::Authority other;
-  Connection connection = server.connection();
+  const http::testing::Authority other;
+  http::Connection connection = server.connection();
   connection.ca_pem = other.cert_pem();
   const auto answer = (*ApiClient::open(std::move(connection), {}, {}))->get("/version");
   REQUIRE_FALSE(answer);
@@ -67,7 +66,7 @@ TEST_CASE("a server that another authority signed is not trusted, in one sentenc
 
 TEST_CASE("tls-server-name is what the certificate is held against") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; }, "DNS:kubernetes.example");
-  Connection connection = server.connection();
+  http::Connection connection = server.connection();
   CHECK_FALSE((*ApiClient::open(server.connection(), {}, {}))->get("/version"));
   connection.tls_server_name = "kubernetes.example";
   CHECK((*ApiClient::open(std::move(connection), {}, {}))->get("/version"));
@@ -75,10 +74,10 @@ TEST_CASE("tls-server-name is what the certificate is held against") {
 
 TEST_CASE("token and basic authentication") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
-  Connection bearer = server.connection();
+  http::Connection bearer = server.connection();
   bearer.token = SecretString("t0ken");
   CHECK((*ApiClient::open(std::move(bearer), {}, {}))->get("/a"));
-  Connection basic = server.connection();
+  http::Connection basic = server.connection();
   basic.username = "u";
   basic.password = SecretString("p");
   CHECK((*ApiClient::open(std::move(basic), {}, {}))->get("/b"));
@@ -92,9 +91,9 @@ TEST_CASE("util/net/http.go: no proxy is ever asked for a loopback address") {
   CHECK(client_of(server)->get("/version"));
   unsetenv("HTTPS_PROXY");
   for (const char* host : {"localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"})
-    CHECK(is_loopback(host));
+    CHECK(http::is_loopback(host));
   for (const char* host : {"127.example.com", "10.0.0.1", "localhost.example"})
-    CHECK_FALSE(is_loopback(host));
+    CHECK_FALSE(http::is_loopback(host));
 }
 
 TEST_CASE("rest/with_retry.go: 429 or 5xx with an integer Retry-After is sent again, any verb, body replayed") {
@@ -114,12 +113,13 @@ TEST_CASE("rest/with_retry.go: 429 or 5xx with an integer Retry-After is sent ag
 TEST_CASE("rest/with_retry.go: without the header, or with a date, the answer stands") {
   const HttpsServer server([&](const SeenRequest& request) {
     return request.path == "/date" ? Reply{.code = 503, .headers = {"Retry-After: Wed, 21 Oct 2026 07:28:00 GMT"}}
-                                   : Reply{.code = 503};
+                                   : Reply{.code = request.path == "/busy" ? 429 : 503};
   });
   const auto client = client_of(server);
   CHECK(client->get("/none").error().code == 503);
+  CHECK(client->get("/busy").error().reason == "TooManyRequests");
   CHECK(client->get("/date").error().reason == "ServiceUnavailable");
-  CHECK(server.seen().size() == 2);
+  CHECK(server.seen().size() == 3);
 }
 
 TEST_CASE("rest/with_retry.go: at most 10 retries") {
@@ -159,7 +159,7 @@ TEST_CASE("a write is never repeated blindly after a network error, also not on 
 
 TEST_CASE("connection refused is not retried, and says where") {
   std::string url;
-  Connection connection;
+  http::Connection connection;
   {
     const HttpsServer server([](const SeenRequest&) { return Reply{}; });
     connection = server.connection();
@@ -193,7 +193,7 @@ TEST_CASE("a signal ends a read at once") {
   CHECK(answer.error().status == ExitStatus::interrupted);
 }
 
-TEST_CASE("errors carry a Status: its reason decides, the code only without one") {
+TEST_CASE("api/errors/errors.go: errors carry a Status: its reason decides, the code only without one") {
   const HttpsServer server([](const SeenRequest& request) {
     if (request.path == "/forbidden") return Reply{.code = 403, .body = status_body(403, "Forbidden", "no rights")};
     if (request.path == "/html") return Reply{.code = 502, .body = "<html>\n" + std::string(5000, 'x')};
@@ -264,9 +264,9 @@ TEST_CASE("rest/warnings.go: warnings reach the user once") {
   CHECK(client->get("/b"));
   CHECK(client->take_warnings() == std::vector<std::string>{"v1 Endpoints is deprecated"});
   CHECK(client->take_warnings().empty());
-  CHECK(parse_warning_header(R"(299 - "a \"b\", c", 299 x "d" "date")") ==
+  CHECK(http::parse_warning_header(R"(299 - "a \"b\", c", 299 x "d" "date")") ==
         std::vector<std::string>{R"(a "b", c)", "d"});
-  CHECK(parse_warning_header("299 - unquoted").empty());
+  CHECK(http::parse_warning_header("299 - unquoted").empty());
 }
 
 TEST_CASE("tools/pager: pages of 500 are joined; a 410 on a later page means one full list") {
@@ -323,16 +323,17 @@ TEST_CASE("waiting for /readyz: bounded, and over as soon as it answers") {
   CHECK(never.error().message == "the API at " + server.url() + " was not ready within 1 s: /readyz answers 500");
 }
 
-TEST_CASE("discovery: plain or aggregated; a group whose server does not answer is left out, the good ones stay") {
-  CHECK(group_versions(Json::parse(R"({"kind":"APIGroupList","groups":[
-      {"name":"apps","versions":[{"groupVersion":"apps/v1"}]},
-      {"name":"autoscaling","versions":[{"groupVersion":"autoscaling/v2"},{"groupVersion":"autoscaling/v1"}]}]})")) ==
-        std::set<std::string>{"v1", "apps/v1", "autoscaling/v1", "autoscaling/v2"});
-  CHECK(group_versions(Json::parse(R"({"kind":"APIGroupDiscoveryList","items":[
-      {"metadata":{"name":"apps"},"versions":[{"version":"v1","freshness":"Current"}]},
-      {"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1beta1","freshness":"Stale"}]}]})")) ==
-        std::set<std::string>{"v1", "apps/v1"});
-  CHECK(group_versions(Json("nonsense")) == std::set<std::string>{"v1"});
+TEST_CASE("waiting for /readyz: of several servers the first that is ready is the one that is asked from then on") {
+  const HttpsServer starting([](const SeenRequest&) { return Reply{.code = 500, .body = "not yet"}; });
+  const HttpsServer ready(
+      [](const SeenRequest& request) { return Reply{.body = request.path == "/readyz" ? "ok" : "{}"}; });
+  http::Connection connection = starting.connection();
+  connection.servers.push_back(ready.url());
+  const auto client = ApiClient::open(std::move(connection), {}, {});
+  REQUIRE(client);
+  CHECK((*client)->wait_until_ready(30s));
+  CHECK((*client)->get("/version"));
+  CHECK(starting.seen().size() == 1);
 }
 
 TEST_CASE("REST paths and plurals of what we touch") {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +36,10 @@ struct ApiError : Error {
   bool not_found() const { return reason == "NotFound"; }
   bool conflict() const { return reason == "Conflict"; }
   bool no_answer() const { return code == 0; }
+  /// The version that was asked for is too old to go on from.
+  bool expired() const { return code == 410 || reason == "Expired" || reason == "Gone"; }
+  /// True for what time may mend: no answer, or an API server that is starting, ending or busy.
+  bool may_pass() const { return status != ExitStatus::interrupted && (no_answer() || code == 429 || code >= 500); }
   /// Only the sentence and the exit status, for callers that hand it on.
   Error as_error() const { return Error{status, message}; }
 };
@@ -48,7 +54,11 @@ struct Read {
   bool list = false;
   std::string label_selector = {};
   std::string field_selector = {};
+  std::string accept = {};  ///< media types in order of preference; empty: application/json
 };
+
+/// The objects of a list by namespace and name (`kube-system/coredns`).
+using Objects = std::map<std::string, Json>;
 
 struct ApplyOptions {
   std::string manager = std::string(field_manager);
@@ -79,6 +89,9 @@ class Client {
   virtual ApiResult<Json> get(const std::string& path) = 0;
   /// All reads at once over one connection pool; answers in the order of the reads.
   virtual std::vector<ApiResult<Json>> read_all(const std::vector<Read>& reads) = 0;
+  /// Reads a list and follows it by a watch: `look` is shown the objects at first and after every change, until it
+  /// returns true. False when the time is over before. An API that does not answer for a while only takes time.
+  virtual ApiResult<bool> follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) = 0;
   /// Server-side apply with strict field validation; the object that is then stored.
   virtual ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) = 0;
   /// JSON merge patch. A uid in `metadata` is a precondition (Conflict when another object has the name).

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "kube/discovery.h"
 
+#include <fmt/format.h>
+
 namespace core_ha::kube {
 namespace {
 
@@ -17,6 +19,13 @@ std::string text(const Json& map, const char* key) {
 }
 
 }  // namespace
+
+Read discovery_read() {
+  constexpr const char* aggregated = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList";
+  return {.path = "/apis",
+          .accept =
+              fmt::format("{},{},application/json", fmt::format(aggregated, "v2"), fmt::format(aggregated, "v2beta1"))};
+}
 
 std::set<std::string> group_versions(const Json& apis) {
   std::set<std::string> served{"v1"};

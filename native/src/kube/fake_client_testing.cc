@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/interrupt.h"
 #include "cluster/managed_fields.h"
 
 namespace core_ha::kube::testing {
@@ -102,21 +103,38 @@ ApiResult<Json> FakeClient::get(const std::string& path) {
   });
 }
 
+ApiResult<Json> FakeClient::list(const Read& read) {
+  return perform({.verb = "list", .path = read.path}, [&](bool) -> ApiResult<Json> {
+    Json items = Json::array();
+    for (const auto& [path, object] : objects)
+      if (path.starts_with(path_without_query(read.path) + "/") &&
+          (read.field_selector.empty() ||
+           read.field_selector == "metadata.name=" + object["metadata"].value("name", std::string())))
+        items.push_back(object);
+    return Json{{"items", items}};
+  });
+}
+
 std::vector<ApiResult<Json>> FakeClient::read_all(const std::vector<Read>& reads) {
   std::vector<ApiResult<Json>> answers;
-  for (const Read& read : reads) {
-    if (!read.list) {
-      answers.push_back(get(read.path));
-      continue;
-    }
-    answers.push_back(perform({.verb = "list", .path = read.path}, [&](bool) -> ApiResult<Json> {
-      Json items = Json::array();
-      for (const auto& [path, object] : objects)
-        if (path.starts_with(path_without_query(read.path) + "/")) items.push_back(object);
-      return Json{{"items", items}};
-    }));
-  }
+  answers.reserve(reads.size());
+  for (const Read& read : reads)
+    answers.push_back(read.list ? list(read) : get(read.path));
   return answers;
+}
+
+ApiResult<bool> FakeClient::follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) {
+  for (;;) {
+    const auto answer = list(read);
+    if (!answer && !answer.error().may_pass()) return answer.error();
+    Objects found;
+    if (answer)
+      for (const Json& object : (*answer)["items"])
+        found[object["metadata"]["name"]] = object;
+    if (answer && look(found)) return true;
+    if (until.expired()) return false;
+    if (!sleep_for(std::chrono::milliseconds(1))) return ApiError{{ExitStatus::interrupted, "interrupted"}};
+  }
 }
 
 ApiResult<Json> FakeClient::apply(const ObjectRef& ref, const Json& body, const ApplyOptions& options) {

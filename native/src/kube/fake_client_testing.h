@@ -38,6 +38,8 @@ class FakeClient final : public Client {
 
   ApiResult<Json> get(const std::string& path) override;
   std::vector<ApiResult<Json>> read_all(const std::vector<Read>& reads) override;
+  /// Lists again and again, since nobody else is there to tell of a change; each list is a call.
+  ApiResult<bool> follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) override;
   ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) override;
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
@@ -45,6 +47,7 @@ class FakeClient final : public Client {
   void set_deadline(Deadline) override {}
 
  private:
+  ApiResult<Json> list(const Read& read);
   ApiResult<Json> perform(const Call& call, const std::function<ApiResult<Json>(bool store)>& work);
   int version_ = 100;
 };

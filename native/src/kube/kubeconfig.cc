@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -145,13 +146,13 @@ Result<std::string> data_or_file(const Entry& entry, const std::string& key, con
   return content;
 }
 
-Result<void> read_cluster(const Entry& entry, const std::string& name, Connection& connection) {
+Result<void> read_cluster(const Entry& entry, const std::string& name, http::Connection& connection) {
   const std::string whose = fmt::format("kubeconfig {}: cluster \"{}\"", entry.file.string(), name);
-  connection.server = text(entry.value, "server");
-  while (connection.server.ends_with('/'))
-    connection.server.pop_back();
-  if (connection.server.empty()) return refuse(whose + " has no server");
-  if (connection.server.find("://") == std::string::npos) connection.server = "https://" + connection.server;
+  const std::string server = text(entry.value, "server");
+  if (server.empty()) return refuse(whose + " has no server");
+  auto url = http::server_url(server);
+  if (!url) return refuse(fmt::format("{}: server {}", whose, url.error().message));
+  connection.servers = {std::move(*url)};
   connection.tls_server_name = text(entry.value, "tls-server-name");
   connection.proxy_url = text(entry.value, "proxy-url");
   const auto insecure = entry.value.find("insecure-skip-tls-verify");
@@ -164,7 +165,7 @@ Result<void> read_cluster(const Entry& entry, const std::string& name, Connectio
   return {};
 }
 
-Result<void> read_user(Entry& entry, const std::string& name, Connection& connection) {
+Result<void> read_user(Entry& entry, const std::string& name, http::Connection& connection) {
   const std::string whose = fmt::format("kubeconfig {}: user \"{}\"", entry.file.string(), name);
   for (const char* unsupported : {"exec", "auth-provider", "as", "as-uid", "as-groups", "as-user-extra"})
     if (entry.value.contains(unsupported) && !entry.value[unsupported].is_null())
@@ -195,6 +196,14 @@ Result<void> read_user(Entry& entry, const std::string& name, Connection& connec
   return {};
 }
 
+Result<void> keep_credentials_safe(const http::Connection& connection, const std::string& whose) {
+  if (!connection.has_credentials()) return {};
+  for (const std::string& server : connection.servers)
+    if (!server.starts_with("https://"))
+      return refuse(fmt::format("{}: {} is not https, and credentials go over https only", whose, server));
+  return {};
+}
+
 }  // namespace
 
 KubeconfigSearch default_search(std::string path, std::string context) {
@@ -205,7 +214,7 @@ KubeconfigSearch default_search(std::string path, std::string context) {
   return search;
 }
 
-Result<Connection> load_kubeconfig(const KubeconfigSearch& search) {
+Result<http::Connection> load_kubeconfig(const KubeconfigSearch& search) {
   auto files = files_to_read(search);
   if (!files) return files.error();
   Merged merged;
@@ -223,7 +232,7 @@ Result<Connection> load_kubeconfig(const KubeconfigSearch& search) {
   if (cluster == merged.clusters.end())
     return refuse(fmt::format("kubeconfig {}: context \"{}\" names cluster \"{}\", which is not there", source, name,
                               cluster_name));
-  Connection connection;
+  http::Connection connection;
   connection.context = name;
   connection.source = source;
   connection.namespace_ = text(context->second.value, "namespace");
@@ -235,12 +244,21 @@ Result<Connection> load_kubeconfig(const KubeconfigSearch& search) {
           fmt::format("kubeconfig {}: context \"{}\" names user \"{}\", which is not there", source, name, user_name));
     if (auto done = read_user(user->second, user_name, connection); !done) return done.error();
   }
-  const bool has_credentials =
-      !connection.client_key_pem.empty() || !connection.token.empty() || !connection.username.empty();
-  if (has_credentials && !connection.server.starts_with("https://"))
-    return refuse(fmt::format("kubeconfig {}: cluster \"{}\" is not https, and credentials go over https only", source,
-                              cluster_name));
+  if (auto safe = keep_credentials_safe(connection, fmt::format("kubeconfig {}: cluster \"{}\"", source, cluster_name));
+      !safe)
+    return safe.error();
   return connection;
+}
+
+Result<void> use_servers(http::Connection& connection, const std::vector<std::string>& servers) {
+  connection.servers.clear();
+  for (const std::string& server : servers) {
+    auto url = http::server_url(server);
+    if (!url) return refuse("--server " + url.error().message);
+    auto& known = connection.servers;
+    if (std::find(known.begin(), known.end(), *url) == known.end()) known.push_back(std::move(*url));
+  }
+  return keep_credentials_safe(connection, "--server");
 }
 
 }  // namespace core_ha::kube

@@ -11,6 +11,7 @@
 
 using core_ha::kube::KubeconfigSearch;
 using core_ha::kube::load_kubeconfig;
+using core_ha::kube::use_servers;
 
 namespace {
 
@@ -67,7 +68,7 @@ TEST_CASE("k3s.yaml: a server with inline CA, certificate and key") {
       folder.write("k3s.yaml", config(k3s_cluster, "client-certificate-data: Y2VydA==, client-key-data: a2V5"));
   const auto loaded = load_kubeconfig({file, "", "", {}});
   REQUIRE(loaded);
-  CHECK(loaded->server == "https://127.0.0.1:6443");
+  CHECK(loaded->servers == std::vector<std::string>{"https://127.0.0.1:6443"});
   CHECK(loaded->ca_pem == "ca");
   CHECK(loaded->client_cert_pem == "cert");
   CHECK(loaded->client_key_pem.reveal() == "key");
@@ -87,8 +88,8 @@ TEST_CASE("tools/clientcmd/loader.go: KUBECONFIG before the defaults; missing fi
   const Folder folder;
   const auto first = folder.write("first.yaml", config("server: 'https://first'", "token: t"));
   const auto second = folder.write("second.yaml", config("server: 'https://second'", "token: t"));
-  CHECK(load_kubeconfig({"", "", folder.at("missing") + ":" + first, {second}})->server == "https://first");
-  CHECK(load_kubeconfig({"", "", "", {folder.at("missing"), second}})->server == "https://second");
+  CHECK(load_kubeconfig({"", "", folder.at("missing") + ":" + first, {second}})->servers.front() == "https://first");
+  CHECK(load_kubeconfig({"", "", "", {folder.at("missing"), second}})->servers.front() == "https://second");
   CHECK(load_kubeconfig({"", "", folder.at("missing"), {second}}).error().message.find("does not exist") !=
         std::string::npos);
   CHECK(
@@ -154,8 +155,46 @@ TEST_CASE("validation.go: what does not fit together is one sentence") {
 TEST_CASE("client_config.go: credentials go over https only") {
   const Folder folder;
   CHECK(refusal(folder, "server: 'http://10.0.0.1:8080'", "token: t") ==
-        ": cluster \"default\" is not https, and credentials go over https only");
+        ": cluster \"default\": http://10.0.0.1:8080 is not https, and credentials go over https only");
   CHECK(load_kubeconfig({folder.write("p", config("server: 'http://127.0.0.1:8001'", "")), "", "", {}}));
+}
+
+TEST_CASE("clientcmd/api/v1/types.go: each field that a cluster, a user and a context have") {
+  const Folder folder;
+  const auto load = [&](const std::string& cluster, const std::string& user) {
+    auto loaded = load_kubeconfig({folder.write("t.yaml", config(cluster, user)), "", "", {}});
+    REQUIRE(loaded);
+    return std::move(*loaded);
+  };
+  const auto one =
+      load("server: 'https://a', tls-server-name: kubernetes, insecure-skip-tls-verify: true, proxy-url: 'http://p:1'",
+           "username: u, password: p");
+  CHECK(one.servers == std::vector<std::string>{"https://a"});
+  CHECK(one.tls_server_name == "kubernetes");
+  CHECK(one.insecure);
+  CHECK(one.proxy_url == "http://p:1");
+  CHECK(one.username == "u");
+  CHECK(one.password.reveal() == "p");
+  CHECK(one.context == "default");
+  CHECK(one.namespace_ == "team");
+  CHECK(load("server: 'https://a'", "token: t").token.reveal() == "t");
+  for (const char* field : {"as", "as-uid", "exec", "auth-provider"})
+    CHECK(refusal(folder, k3s_cluster, fmt::format("{}: x", field)).find(fmt::format("uses {}, which is", field)) !=
+          std::string::npos);
+}
+
+TEST_CASE("servers named beside the kubeconfig take the place of its own, with its credentials") {
+  const Folder folder;
+  auto loaded = load_kubeconfig({folder.write("k.yaml", config(k3s_cluster, "token: t")), "", "", {}});
+  REQUIRE(loaded);
+  CHECK(use_servers(*loaded, {"https://a:6443/", "b:6443", "https://a:6443"}));
+  CHECK(loaded->servers == std::vector<std::string>{"https://a:6443", "https://b:6443"});
+  CHECK(loaded->token.reveal() == "t");
+  CHECK(use_servers(*loaded, {"http://a"}).error().message ==
+        "--server: http://a is not https, and credentials go over https only");
+  CHECK(
+      use_servers(*loaded, {"https://a", "nonsense://b"}).error().message.find("--server \"nonsense://b\" is no URL") ==
+      0);
 }
 
 TEST_CASE("a context that names what is not there is said") {

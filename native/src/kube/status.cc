@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 namespace core_ha::kube {
 namespace {
 
@@ -27,25 +29,23 @@ std::string excerpt(const std::string& body) {
   return shown;
 }
 
-ApiError network_error(const HttpRequest& request, const HttpResponse& response, const std::string& server) {
+ApiError network_error(const http::Request& request, const http::Response& response) {
   ApiError error;
-  error.status = response.fault == NetFault::interrupted ? ExitStatus::interrupted : ExitStatus::api;
-  error.sent = response.fault == NetFault::reset || response.fault == NetFault::timeout;
+  error.status = response.fault == http::Fault::interrupted ? ExitStatus::interrupted : ExitStatus::api;
+  error.sent = response.sent;
+  const std::string what = fmt::format("{} {}", request.method, path_only(request.path));
+  const auto& [server, detail] = std::tie(response.server, response.detail);
   switch (response.fault) {
-    case NetFault::refused:
-      error.message = fmt::format("the API at {} cannot be reached: {}", server, response.detail);
+    case http::Fault::refused:
+      error.message = fmt::format("the API at {} cannot be reached: {}", server, detail);
       break;
-    case NetFault::timeout:
-      error.message =
-          fmt::format("the API at {} did not answer {} {} in time", server, request.method, path_only(request.path));
+    case http::Fault::timeout:
+      error.message = response.sent ? fmt::format("the API at {} did not answer {} in time", server, what)
+                                    : fmt::format("the API at {} was not reached in time: {}", server, detail);
       break;
-    case NetFault::tls:
-      error.message = fmt::format("the API at {} cannot be trusted: {}", server, response.detail);
-      break;
-    case NetFault::interrupted: error.message = "interrupted"; break;
-    default:
-      error.message = fmt::format("the connection to the API at {} broke during {} {}: {}", server, request.method,
-                                  path_only(request.path), response.detail);
+    case http::Fault::tls: error.message = fmt::format("the API at {} cannot be trusted: {}", server, detail); break;
+    case http::Fault::interrupted: error.message = "interrupted"; break;
+    default: error.message = fmt::format("the connection to the API at {} broke during {}: {}", server, what, detail);
   }
   return error;
 }
@@ -91,32 +91,37 @@ std::vector<FieldConflict> conflicts_of(const Json& status) {
   return conflicts;
 }
 
-ApiResult<Json> read_answer(const HttpRequest& request, HttpResponse&& response, const std::string& server) {
-  if (!response.answered()) return network_error(request, response, server);
+ApiError refusal(const Json& status, int code, const std::string& method, const std::string& what) {
+  ApiError error;
+  error.status = ExitStatus::api;
+  error.code = code;
+  error.reason = text(status, "reason");
+  error.conflicts = conflicts_of(status);
+  if (error.reason.empty()) error.reason = reason_of(code, method);
+  error.message = fmt::format("the API refused {} ({} {}): {}", what, code, error.reason, text(status, "message"));
+  return error;
+}
+
+ApiResult<Json> read_answer(const http::Request& request, http::Response&& response) {
+  if (!response.answered()) return network_error(request, response);
   Json body = Json::parse(response.body, nullptr, false);
   const bool good = response.code >= 200 && response.code < 300;
   if (good && !body.is_discarded()) return body;
 
-  ApiError error;
-  error.status = ExitStatus::api;
-  error.code = response.code;
   const std::string what = fmt::format("{} {}", request.method, path_only(request.path));
   if (good) {
+    ApiError error;
+    error.status = ExitStatus::api;
+    error.code = response.code;
     error.reason = "Unknown";
     error.sent = !request.is_read();
-    error.message = fmt::format("the API at {} answered {} with something that is not JSON: {}", server, what,
+    error.message = fmt::format("the API at {} answered {} with something that is not JSON: {}", response.server, what,
                                 excerpt(response.body));
     return error;
   }
-  if (body.is_object() && text(body, "kind") == "Status") {
-    error.reason = text(body, "reason");
-    error.message = text(body, "message");
-    error.conflicts = conflicts_of(body);
-  }
-  if (error.reason.empty()) error.reason = reason_of(response.code, request.method);
-  if (error.message.empty()) error.message = excerpt(response.body);
-  error.message = fmt::format("the API refused {} ({} {}): {}", what, response.code, error.reason, error.message);
-  return error;
+  if (!body.is_object() || text(body, "kind") != "Status") body = {{"message", excerpt(response.body)}};
+  if (text(body, "message").empty()) body["message"] = excerpt(response.body);
+  return refusal(body, response.code, request.method, what);
 }
 
 }  // namespace core_ha::kube

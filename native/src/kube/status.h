@@ -2,13 +2,16 @@
 #pragma once
 
 #include "base/result.h"
+#include "http/pool.h"
 #include "kube/client.h"
-#include "kube/http.h"
 
 namespace core_ha::kube {
 
 /// The object in a good answer, or what the API's Status (or the network) says, in one sentence.
-ApiResult<Json> read_answer(const HttpRequest& request, HttpResponse&& response, const std::string& server);
+ApiResult<Json> read_answer(const http::Request& request, http::Response&& response);
+
+/// What a Status says of a request, `what` in the words of a person (`GET /api/v1/nodes`).
+ApiError refusal(const Json& status, int code, const std::string& method, const std::string& what);
 
 /// The reason that a code stands for when no Status names one.
 std::string reason_of(int code, std::string_view method);

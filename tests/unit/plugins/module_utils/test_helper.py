@@ -30,10 +30,13 @@ def failure(fake: FakeHelper, **arguments: object) -> HelperError:
 
 def test_arguments_are_a_list_and_the_spec_comes_on_standard_input(fake_helper: FakeHelper) -> None:
     fake_helper.answer(result={"changed": False})
-    assert run(fake_helper, kubeconfig="/a b/k3s.yaml", context="c;d", wait_api=7) == {"changed": False}
+    assert run(
+        fake_helper, kubeconfig="/a b/k3s.yaml", context="c;d", api_servers=["https://a", "https://b"], wait_api=7
+    ) == {"changed": False}
     (call,) = fake_helper.calls
     assert call["argv"] == [
         *("--output", "json", "--timeout", "30", "--kubeconfig", "/a b/k3s.yaml", "--context", "c;d"),
+        *("--server", "https://a", "--server", "https://b"),
         *("--wait-api", "7", "apply", "--spec", "-"),
     ]
     assert json.loads(call["stdin"]) == {"level": "auto"}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <openssl/types.h>
+
 #include <atomic>
 #include <functional>
 #include <map>
@@ -10,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "kube/kubeconfig.h"
+#include "http/connection.h"
 
-namespace core_ha::kube::testing {
+namespace core_ha::http::testing {
 
 /// A certificate and its key, as PEM.
 struct KeyPair {
@@ -47,18 +49,30 @@ struct SeenRequest {
 };
 
 struct Reply {
-  enum class Fault { none, reset, hang };
+  enum class Fault {
+    none,
+    reset,
+    end,  ///< the connection is closed in good order
+    hang,
+    goaway  ///< HTTP/2: the server takes no more requests here, this one included
+  };
   int code = 200;
   std::string body = "{}";
   std::vector<std::string> headers = {};  ///< `Retry-After: 1`
-  Fault fault = Fault::none;
+  Fault fault = Fault::none;              ///< in the place of the answer, or after its chunks
+  std::vector<std::string> chunks = {};   ///< in the place of a body: an answer that comes bit by bit
 };
 
-/// An HTTPS server (HTTP/1.1, keep-alive) in this process, on a port of the loopback.
+enum class Protocol { http1, http2 };
+
+/// An HTTPS server in this process, on a port of the loopback. By HTTP/1.1 with keep-alive; by HTTP/2 as far as a
+/// client can tell from answers of status 200 (the handler is not told the path: headers come compressed).
 class HttpsServer {
  public:
   using Handler = std::function<Reply(const SeenRequest&)>;
-  explicit HttpsServer(Handler handler, const std::string& names = "IP:127.0.0.1");
+  /// `port` 0: any that is free.
+  explicit HttpsServer(Handler handler, const std::string& names = "IP:127.0.0.1", Protocol protocol = Protocol::http1,
+                       int port = 0);
   ~HttpsServer();
   HttpsServer(const HttpsServer&) = delete;
   HttpsServer& operator=(const HttpsServer&) = delete;
@@ -74,8 +88,13 @@ class HttpsServer {
   struct Tls;
   void accept_loop();
   void serve(int fd, int number);
+  void serve_http1(SSL* session, int fd, int number);
+  void serve_http2(SSL* session, int fd, int number);
+  bool carry_out_fault(Reply::Fault fault, int fd) const;
+  void note(const SeenRequest& request);
 
   Handler handler_;
+  Protocol protocol_;
   std::unique_ptr<Tls> tls_;
   int listener_ = -1;
   int port_ = 0;
@@ -86,4 +105,4 @@ class HttpsServer {
   std::thread acceptor_;
 };
 
-}  // namespace core_ha::kube::testing
+}  // namespace core_ha::http::testing

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "kube/retry.h"
+#include "http/retry.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,13 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 
-namespace core_ha::kube {
+namespace core_ha::http {
 
 using std::chrono::milliseconds;
 
-std::optional<milliseconds> retry_after(const HttpRequest& request, const HttpResponse& response) {
+std::optional<milliseconds> retry_after(const Request& request, const Response& response) {
   if (!response.answered()) {
-    if (request.is_read() && response.fault == NetFault::reset) return milliseconds(1000);
+    if (request.is_read() && response.fault == Fault::reset) return milliseconds(1000);
     return std::nullopt;
   }
   const bool busy = response.code == 429 || response.code >= 500;
@@ -22,8 +22,8 @@ std::optional<milliseconds> retry_after(const HttpRequest& request, const HttpRe
   return std::nullopt;
 }
 
-std::vector<HttpResponse> Exchanger::send(const std::vector<HttpRequest>& requests, Deadline deadline) const {
-  std::vector<HttpResponse> responses = send_(requests, deadline);
+std::vector<Response> Exchanger::send(const std::vector<Request>& requests, Deadline deadline) const {
+  std::vector<Response> responses = send_(requests, deadline);
   for (int round = 0; round < max_retries; ++round) {
     std::vector<size_t> again;
     milliseconds wait{0};
@@ -35,17 +35,17 @@ std::vector<HttpResponse> Exchanger::send(const std::vector<HttpRequest>& reques
       wait = std::max(wait, *delay);
     }
     if (again.empty()) return responses;
-    const HttpResponse& first = responses[again.front()];
+    const Response& first = responses[again.front()];
     log::detail(fmt::format("{} {}: {}, trying again in {:.0f} s", requests[again.front()].method,
                             requests[again.front()].path,
                             first.answered() ? fmt::format("HTTP {}", first.code) : first.detail,
                             std::chrono::duration<double>(wait).count()));
     if (!sleep_for(std::min(wait, deadline.remaining()))) return responses;
-    std::vector<HttpRequest> batch;
+    std::vector<Request> batch;
     batch.reserve(again.size());
     for (const size_t i : again)
       batch.push_back(requests[i]);
-    std::vector<HttpResponse> answers = send_(batch, deadline);
+    std::vector<Response> answers = send_(batch, deadline);
     for (size_t i = 0; i < again.size(); ++i) {
       // Warnings of an attempt that failed still reach the user.
       auto& warnings = answers[i].warnings;
@@ -57,4 +57,4 @@ std::vector<HttpResponse> Exchanger::send(const std::vector<HttpRequest>& reques
   return responses;
 }
 
-}  // namespace core_ha::kube
+}  // namespace core_ha::http

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "kube/https_server_testing.h"
+#include "http/https_server_testing.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -13,9 +14,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <stdexcept>
 
-namespace core_ha::kube::testing {
+namespace core_ha::http::testing {
 namespace {
 
 template <auto Free>
@@ -107,10 +109,24 @@ KeyPair Authority::issue(const std::string& common_name, const std::string& name
   return {pem(cert.get()), pem(key.get())};
 }
 
+namespace {
+
+int choose_http2(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size,
+                 void*) {
+  static constexpr unsigned char http2[] = {2, 'h', '2'};
+  unsigned char* chosen = nullptr;
+  const int found = SSL_select_next_proto(&chosen, out_size, http2, sizeof(http2), in, in_size);
+  *out = chosen;
+  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+}  // namespace
+
 struct HttpsServer::Tls {
   Context context{SSL_CTX_new(TLS_server_method())};
 
-  explicit Tls(const std::string& names) {
+  Tls(const std::string& names, Protocol protocol) {
+    if (protocol == Protocol::http2) SSL_CTX_set_alpn_select_cb(context.get(), choose_http2, nullptr);
     const KeyPair pair = authority().issue("server", names);
     const Bio cert_bio(BIO_new_mem_buf(pair.cert_pem.data(), static_cast<int>(pair.cert_pem.size())));
     const Bio key_bio(BIO_new_mem_buf(pair.key_pem.data(), static_cast<int>(pair.key_pem.size())));
@@ -132,12 +148,15 @@ const Authority& HttpsServer::authority() {
   return shared;
 }
 
-HttpsServer::HttpsServer(Handler handler, const std::string& names)
-    : handler_(std::move(handler)), tls_(std::make_unique<Tls>(names)) {
+HttpsServer::HttpsServer(Handler handler, const std::string& names, Protocol protocol, int port)
+    : handler_(std::move(handler)), protocol_(protocol), tls_(std::make_unique<Tls>(names, protocol)) {
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  const int again = 1;
+  setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &again, sizeof(again));
   socklen_t size = sizeof(address);
   if (listener_ < 0 || bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
       listen(listener_, 64) != 0 || getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
@@ -160,7 +179,7 @@ std::string HttpsServer::url() const {
 
 Connection HttpsServer::connection(const std::string& client) const {
   Connection connection;
-  connection.server = url();
+  connection.servers = {url()};
   connection.ca_pem = authority().cert_pem();
   KeyPair pair = authority().issue(client, "");
   connection.client_cert_pem = pair.cert_pem;
@@ -227,48 +246,112 @@ std::string client_name(SSL* ssl) {
 
 }  // namespace
 
+void HttpsServer::note(const SeenRequest& request) {
+  const std::lock_guard lock(mutex_);
+  seen_.push_back(request);
+}
+
 void HttpsServer::serve(int fd, int number) {
   const Session session(SSL_new(tls_->context.get()));
   SSL_set_fd(session.get(), fd);
-  bool open = SSL_accept(session.get()) == 1;
-  std::string buffer;
-  while (open) {
-    size_t head_end = std::string::npos;
-    open = read_until(session.get(), fd, buffer, stopping_,
-                      [&] { return (head_end = buffer.find("\r\n\r\n")) != std::string::npos; });
-    if (!open) break;
-    SeenRequest request = parse_head(buffer.substr(0, head_end));
-    const auto length_header = request.headers.find("content-length");
-    const size_t length = length_header == request.headers.end() ? 0 : std::stoul(length_header->second);
-    open = read_until(session.get(), fd, buffer, stopping_, [&] { return buffer.size() >= head_end + 4 + length; });
-    if (!open) break;
-    request.body = buffer.substr(head_end + 4, length);
-    buffer.erase(0, head_end + 4 + length);
-    request.client_name = client_name(session.get());
-    request.connection = number;
-    {
-      const std::lock_guard lock(mutex_);
-      seen_.push_back(request);
-    }
-    const Reply reply = handler_(request);
-    if (reply.fault == Reply::Fault::hang) {
-      pollfd entry{fd, POLLIN, 0};
-      while (!stopping_ && poll(&entry, 1, 20) == 0) {
-      }
-      break;
-    }
-    if (reply.fault == Reply::Fault::reset) {
-      const linger now{1, 0};  // close sends RST
-      setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-      break;
-    }
-    std::string answer = "HTTP/1.1 " + std::to_string(reply.code) + " x\r\nContent-Type: application/json\r\n";
-    for (const std::string& header : reply.headers)
-      answer += header + "\r\n";
-    answer += "Content-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n" + reply.body;
-    open = SSL_write(session.get(), answer.data(), static_cast<int>(answer.size())) > 0;
-  }
+  if (SSL_accept(session.get()) == 1)
+    protocol_ == Protocol::http2 ? serve_http2(session.get(), fd, number) : serve_http1(session.get(), fd, number);
   close(fd);
 }
 
-}  // namespace core_ha::kube::testing
+/// True when the connection is at its end.
+bool HttpsServer::carry_out_fault(Reply::Fault fault, int fd) const {
+  if (fault == Reply::Fault::hang) {
+    pollfd entry{fd, POLLIN, 0};
+    while (!stopping_ && poll(&entry, 1, 20) == 0) {
+    }
+  }
+  if (fault == Reply::Fault::reset) {
+    const linger now{1, 0};  // close sends RST
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  }
+  return fault != Reply::Fault::none;
+}
+
+void HttpsServer::serve_http1(SSL* session, int fd, int number) {
+  std::string buffer;
+  const auto send = [&](const std::string& text) {
+    return SSL_write(session, text.data(), static_cast<int>(text.size())) > 0;
+  };
+  for (bool open = true; open;) {
+    size_t head_end = std::string::npos;
+    if (!read_until(session, fd, buffer, stopping_,
+                    [&] { return (head_end = buffer.find("\r\n\r\n")) != std::string::npos; }))
+      return;
+    SeenRequest request = parse_head(buffer.substr(0, head_end));
+    const auto length_header = request.headers.find("content-length");
+    const size_t length = length_header == request.headers.end() ? 0 : std::stoul(length_header->second);
+    if (!read_until(session, fd, buffer, stopping_, [&] { return buffer.size() >= head_end + 4 + length; })) return;
+    request.body = buffer.substr(head_end + 4, length);
+    buffer.erase(0, head_end + 4 + length);
+    request.client_name = client_name(session);
+    request.connection = number;
+    note(request);
+    const Reply reply = handler_(request);
+    if (reply.chunks.empty() && carry_out_fault(reply.fault, fd)) return;
+    std::string answer = "HTTP/1.1 " + std::to_string(reply.code) + " x\r\nContent-Type: application/json\r\n";
+    for (const std::string& header : reply.headers)
+      answer += header + "\r\n";
+    if (reply.chunks.empty()) {
+      open = send(answer + "Content-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n" + reply.body);
+      continue;
+    }
+    open = send(answer + "Transfer-Encoding: chunked\r\n\r\n");
+    for (const std::string& chunk : reply.chunks)
+      open = open && send(fmt::format("{:x}\r\n{}\r\n", chunk.size(), chunk));
+    if (carry_out_fault(reply.fault, fd)) return;
+    open = open && send("0\r\n\r\n");
+  }
+}
+
+void HttpsServer::serve_http2(SSL* session, int fd, int number) {
+  // Of RFC 9113 just what an answer takes: type, flags and stream of a frame, and one header from HPACK's own table.
+  enum Type : unsigned char { data = 0, headers = 1, settings = 4, go_away = 7 };
+  constexpr size_t preface = 24;
+  constexpr size_t frame_head = 9;
+  const auto send = [&](Type type, unsigned char flags, std::uint32_t stream, const std::string& payload) {
+    std::string frame;
+    for (const int shift : {16, 8, 0})
+      frame += static_cast<char>(payload.size() >> shift);
+    frame += static_cast<char>(type);
+    frame += static_cast<char>(flags);
+    for (const int shift : {24, 16, 8, 0})
+      frame += static_cast<char>(stream >> shift);
+    frame += payload;
+    return SSL_write(session, frame.data(), static_cast<int>(frame.size())) > 0;
+  };
+  std::string buffer;
+  const auto byte = [&](size_t at) { return static_cast<std::uint32_t>(static_cast<unsigned char>(buffer[at])); };
+  if (!read_until(session, fd, buffer, stopping_, [&] { return buffer.size() >= preface; })) return;
+  buffer.erase(0, preface);
+  send(settings, 0, 0, "");
+  for (;;) {
+    size_t whole = frame_head;
+    if (!read_until(session, fd, buffer, stopping_, [&] {
+          if (buffer.size() >= frame_head) whole = frame_head + (byte(0) << 16U | byte(1) << 8U | byte(2));
+          return buffer.size() >= whole;
+        }))
+      return;
+    const auto type = byte(3);
+    const bool acknowledged = (byte(4) & 1U) != 0;
+    const std::uint32_t stream = byte(5) << 24U | byte(6) << 16U | byte(7) << 8U | byte(8);
+    buffer.erase(0, whole);
+    if (type == settings && !acknowledged) send(settings, 1, 0, "");
+    if (type != headers) continue;
+    const SeenRequest request{.method = "GET", .client_name = client_name(session), .connection = number};
+    note(request);
+    const Reply reply = handler_(request);
+    if (reply.fault == Reply::Fault::goaway) send(go_away, 0, 0, std::string(8, '\0'));  // no stream was looked at
+    if (carry_out_fault(reply.fault, fd)) return;
+    constexpr unsigned char end_headers = 4;
+    send(headers, end_headers, stream, "\x88");  // :status 200
+    send(data, 1, stream, reply.body);
+  }
+}
+
+}  // namespace core_ha::http::testing

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "act/waits.h"
+
+#include <doctest/doctest.h>
+
+#include "http/https_server_testing.h"
+#include "kube/api_client.h"
+#include "kube/fake_client_testing.h"
+
+using namespace core_ha;
+using http::testing::HttpsServer;
+using http::testing::Reply;
+using http::testing::SeenRequest;
+using namespace std::chrono_literals;
+
+namespace {
+
+const ha::Step rollout{
+    .id = "rollout", .action = ha::Action::wait_rollout, .object = {"apps/v1", "Deployment", "kube-system", "coredns"}};
+
+Json deployment(int available) {
+  return {{"metadata", {{"name", "coredns"}, {"namespace", "kube-system"}, {"resourceVersion", "7"}}},
+          {"spec", {{"replicas", 3}}},
+          {"status", {{"replicas", 3}, {"updatedReplicas", 3}, {"availableReplicas", available}}}};
+}
+
+/// Lists a Deployment whose rollout is under way; its watch says `event` of it and stays open.
+HttpsServer::Handler told(const std::string& event, const Json& object) {
+  return [=](const SeenRequest& request) {
+    if (request.path.find("watch=true") == std::string::npos)
+      return Reply{.body = Json{{"kind", "DeploymentList"},
+                                {"apiVersion", "apps/v1"},
+                                {"metadata", {{"resourceVersion", "5"}}},
+                                {"items", {deployment(1)}}}
+                               .dump()};
+    return Reply{.fault = Reply::Fault::hang, .chunks = {Json{{"type", event}, {"object", object}}.dump() + "\n"}};
+  };
+}
+
+Result<void> wait(const HttpsServer& server) {
+  auto client = kube::ApiClient::open(server.connection(), {}, {});
+  REQUIRE(client);
+  return act::wait_for(rollout, **client, 20s);
+}
+
+}  // namespace
+
+TEST_CASE("a rollout is waited for by one list and one watch") {
+  const HttpsServer server(told("MODIFIED", deployment(3)));
+  CHECK(wait(server));
+  REQUIRE(server.seen().size() == 2);
+  CHECK(server.seen()[0].path.find("fieldSelector=metadata.name%3Dcoredns") != std::string::npos);
+}
+
+TEST_CASE("rollout_status.go: a Deployment that is deleted while it is waited for is a failure") {
+  const HttpsServer server(told("DELETED", deployment(1)));
+  const auto waited = wait(server);
+  REQUIRE_FALSE(waited);
+  CHECK(waited.error().status == ExitStatus::api);
+  CHECK(waited.error().message == "apps/v1 Deployment kube-system/coredns is gone");
+}
+
+TEST_CASE("what is gone already is waited for no longer, another object of its name neither") {
+  kube::testing::FakeClient client;
+  ha::Step gone{
+      .id = "gone", .action = ha::Action::wait_gone, .object = {"v1", "Pod", "kube-system", "coredns-1"}, .uid = "u1"};
+  CHECK(act::wait_for(gone, client, 5s));
+  client.put({{"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata", {{"name", "coredns-1"}, {"namespace", "kube-system"}, {"uid", "u2"}}}});
+  CHECK(act::wait_for(gone, client, 5s));
+  gone.uid = "u2";
+  CHECK_FALSE(act::wait_for(gone, client, 0s));
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The helper's client against a real API server: HTTP/2, discovery, several addresses, watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+HELPER = ROOT / "build" / "k3s-core-ha"
+SERVER = "https://198.18.0.11:6443"
+NOBODY = "https://198.18.0.99:6443"  # no machine has this address
+CLOSED = "https://198.18.0.11:6444"  # a port that the kernel refuses
+WISH = "coredns_min_replicas: 2\n"
+SHIPPED = "coredns_strategy: packaged\n"
+# A group whose server is not there.
+STALE = """
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.away.example.org}
+spec:
+  group: away.example.org
+  version: v1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: nowhere, namespace: kube-system}
+"""
+
+
+class Sandbox:
+    """A cluster of one server, whose other nodes exist for the API alone, so that pods start at once."""
+
+    def __init__(self, name: str) -> None:
+        self.command = [str(ROOT / "tests" / "sandbox" / "sandbox"), "--name", name]
+        self.kubeconfig = ""
+
+    def run(self, *words: str, stdin: str = "", timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self.command, *words], input=stdin, capture_output=True, text=True, timeout=timeout)
+
+    def must(self, *words: str, **options: Any) -> str:
+        done = self.run(*words, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def helper(self, *words: str, stdin: str = "") -> tuple[dict[str, Any], str]:
+        """The helper in the cluster's network: its result, and what it said with -vv."""
+        globals_ = ("--kubeconfig", self.kubeconfig, "--output", "json", "-vv")
+        done = self.run("net", str(HELPER), *globals_, *words, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    made = Sandbox(os.environ.get("SANDBOX_NAME", "client"))
+    try:
+        made.must("up", "fleet:3", timeout=600)
+        kubeconfig = tmp_path_factory.mktemp("client") / "kubeconfig"
+        kubeconfig.touch(0o600)
+        kubeconfig.write_text(made.must("kubectl", "config", "view", "--raw"))
+        made.kubeconfig = str(kubeconfig)
+        yield made
+    finally:
+        made.must("down")
+
+
+def connections(said: str) -> list[str]:
+    return re.findall(r"connected to (\S+ by HTTP/\S+)", said)
+
+
+def test_requests_in_parallel_share_one_connection_by_http2(sandbox: Sandbox) -> None:
+    result, said = sandbox.helper("observe")
+    assert result["version"]["gitVersion"].startswith("v1.")
+    assert connections(said) == [f"{SERVER} by HTTP/2"]
+    assert said.count(" GET /") > 10
+
+
+@pytest.mark.parametrize(("address", "why"), [(CLOSED, "Connection refused"), (NOBODY, "")], ids=["closed", "nobody"])
+def test_an_address_that_does_not_answer_is_passed_over(sandbox: Sandbox, address: str, why: str) -> None:
+    result, said = sandbox.helper("--server", address, "--server", SERVER, "version")
+    assert result["server"]["gitVersion"].startswith("v1.")
+    assert f"the API at {address} does not answer ({why}" in said
+    assert connections(said) == [f"{SERVER} by HTTP/2"]
+
+
+def test_a_group_whose_server_is_away_is_left_out(sandbox: Sandbox) -> None:
+    sandbox.must("kubectl", "apply", "-f", "-", stdin=STALE)
+    try:
+        plain = json.loads(sandbox.must("kubectl", "get", "--raw", "/apis"))
+        assert "away.example.org" in [group["name"] for group in plain["groups"]]
+        result, _ = sandbox.helper("observe")
+    finally:
+        sandbox.must("kubectl", "delete", "apiservice", "v1.away.example.org")
+    assert "away.example.org/v1" not in result["groups"]
+    assert {"apps/v1", "autoscaling/v2", "policy/v1"} <= set(result["groups"])
+
+
+def test_a_change_waits_by_watches_and_with_one_address_dead(sandbox: Sandbox) -> None:
+    sandbox.helper("apply", "--spec", "-", stdin=SHIPPED)
+    addresses = ("--server", CLOSED, "--server", SERVER)
+    result, said = sandbox.helper(*addresses, "apply", "--spec", "-", stdin=WISH)
+    assert result["changed"]
+    waits = [step for step in result["steps"] if step["action"].startswith("wait_")]
+    # Each wait is a list, and a watch unless all was well already; what the watch told was enough.
+    assert 1 <= len(re.findall(r"GET \S+&watch=true&allowWatchBookmarks=true&\S+ 200", said)) <= len(waits)
+    lists = re.findall(r"GET /apis/apps/v1/namespaces/kube-system/deployments\?fieldSelector=\S+&limit=500 200", said)
+    assert len(lists) == 1 + sum(step["action"] == "wait_rollout" for step in waits)
+    assert said.count("does not answer") == 1
+
+    result, said = sandbox.helper(*addresses, "apply", "--spec", "-", stdin=WISH)
+    assert not result["changed"]
+    assert connections(said) == [f"{SERVER} by HTTP/2"]
