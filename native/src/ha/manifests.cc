@@ -9,9 +9,9 @@
 // two refused, and takes all that is ours away.
 #include "ha/manifests.h"
 
-#include "ha/coredns.h"
 #include "ha/planner.h"
 #include "ha/state.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 

@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "cluster/time.h"
-#include "ha/coredns.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 

@@ -15,8 +15,6 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-const Spec autoscaling;
-const Spec packaged{.coredns_strategy = "packaged"};
 const Spec replicas{.coredns_strategy = "replicas"};
 
 Spec fixed(int count) {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "cluster/nodes.h"
-#include "ha/capacity.h"
+#include "ha/placement/capacity.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "kube/client.h"
@@ -135,7 +135,7 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
                                          .replicas = replicas,
                                          .count = count,
                                          .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
-  if (planner.steps() != before) check_placement(planner, coredns, nodes, replicas, placement);
+  if (planner.steps() != before) check_placement(planner, coredns.pod_spec(), nodes, replicas, placement);
   plan_budget(planner, coredns, replicas);
 }
 

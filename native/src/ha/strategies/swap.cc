@@ -80,7 +80,7 @@ class Swap {
   Placement placement() const {
     Placement placement;
     for (const auto* pod : staying_)
-      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod);
+      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
     const int count =
         target_.count == Count::released ? target_.replicas : std::max(coredns_.replicas(), target_.replicas);
     placement.pods = std::max(0, count - static_cast<int>(placement.staying.size()));

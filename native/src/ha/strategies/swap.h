@@ -2,9 +2,9 @@
 #pragma once
 
 #include "base/json.h"
-#include "ha/capacity.h"
-#include "ha/coredns.h"
+#include "ha/placement/capacity.h"
 #include "ha/planner.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 

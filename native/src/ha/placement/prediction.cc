@@ -4,7 +4,7 @@
 // period its Ready condition becomes Unknown and with it every pod's, and the endpoint goes. Until then each replica
 // has an equal share of new queries. Eviction, and a replacement, comes when the pods' toleration has run out. When the
 // holder of the controller manager's lease dies too, the next one starts the grace period afresh.
-#include "ha/prediction.h"
+#include "ha/placement/prediction.h"
 
 #include <fmt/format.h>
 

@@ -7,10 +7,9 @@
 //
 // CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
 // priority or a higher one request is in its way; what others request is worth a warning.
-#include "ha/capacity.h"
+#include "ha/placement/capacity.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +19,7 @@
 #include <string>
 
 #include "cluster/usage.h"
+#include "ha/placement/words.h"
 
 namespace core_ha::ha {
 
@@ -30,14 +30,7 @@ using cluster::Resources;
 
 constexpr int critical_priority = 2000000000;  ///< system-cluster-critical
 constexpr std::size_t nodes_at_once = 16;
-constexpr std::size_t named_nodes = 5;
 constexpr double mebi = 1048576;
-
-std::string list(std::vector<std::string> names) {
-  const std::size_t more = names.size() > named_nodes ? names.size() - named_nodes : 0;
-  if (more > 0) names.resize(named_nodes);
-  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
-}
 
 /// The hosts that can run CoreDNS, by whether they take pods now.
 struct Hosts {
@@ -56,7 +49,7 @@ Hosts sort_hosts(const std::vector<Node>& nodes) {
       hosts.open.insert(node.host);
       continue;
     }
-    hosts.closed.push_back(fmt::format("{} ({})", node.name, node.ready ? "cordoned" : "not ready"));
+    hosts.closed.push_back(closed_words(node));
     if (node.ready) ++hosts.cordoned;
   }
   return hosts;
@@ -68,13 +61,13 @@ bool check_hosts(Planner& planner, const Hosts& hosts, int replicas) {
   if (hosts.open.empty()) {
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("No node takes pods now (of {} that can run CoreDNS: {}), so nothing can roll out.",
-                               hosts.eligible.size(), list(hosts.closed)));
+                               hosts.eligible.size(), few(hosts.closed)));
     return false;
   }
   if (hosts.open.size() >= wanted) return true;
   const std::string state =
       fmt::format("Only {} of {} nodes that can run CoreDNS {} pods now (not {})", hosts.open.size(),
-                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", list(hosts.closed));
+                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", few(hosts.closed));
   // An outage must not stop a repair; a cordon is somebody's own and lifted in a moment.
   if (hosts.open.size() == 1 && hosts.cordoned > 0) {
     planner.refuse(ExitStatus::unsafe, fmt::format("{}: all {} replicas would be on {}, and gone with it. Uncordon one "
@@ -118,8 +111,8 @@ Room room_on(const Json& node, const Json& usage, const Resources& request, int 
 
 class Requests {
  public:
-  Requests(Planner& planner, const CoreDns& coredns, const std::vector<Node>& nodes, const Placement& placement)
-      : planner_(planner), placement_(placement), request_(cluster::requests_of(coredns.pod_spec())) {
+  Requests(Planner& planner, const Json& pod_spec, const std::vector<Node>& nodes, const Placement& placement)
+      : planner_(planner), placement_(placement), request_(cluster::requests_of(pod_spec)) {
     const Json& usage = planner.snapshot.usage;
     for (const auto& object : planner.snapshot.nodes) {
       const auto node = std::find_if(nodes.begin(), nodes.end(),
@@ -129,8 +122,7 @@ class Requests {
         unread_.push_back(node->name);
         continue;
       }
-      const int has = static_cast<int>(std::count_if(placement.staying.begin(), placement.staying.end(),
-                                                     [&](const auto* pod) { return pod->node == node->name; }));
+      const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
       const Room hard = room_on(object, usage[node->name], request_, critical_priority);
       const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
       hard_.push_back(has + hard.pods);
@@ -159,7 +151,7 @@ class Requests {
       planner_.refuse(ExitStatus::unsafe,
                       fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                   "({}).",
-                                  words, std::max(0, fits), placement_.pods, hard_.size(), list(full_)));
+                                  words, std::max(0, fits), placement_.pods, hard_.size(), few(full_)));
     else if (fitting(soft_) - has_ < placement_.pods)
       planner_.warn(
           fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will be "
@@ -189,10 +181,10 @@ class Requests {
 
 }  // namespace
 
-void check_placement(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
+void check_placement(Planner& planner, const Json& pod_spec, const std::vector<cluster::Node>& nodes, int replicas,
                      const Placement& placement) {
   if (!check_hosts(planner, sort_hosts(nodes), replicas) || placement.pods <= 0) return;
-  Requests(planner, coredns, nodes, placement).check();
+  Requests(planner, pod_spec, nodes, placement).check();
 }
 
 }  // namespace core_ha::ha

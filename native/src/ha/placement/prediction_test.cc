@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/prediction.h"
+#include "ha/placement/prediction.h"
 
 #include <doctest/doctest.h>
 
