@@ -130,12 +130,12 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
   if (count == Count::fixed)
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   const std::size_t before = planner.steps();
-  const Placement placement = plan_swap(planner, coredns,
+  const Placement placement = plan_swap(planner, coredns, nodes,
                                         {.body = coredns_overlay(coredns, minor),
                                          .replicas = replicas,
                                          .count = count,
                                          .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
-  if (planner.steps() != before) check_placement(planner, coredns.pod_spec(), nodes, replicas, placement);
+  if (planner.steps() != before) check_placement(planner, coredns.pod_template(), nodes, replicas, placement);
   plan_budget(planner, coredns, replicas);
 }
 

@@ -75,7 +75,7 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
                      fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
                                  "pods: {}.",
                                  why));
-  plan_swap(planner, coredns,
+  plan_swap(planner, coredns, nodes,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
              .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least,
