@@ -299,6 +299,56 @@ TEST_CASE("plan: what is done with less, and said") {
   }
 }
 
+TEST_CASE("plan: clusters that differ from what k3s sets up by default") {
+  struct Row {
+    const char* what;
+    std::function<void(SimulatedCluster&)> change;
+    int replicas;
+    Json lost_with_lease_holder;
+  };
+  const std::vector<Row> rows{
+      {"another service range, cluster DNS and domain",
+       [](SimulatedCluster& c) {
+         c.service()["spec"]["clusterIP"] = "10.99.0.53";
+         c.node(0)["metadata"]["annotations"]["k3s.io/node-args"] =
+             R"(["server","--service-cidr","10.99.0.0/16","--cluster-dns","10.99.0.53","--cluster-domain","k3s.lan"])";
+       },
+       3, 0},
+      {"both families, a slice of endpoints for each",
+       [](SimulatedCluster& c) {
+         Json& spec = c.service()["spec"];
+         spec["clusterIPs"] = {"10.43.0.10", "fd43::a"};
+         spec["ipFamilies"] = {"IPv4", "IPv6"};
+         spec["ipFamilyPolicy"] = "PreferDualStack";
+         for (const char* family : {"IPv4", "IPv6"})
+           c.snapshot.endpointslices.push_back({{"apiVersion", "discovery.k8s.io/v1"},
+                                                {"kind", "EndpointSlice"},
+                                                {"metadata", {{"name", family}, {"namespace", "kube-system"}}},
+                                                {"addressType", family}});
+       },
+       3, 0},
+      {"a server that takes critical pods alone, as CoreDNS's are",
+       [](SimulatedCluster& c) { c.taint(0, "CriticalAddonsOnly", "NoExecute"); }, 3, 0},
+      {"a server that takes no pods",
+       [](SimulatedCluster& c) { c.taint(0, "node-role.kubernetes.io/mine", "NoSchedule"); }, 2, Json{0, 0.5}},
+      {"servers without an agent have no node", [](SimulatedCluster& c) { c.snapshot.nodes.erase(0); }, 2, "unknown"}};
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    SimulatedCluster cluster(3);
+    row.change(cluster);
+    const Plan plan = make_plan(autoscaling, cluster.snapshot);
+    CHECK_FALSE(plan.refusal);
+    CHECK(plan.replicas == row.replicas);
+    CHECK(plan.predicted["lease_holder_death"]["lost_share"] == row.lost_with_lease_holder);
+    const Json service = cluster.service()["spec"];
+    reach(cluster, autoscaling);
+    for (const auto& [key, value] : service.items())
+      CHECK(cluster.service()["spec"][key] == value);
+    reach(cluster, packaged);
+    CHECK(cluster.service()["spec"] == service);
+  }
+}
+
 TEST_CASE("plan: a count that somebody else set stays theirs on the way back") {
   SimulatedCluster cluster(3);
   reach(cluster, autoscaling);

@@ -72,7 +72,11 @@ Json predict(const Situation& s) {
   result["node_death"] =
       outage(shares, span(unknown_from, unknown_to),
              fmt::format("1/{} of queries is lost{} until the dead endpoint goes.", s.replicas, local));
-  if (s.servers < 2)
+  if (s.servers == 0)
+    result["lease_holder_death"] =
+        outage(0, span(0, 0),
+               "Nothing is lost: no server is a node (--disable-agent), so none takes a replica with it when it dies.");
+  else if (s.servers < 2)
     result["lease_holder_death"] =
         outage(shares, nullptr,
                fmt::format("There is one server; when it dies with a replica, 1/{} of queries is lost{} until it is "
