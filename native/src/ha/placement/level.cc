@@ -149,8 +149,8 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
-    sizing.refusal = unsafe(fmt::format("{} is {}, but {}: {} replicas can be on different nodes, not {}.", asked.key,
-                                        wanted, eligible_words(counted), domains, wanted));
+    sizing.refusal = unsafe(fmt::format("{} is {}, but {} {} at most can be on different nodes: {}.", asked.key, wanted,
+                                        domains, domains == 1 ? "replica" : "replicas", eligible_words(counted)));
   else if (spec.level == "node" && domains < 2)
     sizing.refusal = unsafe(
         fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));

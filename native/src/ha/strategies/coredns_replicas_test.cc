@@ -125,7 +125,9 @@ TEST_CASE("replicas: a number that cannot be placed is refused, a key of another
   const Plan plan = make_plan(fixed(4), cluster.snapshot);
   REQUIRE(plan.refusal);
   CHECK(plan.refusal->status == ExitStatus::unsafe);
-  CHECK(plan.refusal->message.find("coredns_replicas is 4, but all 3 registered nodes") != std::string::npos);
+  CHECK(plan.refusal->message.find(
+            "coredns_replicas is 4, but 3 replicas at most can be on different nodes: all 3 registered nodes") !=
+        std::string::npos);
   for (const Json& spec :
        {Json{{"coredns_replicas", 2}}, Json{{"coredns_strategy", "replicas"}, {"coredns_min_replicas", 2}}}) {
     const Plan told = make_plan(wish(spec), cluster.snapshot);
