@@ -80,7 +80,10 @@ std::vector<Json> manifests(const Spec& spec, const Plan& plan) {
     }
     if (!body.contains("spec")) continue;  // nothing of it is wished
     // Under an autoscaler the count is its own; a fixed one has no other place here.
-    if (ref == coredns_deployment && spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
+    if (ref == coredns_deployment) {
+      body["spec"].erase("replicas");  // held since other manifests, and the autoscaler's from now on
+      if (spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
+    }
     body["metadata"]["annotations"] = keeping_annotations();
     lent.push_back(std::move(body));
   }

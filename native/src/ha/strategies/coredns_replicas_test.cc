@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ha/manifests.h"
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
@@ -117,6 +118,22 @@ TEST_CASE("replicas: a count that drifted is put back, one that another program 
   SUBCASE("another program holds the very count that is wished") {
     cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 3, "argocd-controller");
     CHECK(make_plan(replicas, cluster.snapshot).steps.empty());
+  }
+}
+
+TEST_CASE("replicas: a count that manifests hold is taken over without falling to one") {
+  for (const auto& next : {replicas, autoscaling, fixed(4), fixed(2)}) {
+    CAPTURE(next.coredns_strategy);
+    CAPTURE(next.coredns_replicas.value_or(0));
+    SimulatedCluster cluster(4);
+    for (const Json& object : manifests(replicas, make_plan(replicas, cluster.snapshot)))
+      if (object["kind"] == "Deployment") cluster.apply(object, "k3s-core-ha");
+    cluster.settle();
+    cluster.losses.clear();  // kubectl lets the Deployment roll as it will
+    REQUIRE(cluster.serving() == 3);
+    reach_above(cluster, next, next.coredns_replicas.value_or(3) < 3 ? 2 : 3);
+    for (const Json& object : manifests(autoscaling, make_plan(autoscaling, cluster.snapshot)))
+      if (object["kind"] == "Deployment") CHECK_FALSE(object["spec"].contains("replicas"));
   }
 }
 

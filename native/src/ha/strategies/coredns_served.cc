@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
+#include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/capacity.h"
 #include "ha/strategies/coredns_overlay.h"
@@ -129,9 +132,14 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
   plan_traffic(planner, nodes);
   if (count == Count::fixed)
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
+  Json body = coredns_overlay(coredns, minor);
+  // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
+  // itself when the autoscaler, or a scale of ours, changes it.
+  if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains({"f:spec", "f:replicas"}))
+    body["spec"]["replicas"] = std::max(coredns.replicas(), replicas);
   const std::size_t before = planner.steps();
   const Placement placement = plan_swap(planner, coredns, nodes,
-                                        {.body = coredns_overlay(coredns, minor),
+                                        {.body = std::move(body),
                                          .replicas = replicas,
                                          .count = count,
                                          .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
