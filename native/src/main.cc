@@ -77,8 +77,8 @@ int main(int argc, char** argv) {
   core_ha::cli::Context context;
   add_global_options(app, context.options);
   app.footer(footer);
-  app.require_subcommand(1);
-  app.fallthrough();  // global options may stand before or after the verb
+  app.require_subcommand(0, 1);  // none is told below, after a word that is no verb
+  app.fallthrough();             // global options may stand before or after the verb
   core_ha::cli::add_observe(app, context);
   core_ha::cli::add_plan(app, context);
   core_ha::cli::add_apply(app, context);
@@ -90,6 +90,7 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return report_usage(error.what(), wants_json(argc, argv));
   }
+  if (app.get_subcommands().empty()) return report_usage("A verb is required", wants_json(argc, argv));
   if (context.options.output == "manifests" && !app.got_subcommand("plan"))
     return report_usage("-o manifests is for plan alone", false);
   core_ha::catch_interrupts();

@@ -51,6 +51,10 @@ class Cluster:
         pods = self.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and _ready(pod)]
 
+    def dns_address(self) -> str:
+        """Where pods send their queries."""
+        return self.get("service", "kube-dns", "-n", "kube-system")["spec"]["clusterIP"]
+
     def nodes_ready(self) -> bool:
         """Whether every node is Ready."""
         return all(_ready(node) for node in self.get("nodes")["items"])

@@ -29,7 +29,8 @@ class Probe:
         self._log = log
         self._answered_at = 0.0
         self._totals = {"answered": 0, "lost": 0}
-        arguments = ["--server", "10.43.0.10", "--rate", str(RATE), "--fixed-ports", str(FIXED), "--duration", "0"]
+        arguments = ["--server", cluster.dns_address(), "--duration", "0"]
+        arguments += ["--rate", str(RATE), "--fixed-ports", str(FIXED)]
         if fault_at is not None:
             arguments += ["--fault-at", f"{fault_at:.3f}"]
         with log.open("w") as errors:

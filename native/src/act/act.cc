@@ -7,13 +7,15 @@
 //                                serve again while the count shrinks. The caller's plan for the way back is carried out
 //                                instead; on a signal, or without such a plan, what came later is taken back and the
 //                                run stays at a point where everything serves
-//   when rough pods serve        (on the way to what k3s ships) taking the template back would roll them away with
-//                                queries under way: the caller's plan again, also on a signal
+//   when new pods serve          taking the template back would roll them away while clients that use a source port
+//                                again are sent to them, and on the way to what k3s ships with queries under way: the
+//                                caller's plan again, which retires them, also on a signal
 #include "act/act.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <ranges>
 #include <set>
 #include <utility>
@@ -151,10 +153,16 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
 
   Result<void> back;
   bool stays = false;
-  const bool by_plan = (no_return_ && !signalled) || (options_.rough_pods && let_roll_);
-  if (by_plan && options_.way_back) {
-    auto steps = options_.way_back();
-    back = steps ? perform_way_back(*steps) : Result<void>(steps.error());
+  const bool rough = let_roll_ && options_.new_pods == NewPods::rough;
+  const bool retires = let_roll_ && options_.new_pods == NewPods::gentle && !no_return_;
+  std::optional<Result<std::vector<ha::Step>>> planned;
+  if (options_.way_back && ((no_return_ && !signalled) || rough || retires)) planned = options_.way_back();
+  if (planned && !*planned && retires) {
+    log::progress(fmt::format("{}; so the new pods are not retired, but rolled back", planned->error().message));
+    planned.reset();
+  }
+  if (planned) {
+    back = *planned ? perform_way_back(**planned) : Result<void>(planned->error());
   } else {
     stays = no_return_;
     back = undo_journal();

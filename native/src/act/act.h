@@ -38,17 +38,24 @@ struct Outcome {
   bool changed() const { return changed_; }
 };
 
+/// How the pods that a plan brings in differ from those that were there. It decides how a run goes back once they
+/// serve: by a rollout of the Deployment, or by `way_back`, which retires them as a swap does.
+enum class NewPods {
+  alike,   ///< both end gently: a rollout takes them back
+  gentle,  ///< only the new ones do: a rollout would still cost clients that use a source port again
+  rough    ///< the new ones do not: no rollout may end them
+};
+
 struct Options {
   bool dry_run = false;
   std::chrono::seconds wait_timeout{300};  ///< per wait
   std::chrono::milliseconds poll{500};     ///< between two reads, while the API does not answer
   /// The steps that lead back from where the cluster is now, for where taking back step by step would not do: an old
-  /// pod is gone, or new pods serve that do not end gently. Without it such a run stays where it is.
+  /// pod is gone, or new pods serve. Without it a run whose old pod is gone stays where it is.
   std::function<Result<std::vector<ha::Step>>()> way_back = {};
   /// Asked before each write. An error ends the run where it is, without going back: somebody else has taken over.
   std::function<Result<void>()> still_ours = {};
-  /// The pods that the plan brings in do not end gently: once they serve, no rollout may end them.
-  bool rough_pods = false;
+  NewPods new_pods = NewPods::alike;
 };
 
 /// Carries the steps out in order, waits for and verifies each.

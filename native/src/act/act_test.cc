@@ -337,7 +337,7 @@ TEST_CASE("once pods serve that do not end gently, the way back is the caller's,
     if (call.body == overlay.body && !interrupted()) std::raise(SIGINT);
   };
   act::Options options = quick;
-  options.rough_pods = true;
+  options.new_pods = act::NewPods::rough;
   int asked = 0;
   options.way_back = [&]() -> Result<std::vector<Step>> {
     ++asked;
@@ -349,6 +349,30 @@ TEST_CASE("once pods serve that do not end gently, the way back is the caller's,
   REQUIRE(outcome.error);
   CHECK(outcome.error->status == ExitStatus::interrupted);
   CHECK(cluster.spec()["replicas"] == 3);
+}
+
+TEST_CASE("once new pods serve beside the old ones the caller's way back retires them; failing that they roll back") {
+  for (const bool refused : {false, true}) {
+    CAPTURE(refused);
+    Cluster cluster;
+    Step pause = overlay;
+    pause.body["spec"]["paused"] = true;
+    cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(500, "InternalError"));
+    act::Options options = quick;
+    options.new_pods = act::NewPods::gentle;
+    int asked = 0;
+    options.way_back = [&]() -> Result<std::vector<Step>> {
+      ++asked;
+      if (refused) return Error{ExitStatus::unsafe, "there is no place"};
+      return std::vector{scale};
+    };
+    const auto outcome = act::carry_out({pause, overlay, rollout, protect}, cluster.client, options);
+    CHECK(asked == 1);
+    REQUIRE(outcome.error);
+    CHECK(outcome.error->status == ExitStatus::rolled_back);
+    CHECK(cluster.spec()["replicas"] == (refused ? 1 : 3));
+    CHECK(cluster.spec().contains("minReadySeconds") != refused);
+  }
 }
 
 TEST_CASE("the inverse of a merge patch") {

@@ -52,7 +52,7 @@ Json plain_scalar(const std::string& text) {
 }
 
 Json convert(const YAML::Node& node, int depth) {
-  if (depth > max_depth) throw Refused{"the document is nested too deeply" + at_line(node.Mark())};
+  if (depth > max_depth) throw Refused{"is nested too deeply" + at_line(node.Mark())};
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
     case YAML::NodeType::Null: return nullptr;
@@ -68,9 +68,10 @@ Json convert(const YAML::Node& node, int depth) {
     case YAML::NodeType::Map: {
       Json map = Json::object();
       for (const auto& entry : node) {
-        if (!entry.first.IsScalar()) throw Refused{"a key is not a plain word" + at_line(entry.first.Mark())};
+        if (!entry.first.IsScalar()) throw Refused{"has a key that is not a plain word" + at_line(entry.first.Mark())};
         const std::string& key = entry.first.Scalar();
-        if (map.contains(key)) throw Refused{fmt::format("key {} is written twice", key) + at_line(entry.first.Mark())};
+        if (map.contains(key))
+          throw Refused{fmt::format("has the key \"{}\" twice", key) + at_line(entry.first.Mark())};
         map[key] = convert(entry.second, depth + 1);
       }
       return map;

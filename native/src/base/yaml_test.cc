@@ -22,10 +22,10 @@ TEST_CASE("plain scalars get YAML 1.2's types, quoted ones stay strings") {
 }
 
 TEST_CASE("what cannot be meant is refused with the line") {
-  CHECK(parse_yaml("a: 1\nb: 2\na: 3\n").error().message == "key a is written twice in line 3");
+  CHECK(parse_yaml("a: 1\nb: 2\na: 3\n").error().message == "has the key \"a\" twice in line 3");
   CHECK(parse_yaml("a: [1\n").error().message.find("is no valid YAML") == 0);
   CHECK(parse_yaml("a: 1\n---\nb: 2\n").error().message == "holds more than one document");
-  CHECK(parse_yaml("[a, b]: 1\n").error().message == "a key is not a plain word in line 1");
+  CHECK(parse_yaml("[a, b]: 1\n").error().message == "has a key that is not a plain word in line 1");
   CHECK(parse_yaml(std::string(100000, '[')).error().status == core_ha::ExitStatus::usage);
 }
 

@@ -37,13 +37,23 @@ struct ApplyOptions {
 /// A cluster that moved between being observed and being changed is observed anew this often.
 constexpr int attempts = 5;
 
+/// CoreDNS's Deployment where our overlay is on it; else null.
+const Json* overlaid(const cluster::Snapshot& snapshot) {
+  const Json* const coredns = cluster::find_named(snapshot.deployments, "coredns");
+  return coredns != nullptr && cluster::applied_fields(*coredns, kube::field_manager).empty() ? nullptr : coredns;
+}
+
+act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
+  if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
+  return overlaid(before) == nullptr ? act::NewPods::gentle : act::NewPods::alike;
+}
+
 /// The wish that the cluster was at before: what k3s ships, or our overlay with the numbers that are in force.
 ha::Spec earlier_wish(const ha::Spec& spec, const cluster::Snapshot& before) {
   ha::Spec wish = spec;
-  const Json* const coredns = cluster::find_named(before.deployments, "coredns");
-  const bool ours = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
-  wish.coredns_strategy = ours ? "replicas" : "packaged";
-  if (ours) wish.coredns_replicas = coredns->value(Json::json_pointer("/spec/replicas"), 1);
+  const Json* const ours = overlaid(before);
+  wish.coredns_strategy = ours != nullptr ? "replicas" : "packaged";
+  if (ours != nullptr) wish.coredns_replicas = ours->value(Json::json_pointer("/spec/replicas"), 1);
   if (const Json* const scaler = cluster::find_named(before.horizontalpodautoscalers, "k3s-core-ha-coredns")) {
     wish.coredns_strategy = "autoscaling";
     const Json limits = scaler->value("spec", Json::object());
@@ -128,7 +138,7 @@ Outcome apply(Context& context, const ApplyOptions& options) {
                                   return way_back(earlier_wish(*spec, before), before, **client);
                                 },
                             .still_ours = guard,
-                            .rough_pods = spec->coredns_strategy == "packaged"});
+                            .new_pods = new_pods(*spec, observed->snapshot)});
     // Only a run that left nothing behind may start over.
     if (!acted.stale || acted.changed() || attempt == attempts) break;
     log::progress(acted.error->message + "; observing the cluster anew");

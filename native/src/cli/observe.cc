@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/verbs.h"
+#include "cluster/usage.h"
 
 namespace core_ha::cli {
 namespace {
@@ -13,6 +14,7 @@ Outcome observe(Context& context) {
   if (!client) return client.error();
   auto snapshot = cluster::observe(**client);
   if (!snapshot) return snapshot.error();
+  if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);

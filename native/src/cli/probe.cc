@@ -41,7 +41,7 @@ Examples:
 struct Arguments {
   std::string server;
   std::string resolv_conf;
-  std::string name = "kubernetes.default.svc.cluster.local";
+  std::string name;
   std::string type = "A";
   double rate = 100;
   double duration = 60;
@@ -86,11 +86,18 @@ Outcome summarize(const Arguments& arguments) {
 }
 
 Result<ProbeOptions> options_of(const Arguments& arguments) {
-  const std::string resolv_conf = arguments.resolv_conf.empty() ? "/etc/resolv.conf" : arguments.resolv_conf;
-  const Result<Endpoint> server =
-      arguments.server.empty() ? nameserver_of(resolv_conf) : parse_endpoint(arguments.server);
-  if (!server) return server.error();
-  ProbeOptions options{.server = *server, .name = arguments.name};
+  ResolvConf found;
+  if (arguments.server.empty()) {
+    auto read = read_resolv_conf(arguments.resolv_conf.empty() ? "/etc/resolv.conf" : arguments.resolv_conf);
+    if (!read) return read.error();
+    found = std::move(*read);
+  } else {
+    const auto server = parse_endpoint(arguments.server);
+    if (!server) return server.error();
+    found.server = *server;
+  }
+  ProbeOptions options{.server = found.server, .name = arguments.name};
+  if (options.name.empty()) options.name = "kubernetes.default.svc." + found.cluster_domain;
   options.type = dns_type(arguments.type).value_or(0);
   options.rate = arguments.rate;
   options.duration_s = arguments.duration;
@@ -167,10 +174,11 @@ void add_probe(CLI::App& app, Context& context) {
       verb->add_option("--server", arguments->server, "the server's address, port 53 by default")
           ->type_name("ADDRESS[:PORT]");
   verb->add_option("--from-resolv-conf", arguments->resolv_conf,
-                   "take the first nameserver of this file (default: /etc/resolv.conf)")
+                   "take the first nameserver and the cluster's domain of this file (default: /etc/resolv.conf)")
       ->type_name("FILE")
       ->excludes(server);
-  verb->add_option("--name", arguments->name, "the name to ask for")->type_name("NAME")->capture_default_str();
+  verb->add_option("--name", arguments->name, "the name to ask for (default: kubernetes.default.svc.DOMAIN)")
+      ->type_name("NAME");
   verb->add_option("--type", arguments->type, "A, AAAA, SRV, PTR, TXT, NS, SOA or CNAME")
       ->type_name("TYPE")
       ->check(CLI::Validator(check_type, ""))

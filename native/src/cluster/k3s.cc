@@ -122,7 +122,7 @@ std::optional<bool> kube_proxy_serves(const Snapshot& snapshot) {
   for (const auto& node : snapshot.nodes) {
     const auto args = node_args(node);
     if (!args) continue;
-    told = true;
+    told = told || (!args->empty() && args->front() == "server");  // an agent is not told what servers disable
     for (const auto& value : flag_values(*args, "--disable-kube-proxy"))
       if (value != "false") return false;
     for (const auto& value : flag_values(*args, "--kube-proxy-arg"))

@@ -32,7 +32,7 @@ std::optional<std::vector<std::string>> node_args(const Json& node);
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name);
 
 /// Whether Services are served by kube-proxy in its usual mode, which predictions rest on. Nothing when it cannot be
-/// told from the nodes.
+/// told from the nodes: servers started with --disable-agent have none.
 std::optional<bool> kube_proxy_serves(const Snapshot& snapshot);
 
 /// Empties what k3s's node annotations carry that may be secret (tokens, datastore endpoints).

@@ -55,6 +55,8 @@ TEST_CASE("k3s: what its arguments tell") {
   };
   const std::vector<Row> rows{{"", false, std::nullopt},
                               {R"(["server"])", false, true},
+                              {R"(["agent"])", false, std::nullopt},
+                              {R"(["agent","--kube-proxy-arg","proxy-mode=ipvs"])", false, false},
                               {R"(["server","--disable","coredns"])", true, true},
                               {R"(["server","--disable=traefik,coredns"])", true, true},
                               {R"(["server","--disable","traefik","--disable","coredns"])", true, true},

@@ -3,61 +3,16 @@
 
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "cluster/read_only_client_testing.h"
 #include "cluster/time.h"
 
 using namespace core_ha;
 using namespace core_ha::cluster;
 
 namespace {
-
-/// Answers reads by a function of theirs; nothing may be written.
-class Readable : public kube::Client {
- public:
-  std::function<kube::ApiResult<Json>(const kube::Read&)> answer;
-  int batches = 0;
-
-  kube::ApiResult<Json> get(const std::string& path) override { return answer({.path = path}); }
-  std::vector<kube::ApiResult<Json>> read_all(const std::vector<kube::Read>& reads) override {
-    ++batches;
-    std::vector<kube::ApiResult<Json>> answers;
-    answers.reserve(reads.size());
-    for (const auto& read : reads)
-      answers.push_back(answer(read));
-    return answers;
-  }
-  kube::ApiResult<bool> follow(const kube::Read&, const std::function<bool(const kube::Objects&)>&, Deadline) override {
-    FAIL("observing followed something");
-    return kube::ApiError{};
-  }
-  kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override {
-    return refuse();
-  }
-  kube::ApiResult<Json> merge_patch(const kube::ObjectRef&, const Json&, const kube::PatchOptions&) override {
-    return refuse();
-  }
-  kube::ApiResult<Json> remove(const kube::ObjectRef&, const kube::DeleteOptions&) override { return refuse(); }
-  std::vector<std::string> take_warnings() override { return {}; }
-  void set_deadline(Deadline) override {}
-
- private:
-  static kube::ApiResult<Json> refuse() {
-    FAIL("observing wrote something");
-    return kube::ApiError{};
-  }
-};
-
-kube::ApiError api_error(int code, const std::string& reason) {
-  kube::ApiError error;
-  error.status = ExitStatus::api;
-  error.message = reason;
-  error.code = code;
-  error.reason = reason;
-  return error;
-}
 
 kube::ApiResult<Json> small_cluster(const kube::Read& read) {
   if (read.path == "/version") return Json{{"major", "1"}, {"minor", "36+"}};
@@ -75,11 +30,11 @@ kube::ApiResult<Json> small_cluster(const kube::Read& read) {
 }  // namespace
 
 TEST_CASE("observe: one batch of reads, whole objects, no secrets") {
-  Readable client;
+  testing::ReadOnlyClient client;
   client.answer = small_cluster;
   const auto snapshot = observe(client);
   REQUIRE(snapshot);
-  CHECK(client.batches == 1);
+  CHECK(client.round_trips == 1);
   CHECK(parse_time(snapshot->taken));
   CHECK(snapshot->minor() == 36);
   CHECK(snapshot->serves("apps/v1"));
@@ -93,9 +48,9 @@ TEST_CASE("observe: one batch of reads, whole objects, no secrets") {
 }
 
 TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {
-  Readable client;
+  testing::ReadOnlyClient client;
   client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
-    if (read.path.find("autoscaling") != std::string::npos) return api_error(404, "NotFound");
+    if (read.path.find("autoscaling") != std::string::npos) return testing::refused(404, "NotFound");
     return small_cluster(read);
   };
   const auto without = observe(client);
@@ -103,7 +58,7 @@ TEST_CASE("observe: a group that is not served is empty, any other failure is th
   CHECK(without->horizontalpodautoscalers.empty());
 
   client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
-    if (read.path.find("policy") != std::string::npos) return api_error(403, "Forbidden");
+    if (read.path.find("policy") != std::string::npos) return testing::refused(403, "Forbidden");
     return small_cluster(read);
   };
   const auto forbidden = observe(client);
@@ -112,7 +67,7 @@ TEST_CASE("observe: a group that is not served is empty, any other failure is th
 }
 
 TEST_CASE("snapshot: what is saved is what is read back") {
-  Readable client;
+  testing::ReadOnlyClient client;
   client.answer = small_cluster;
   const auto snapshot = observe(client);
   REQUIRE(snapshot);

@@ -30,7 +30,7 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
-  /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Only of nodes that were asked for.
+  /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
 
   /// The server's minor version: 36 for 1.36; 0 when it is unknown.

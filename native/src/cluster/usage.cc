@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "cluster/usage.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <map>
 #include <utility>
+
+#include "base/encoding.h"
 
 namespace core_ha::cluster {
 
 namespace {
+
+constexpr const char* pods_path = "/api/v1/pods";
+constexpr const char* not_ended = "status.phase!=Succeeded,status.phase!=Failed";
+constexpr const char* page = "&limit=500";
 
 Resources& operator+=(Resources& into, const Resources& more) {
   into.cpu += more.cpu;
@@ -95,32 +102,63 @@ Resources allocatable_of(const Json& node) {
   return amounts_of(status.value("allocatable", status.value("capacity", Json::object())));
 }
 
-Json sum_usage(const Json& pods) {
-  std::map<std::string, std::map<int, Resources>> sums;
+void UsageSums::add(const Json& pods) {
   for (const auto& pod : pods) {
     const Json& spec = pod["spec"];
     const std::string node = spec.value("nodeName", "");
-    if (!node.empty()) sums[node][spec.value("priority", 0)] += requests_of(spec);
+    if (!node.empty()) sums_[node][spec.value("priority", 0)] += requests_of(spec);
   }
+}
+
+Json UsageSums::to_json() const {
   Json usage = Json::object();
-  for (const auto& [node, by_priority] : sums)
+  for (const auto& [node, by_priority] : sums_)
     for (const auto& [priority, sum] : by_priority)
       usage[node].push_back({{"priority", priority}, {"cpu", sum.cpu}, {"memory", sum.memory}, {"pods", sum.pods}});
   return usage;
+}
+
+Result<void> observe_all_usage(kube::Client& client, Snapshot& snapshot) {
+  const std::string list = std::string(pods_path) + "?fieldSelector=" + encode_query(not_ended);
+  UsageSums sums;
+  std::string token;
+  std::string path = list + page;
+  for (;;) {
+    const auto answer = client.get(path);
+    if (!answer) {
+      const bool expired = answer.error().code == 410 && !token.empty();
+      if (!expired) return answer.error().as_error();
+      // The pages took longer than the server keeps them: everything in one piece.
+      sums = {};
+      token.clear();
+      path = list;
+      continue;
+    }
+    sums.add(answer->value("items", Json::array()));
+    token = answer->value(Json::json_pointer("/metadata/continue"), "");
+    if (token.empty()) break;
+    path = list + page + "&continue=" + encode_query(token);
+  }
+  const Json all = sums.to_json();
+  for (const auto& node : snapshot.nodes) {
+    const std::string name = node["metadata"].value("name", "");
+    snapshot.usage[name] = all.value(name, Json::array());
+  }
+  return {};
 }
 
 Result<void> observe_usage(kube::Client& client, Snapshot& snapshot, const std::vector<std::string>& nodes) {
   std::vector<kube::Read> reads;
   reads.reserve(nodes.size());
   for (const auto& node : nodes)
-    reads.push_back({.path = "/api/v1/pods",
-                     .list = true,
-                     .field_selector = "spec.nodeName=" + node + ",status.phase!=Succeeded,status.phase!=Failed"});
+    reads.push_back(
+        {.path = pods_path, .list = true, .field_selector = fmt::format("spec.nodeName={},{}", node, not_ended)});
   auto answers = client.read_all(reads);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (!answers[i]) return answers[i].error().as_error();
-    const Json sums = sum_usage(answers[i]->value("items", Json::array()));
-    snapshot.usage[nodes[i]] = sums.value(nodes[i], Json::array());
+    UsageSums sums;
+    sums.add(answers[i]->value("items", Json::array()));
+    snapshot.usage[nodes[i]] = sums.to_json().value(nodes[i], Json::array());
   }
   return {};
 }

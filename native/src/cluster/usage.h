@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,11 +29,21 @@ Resources requests_of(const Json& pod_spec);
 /// What a node offers to pods.
 Resources allocatable_of(const Json& node);
 
-/// Sums up what running pods request: for each node a list of {priority, cpu, memory, pods}.
-Json sum_usage(const Json& pods);
+/// What running pods request: for each node a list of {priority, cpu, memory, pods}.
+class UsageSums {
+ public:
+  void add(const Json& pods);
+  Json to_json() const;
 
-/// Reads the pods of these nodes that have not ended, in parallel, and adds their sums to the snapshot's usage. Not
-/// part of observe: only a plan that brings pods somewhere needs it, and only for some nodes.
+ private:
+  std::map<std::string, std::map<int, Resources>> sums_;
+};
+
+/// Reads the pods that have not ended, page by page, and puts their sums into the snapshot's usage for every node. Not
+/// part of observe: in a large cluster these are most of the API's data, and only a saved snapshot needs them all.
+Result<void> observe_all_usage(kube::Client& client, Snapshot& snapshot);
+
+/// The same for these nodes alone, in parallel: what a plan that brings pods somewhere needs.
 Result<void> observe_usage(kube::Client& client, Snapshot& snapshot, const std::vector<std::string>& nodes);
 
 }  // namespace core_ha::cluster

@@ -3,6 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+#include <vector>
+
+#include "cluster/read_only_client_testing.h"
+
 using namespace core_ha;
 using namespace core_ha::cluster;
 
@@ -41,11 +46,68 @@ TEST_CASE("usage: summed up by node and priority, without what runs nowhere yet"
     if (*node != 0) spec["nodeName"] = node;
     return Json{{"spec", spec}};
   };
-  const Json usage = sum_usage(Json::array({pod("a", 0), pod("a", 0), pod("a", 5), pod("", 0), pod("b", 5)}));
+  UsageSums sums;
+  sums.add(Json::array({pod("a", 0), pod("a", 0), pod("a", 5), pod("", 0)}));
+  sums.add(Json::array({pod("b", 5)}));
+  const Json usage = sums.to_json();
   REQUIRE(usage.size() == 2);
   REQUIRE(usage["a"].size() == 2);
   CHECK(usage["a"][0]["cpu"] == 2);
   CHECK(usage["a"][0]["memory"] == 2048);
   CHECK(usage["a"][0]["pods"] == 2);
   CHECK(usage["a"][1]["priority"] == 5);
+}
+
+namespace {
+
+/// A page with one pod of a core on the node, and more after it where there is a token.
+Json page_of(const std::string& node, const std::string& token) {
+  Json spec = {{"nodeName", node}, {"containers", Json::array({{{"resources", {{"requests", {{"cpu", "1"}}}}}}})}};
+  return {{"metadata", {{"continue", token}}}, {"items", Json::array({{{"spec", spec}}})}};
+}
+
+Snapshot three_nodes() {
+  Snapshot snapshot;
+  for (const char* name : {"a", "b", "c"})
+    snapshot.nodes.push_back({{"metadata", {{"name", name}}}});
+  return snapshot;
+}
+
+}  // namespace
+
+TEST_CASE("usage: of a whole cluster, page by page, with an entry for each node") {
+  testing::ReadOnlyClient client;
+  std::vector<std::string> asked;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    asked.push_back(read.path);
+    const bool first = read.path.find("continue=") == std::string::npos;
+    return page_of(first ? "a" : "b", first ? "t&2" : "");
+  };
+  Snapshot snapshot = three_nodes();
+  REQUIRE(observe_all_usage(client, snapshot));
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0].find("limit=500") != std::string::npos);
+  CHECK(asked[1].find("continue=t%262") != std::string::npos);
+  CHECK(snapshot.usage.size() == 3);
+  CHECK(snapshot.usage["a"][0]["cpu"] == 1);
+  CHECK(snapshot.usage["b"][0]["cpu"] == 1);
+  CHECK(snapshot.usage["c"] == Json::array());
+}
+
+TEST_CASE("usage: pages that ran out are read anew, in one piece; any other failure is the result") {
+  testing::ReadOnlyClient client;
+  int code = 410;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    if (read.path.find("continue=") != std::string::npos) return testing::refused(code, "Expired");
+    const bool paged = read.path.find("limit=") != std::string::npos;
+    return page_of("a", paged ? "t" : "");
+  };
+  Snapshot snapshot = three_nodes();
+  REQUIRE(observe_all_usage(client, snapshot));
+  CHECK(client.round_trips == 3);
+  CHECK(snapshot.usage["a"][0]["pods"] == 1);  // what the pages had told counts no more
+  code = 403;
+  const auto refused = observe_all_usage(client, snapshot);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().status == ExitStatus::api);
 }

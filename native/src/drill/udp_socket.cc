@@ -130,16 +130,27 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   return bad;
 }
 
-Result<Endpoint> nameserver_of(const std::string& file) {
+Result<ResolvConf> read_resolv_conf(const std::string& file) {
   std::ifstream in(file);
   if (!in) return Error{ExitStatus::usage, fmt::format("{} cannot be read: {}.", file, std::strerror(errno))};
+  ResolvConf found;
+  std::string address;
   for (std::string line; std::getline(in, line);) {
     std::istringstream words(line);
-    std::string keyword;
-    std::string address;
-    if (words >> keyword >> address && keyword == "nameserver") return parse_endpoint(address);
+    std::string word;
+    words >> word;
+    const bool search = word == "search";
+    if (word == "nameserver" && address.empty()) words >> address;
+    // A pod's list is NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN …
+    constexpr std::string_view services = "svc.";
+    while (search && words >> word)
+      if (word.starts_with(services)) found.cluster_domain = word.substr(services.size());
   }
-  return Error{ExitStatus::usage, fmt::format("{} names no nameserver.", file)};
+  if (address.empty()) return Error{ExitStatus::usage, fmt::format("{} names no nameserver.", file)};
+  auto server = parse_endpoint(address);
+  if (!server) return server.error();
+  found.server = *server;
+  return found;
 }
 
 std::int64_t monotonic_ns() {

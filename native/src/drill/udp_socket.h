@@ -37,8 +37,12 @@ class Endpoint {
 /// what is being probed.
 Result<Endpoint> parse_endpoint(std::string_view text);
 
-/// The first nameserver of a resolv.conf(5).
-Result<Endpoint> nameserver_of(const std::string& file);
+/// What a resolv.conf(5) says of the cluster's DNS.
+struct ResolvConf {
+  Endpoint server;                               ///< the first nameserver
+  std::string cluster_domain = "cluster.local";  ///< by its search list, where that is a pod's
+};
+Result<ResolvConf> read_resolv_conf(const std::string& file);
 
 /// What a socket has to tell: a datagram, or an ICMP error with the datagram that caused it.
 struct Received {

@@ -22,12 +22,13 @@ std::optional<Received> wait_for(const UdpSocket& socket, std::span<std::uint8_t
   return socket.receive(buffer);
 }
 
-std::string address_in(const std::string& content) {
+/// The server's address and the cluster's domain, or the error.
+std::string found_in(const std::string& content) {
   const std::string file = "resolv_conf_test.tmp";
   std::ofstream(file) << content;
-  const Result<Endpoint> found = nameserver_of(file);
+  const Result<ResolvConf> found = read_resolv_conf(file);
   std::remove(file.c_str());
-  return found ? found->to_string() : found.error().message;
+  return found ? found->server.to_string() + " " + found->cluster_domain : found.error().message;
 }
 
 TEST_SUITE("drill: UDP sockets") {
@@ -52,10 +53,14 @@ TEST_SUITE("drill: UDP sockets") {
     }
   }
 
-  TEST_CASE("the first nameserver of a resolv.conf") {
-    CHECK(address_in("# comment\nsearch a b\nnameserver 10.43.0.10\nnameserver 9.9.9.9\n") == "10.43.0.10:53");
-    CHECK(address_in("search a\n").find("names no nameserver") != std::string::npos);
-    CHECK(nameserver_of("/nonexistent/resolv.conf").error().status == ExitStatus::usage);
+  TEST_CASE("the first nameserver of a resolv.conf, and the cluster's domain of a pod's") {
+    CHECK(found_in("# comment\nsearch a b\nnameserver 10.43.0.10\nnameserver 9.9.9.9\n") ==
+          "10.43.0.10:53 cluster.local");
+    CHECK(found_in("search default.svc.k3s.example svc.k3s.example k3s.example lan\nnameserver fd43::a\n") ==
+          "[fd43::a]:53 k3s.example");
+    CHECK(found_in("search a\n").find("names no nameserver") != std::string::npos);
+    CHECK(found_in("nameserver dns.example\n").find("is not an address") != std::string::npos);
+    CHECK(read_resolv_conf("/nonexistent/resolv.conf").error().status == ExitStatus::usage);
   }
 
   TEST_CASE("a response arrives with the kernel's time") {

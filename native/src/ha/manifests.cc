@@ -9,9 +9,9 @@
 // two refused, and takes all that is ours away.
 #include "ha/manifests.h"
 
-#include "ha/coredns.h"
 #include "ha/planner.h"
 #include "ha/state.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 
@@ -80,7 +80,10 @@ std::vector<Json> manifests(const Spec& spec, const Plan& plan) {
     }
     if (!body.contains("spec")) continue;  // nothing of it is wished
     // Under an autoscaler the count is its own; a fixed one has no other place here.
-    if (ref == coredns_deployment && spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
+    if (ref == coredns_deployment) {
+      body["spec"].erase("replicas");  // held since other manifests, and the autoscaler's from now on
+      if (spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
+    }
     body["metadata"]["annotations"] = keeping_annotations();
     lent.push_back(std::move(body));
   }

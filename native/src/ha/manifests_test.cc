@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/yaml.h"
-#include "ha/coredns.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
+#include "ha/strategies/coredns_view.h"
 #include "report/manifests.h"
 
 using namespace core_ha;
@@ -73,7 +73,6 @@ TEST_CASE("manifests: applied by another manager they give the same cluster") {
 
 TEST_CASE("manifests: nothing to print where everything is as k3s ships it") {
   SimulatedCluster cluster(3);
-  const Spec packaged = wish({{"coredns_strategy", "packaged"}});
   CHECK(manifests(packaged, make_plan(packaged, cluster.snapshot)).empty());
 }
 

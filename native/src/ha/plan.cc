@@ -10,13 +10,13 @@
 
 #include "cluster/k3s.h"
 #include "cluster/nodes.h"
-#include "ha/coredns.h"
-#include "ha/level.h"
+#include "ha/placement/level.h"
+#include "ha/placement/prediction.h"
 #include "ha/planner.h"
-#include "ha/prediction.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_traffic.h"
+#include "ha/strategies/coredns_view.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "ha/coredns.h"
 #include "ha/state.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha::testing {
 

@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "cluster/time.h"
-#include "ha/coredns.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 
@@ -245,6 +245,7 @@ void SimulatedCluster::scale_by(const std::string& manager, int replicas) {
 void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
+  if (asked(pod) && by_controller) ++rolled;
   if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
   least_serving = std::min(least_serving, serving());

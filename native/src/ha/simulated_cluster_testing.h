@@ -41,6 +41,7 @@ class SimulatedCluster {
   /// Pods that are asked for answers.
   int serving() const;
   int least_serving = 0;  ///< whenever a pod ended since a test set this
+  int rolled = 0;         ///< pods that a controller ended while they were asked, gently or not
   /// What went wrong on the way: a pod ended while it was asked, nobody left to ask.
   std::vector<std::string> losses;
 

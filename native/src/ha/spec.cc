@@ -21,7 +21,8 @@ struct Key {
   std::vector<std::string> choices = {};  ///< a string key's values; empty: the key is an integer
   std::int64_t lowest = 0;
   std::int64_t highest = 0;
-  Json fallback = {};  ///< what absence means; null: decided from the cluster
+  const char* unit = "";  ///< of an integer that is no plain count
+  Json fallback = {};     ///< what absence means; null: decided from the cluster
   std::function<void(Spec&, const Json&)> store;
   std::function<Json(const Spec&)> load;  ///< what store took; null: nothing was given
 };
@@ -69,6 +70,7 @@ const std::vector<Key>& table() {
        .description = "Average CPU use, in percent of the request, above which the autoscaler adds a replica.",
        .lowest = 1,
        .highest = 100,
+       .unit = " (percent)",
        .fallback = 75,
        .store = [](Spec& spec, const Json& value) { spec.coredns_cpu_utilization = value.get<int>(); },
        .load = [](const Spec& spec) { return Json(spec.coredns_cpu_utilization); }},
@@ -82,6 +84,7 @@ const std::vector<Key>& table() {
        .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
        .lowest = 10,
        .highest = 3600,
+       .unit = " (seconds)",
        .fallback = 300,
        .store = [](Spec& spec, const Json& value) { spec.wait_timeout = std::chrono::seconds(value.get<int>()); },
        .load = [](const Spec& spec) { return Json(spec.wait_timeout.count()); }},
@@ -89,6 +92,7 @@ const std::vector<Key>& table() {
        .description = "Seconds for which a node that is not heard of still counts, so that an outage shrinks nothing.",
        .lowest = 0,
        .highest = std::int64_t{100} * 365 * 86400,
+       .unit = " (seconds)",
        .fallback = 604800,
        .store =
            [](Spec& spec, const Json& value) {
@@ -100,7 +104,7 @@ const std::vector<Key>& table() {
 
 std::string allowed(const Key& key) {
   if (!key.choices.empty()) return fmt::format("one of {}", fmt::join(key.choices, ", "));
-  return fmt::format("an integer from {} to {}", key.lowest, key.highest);
+  return fmt::format("an integer from {} to {}{}", key.lowest, key.highest, key.unit);
 }
 
 /// What was found, short enough for a sentence.

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "cluster/nodes.h"
-#include "ha/coredns.h"
-#include "ha/level.h"
+#include "ha/placement/level.h"
 #include "ha/planner.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/json.h"
-#include "ha/coredns.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ha/manifests.h"
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
@@ -15,8 +16,6 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-const Spec autoscaling;
-const Spec packaged{.coredns_strategy = "packaged"};
 const Spec replicas{.coredns_strategy = "replicas"};
 
 Spec fixed(int count) {
@@ -122,12 +121,30 @@ TEST_CASE("replicas: a count that drifted is put back, one that another program 
   }
 }
 
+TEST_CASE("replicas: a count that manifests hold is taken over without falling to one") {
+  for (const auto& next : {replicas, autoscaling, fixed(4), fixed(2)}) {
+    CAPTURE(next.coredns_strategy);
+    CAPTURE(next.coredns_replicas.value_or(0));
+    SimulatedCluster cluster(4);
+    for (const Json& object : manifests(replicas, make_plan(replicas, cluster.snapshot)))
+      if (object["kind"] == "Deployment") cluster.apply(object, "k3s-core-ha");
+    cluster.settle();
+    cluster.losses.clear();  // kubectl lets the Deployment roll as it will
+    REQUIRE(cluster.serving() == 3);
+    reach_above(cluster, next, next.coredns_replicas.value_or(3) < 3 ? 2 : 3);
+    for (const Json& object : manifests(autoscaling, make_plan(autoscaling, cluster.snapshot)))
+      if (object["kind"] == "Deployment") CHECK_FALSE(object["spec"].contains("replicas"));
+  }
+}
+
 TEST_CASE("replicas: a number that cannot be placed is refused, a key of another strategy is told") {
   SimulatedCluster cluster(3);
   const Plan plan = make_plan(fixed(4), cluster.snapshot);
   REQUIRE(plan.refusal);
   CHECK(plan.refusal->status == ExitStatus::unsafe);
-  CHECK(plan.refusal->message.find("coredns_replicas is 4, but all 3 registered nodes") != std::string::npos);
+  CHECK(plan.refusal->message.find(
+            "coredns_replicas is 4, but 3 replicas at most can be on different nodes: all 3 registered nodes") !=
+        std::string::npos);
   for (const Json& spec :
        {Json{{"coredns_replicas", 2}}, Json{{"coredns_strategy", "replicas"}, {"coredns_min_replicas", 2}}}) {
     const Plan told = make_plan(wish(spec), cluster.snapshot);

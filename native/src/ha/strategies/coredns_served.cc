@@ -3,11 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
+#include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
-#include "ha/capacity.h"
+#include "ha/placement/capacity.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "kube/client.h"
@@ -129,13 +132,18 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
   plan_traffic(planner, nodes);
   if (count == Count::fixed)
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
+  Json body = coredns_overlay(coredns, minor);
+  // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
+  // itself when the autoscaler, or a scale of ours, changes it.
+  if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains({"f:spec", "f:replicas"}))
+    body["spec"]["replicas"] = std::max(coredns.replicas(), replicas);
   const std::size_t before = planner.steps();
-  const Placement placement = plan_swap(planner, coredns,
-                                        {.body = coredns_overlay(coredns, minor),
+  const Placement placement = plan_swap(planner, coredns, nodes,
+                                        {.body = std::move(body),
                                          .replicas = replicas,
                                          .count = count,
                                          .gentle = minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec())});
-  if (planner.steps() != before) check_placement(planner, coredns, nodes, replicas, placement);
+  if (planner.steps() != before) check_placement(planner, coredns.pod_template(), nodes, replicas, placement);
   plan_budget(planner, coredns, replicas);
 }
 

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "cluster/nodes.h"
-#include "ha/coredns.h"
 #include "ha/planner.h"
+#include "ha/strategies/coredns_view.h"
 #include "ha/strategies/swap.h"
 
 namespace core_ha::ha {

@@ -3,7 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "ha/coredns.h"
+#include "ha/placement/words.h"
+#include "ha/strategies/coredns_view.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -51,9 +52,9 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
   if (!warning.empty()) planner.warn(warning);
   if (const auto old = without_same_node(nodes); distribution == "PreferSameNode" && !old.empty())
     planner.warn(
-        fmt::format("{} of {} nodes ({}{}) run a kube-proxy older than 1.{}, which does not prefer its own node's "
+        fmt::format("{} of {} nodes ({}) run a kube-proxy older than 1.{}, which does not prefer its own node's "
                     "replica.",
-                    old.size(), nodes.size(), old.front(), old.size() > 1 ? ", …" : "", same_node_minor));
+                    old.size(), nodes.size(), few(old), same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   if (planner.live(coredns_service) == nullptr)
     planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "ha/placement/words.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
@@ -45,14 +46,13 @@ std::string no_place(const CoreDns& coredns, const std::vector<cluster::Node>& n
   int least = std::numeric_limits<int>::max();
   for (const auto& [host, count] : pods)
     least = std::min(least, count);
-  std::string closed;
+  std::vector<std::string> closed;
   for (const auto& node : nodes) {
     if (!node.eligible()) continue;
     if (node.open() && pods[node.host] + 1 - least <= 1) return {};
-    if (!node.open())
-      closed += fmt::format("{}{} ({})", closed.empty() ? "" : ", ", node.name, node.ready ? "cordoned" : "not ready");
+    if (!node.open()) closed.push_back(closed_words(node));
   }
-  return closed.empty() ? "no node takes pods" : closed;
+  return closed.empty() ? "no node takes pods" : few(closed);
 }
 
 bool swaps(const CoreDns& coredns, bool gentle) {
@@ -75,7 +75,7 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
                      fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
                                  "pods: {}.",
                                  why));
-  plan_swap(planner, coredns,
+  plan_swap(planner, coredns, nodes,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
              .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least,

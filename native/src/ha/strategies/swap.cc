@@ -26,7 +26,8 @@
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
 //
-// Where old and new pods both end gently and there are several, the Deployment's ordinary rollout loses nothing.
+// So every change of the template goes this way. Where there is no room for all new pods beside the old ones, and
+// several that end gently, the Deployment's ordinary rollout is used.
 #include "ha/strategies/swap.h"
 
 #include <fmt/format.h>
@@ -49,15 +50,16 @@ const cluster::FieldPath template_field{"f:spec", "f:template"};
 
 class Swap {
  public:
-  Swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target)
+  Swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const SwapTarget& target)
       : planner_(planner),
         coredns_(coredns),
+        nodes_(nodes),
         target_(target),
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
 
   void plan() {
     if (paused_by_others() || counted_by_others()) return;
-    sort_pods();
+    choose();
     keep_wanted_pods();
     const bool anything = changes() || !leaving_.empty();
     if (!leaving_sets_.empty()) set_old_pods_free();
@@ -80,7 +82,9 @@ class Swap {
   Placement placement() const {
     Placement placement;
     for (const auto* pod : staying_)
-      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod);
+      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
+    for (const auto* pod : leaving_)
+      if (!pod->node.empty()) placement.leaving.push_back(pod->node);
     const int count =
         target_.count == Count::released ? target_.replicas : std::max(coredns_.replicas(), target_.replicas);
     placement.pods = std::max(0, count - static_cast<int>(placement.staying.size()));
@@ -130,16 +134,37 @@ class Swap {
            });
   }
 
-  void sort_pods() {
+  /// Which pods are swapped. A swap needs room for all new pods beside the old ones; where there is none and a rollout
+  /// would do, in which few queries are lost, the change is not refused for it.
+  void choose() {
+    const bool replaced = template_changes();
+    sort_pods(replaced);
     // A lone replica has no other to answer while it is replaced, however gently it ends.
     const bool alone = std::max(coredns_.replicas(), target_.replicas) == 1;
-    for (const auto& set : coredns_.replica_sets) {
-      const bool begun =
-          paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(),
-                                        [&](const auto& pod) { return pod.replica_set == set.uid && pod.retiring; });
-      if (set.deleting || set.gentle != target_.gentle || begun || (alone && template_changes()))
-        leaving_sets_.push_back(&set);
-    }
+    const bool must = alone || std::any_of(coredns_.replica_sets.begin(), coredns_.replica_sets.end(),
+                                           [&](const auto& set) { return must_leave(set); });
+    if (!replaced || must) return;
+    const Fit fit = judge_fit(planner_.snapshot, coredns_.pod_template(), nodes_, placement());
+    if (fit.refusal.empty() && fit.warning.empty()) return;
+    sort_pods(false);
+    planner_.warn(
+        "There is no room for all new replicas beside the old ones, so these are replaced one at a time: clients that "
+        "use a source port again may lose a few queries.");
+  }
+
+  bool must_leave(const CoreDnsReplicaSet& set) const {
+    const bool begun = paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(), [&](const auto& pod) {
+                         return pod.replica_set == set.uid && pod.retiring;
+                       });
+    return set.deleting || set.gentle != target_.gentle || begun;
+  }
+
+  void sort_pods(bool replaced) {
+    leaving_sets_.clear();
+    leaving_.clear();
+    staying_.clear();
+    for (const auto& set : coredns_.replica_sets)
+      if (replaced || must_leave(set)) leaving_sets_.push_back(&set);
     for (const auto& pod : coredns_.pods) {
       if (leaves(pod))
         leaving_.push_back(&pod);
@@ -281,8 +306,7 @@ class Swap {
   }
 
   /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.
-  bool on_living_node(const CoreDnsPod& pod) {
-    if (nodes_.empty()) nodes_ = cluster::judge_nodes(planner_.snapshot, coredns_.pod_spec());
+  bool on_living_node(const CoreDnsPod& pod) const {
     return std::any_of(nodes_.begin(), nodes_.end(),
                        [&](const auto& node) { return node.name == pod.node && node.ready; });
   }
@@ -298,19 +322,20 @@ class Swap {
 
   Planner& planner_;
   const CoreDns& coredns_;
+  const std::vector<cluster::Node>& nodes_;
   const SwapTarget& target_;
   const std::set<cluster::FieldPath> held_;
   std::vector<const CoreDnsReplicaSet*> leaving_sets_;
   std::vector<const CoreDnsPod*> leaving_;
   std::vector<const CoreDnsPod*> staying_;
-  std::vector<cluster::Node> nodes_;
   bool planned_ = false;  ///< our set is already another one than observed
 };
 
 }  // namespace
 
-Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target) {
-  Swap swap(planner, coredns, target);
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,
+                    const SwapTarget& target) {
+  Swap swap(planner, coredns, nodes, target);
   swap.plan();
   return swap.placement();
 }

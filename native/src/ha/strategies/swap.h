@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <vector>
+
 #include "base/json.h"
-#include "ha/capacity.h"
-#include "ha/coredns.h"
+#include "cluster/nodes.h"
+#include "ha/placement/capacity.h"
 #include "ha/planner.h"
+#include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
 
@@ -24,8 +27,9 @@ struct SwapTarget {
 };
 
 /// Plans the way from CoreDNS as observed, at whatever point an earlier run was stopped, to the target, without a
-/// moment in which a query is lost. Nothing to do plans nothing.
-/// Tells which pods it asks the scheduler to place.
-Placement plan_swap(Planner& planner, const CoreDns& coredns, const SwapTarget& target);
+/// moment in which a query is lost; one without room for it, where pods end gently, rolls instead, with a warning.
+/// Nothing to do plans nothing. `nodes` are judged for CoreDNS's pods. Tells which pods it asks the scheduler to place.
+Placement plan_swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,
+                    const SwapTarget& target);
 
 }  // namespace core_ha::ha

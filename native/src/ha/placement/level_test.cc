@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/level.h"
+#include "ha/placement/level.h"
 
 #include <doctest/doctest.h>
 

@@ -7,10 +7,9 @@
 //
 // CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
 // priority or a higher one request is in its way; what others request is worth a warning.
-#include "ha/capacity.h"
+#include "ha/placement/capacity.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +19,7 @@
 #include <string>
 
 #include "cluster/usage.h"
+#include "ha/placement/words.h"
 
 namespace core_ha::ha {
 
@@ -30,14 +30,7 @@ using cluster::Resources;
 
 constexpr int critical_priority = 2000000000;  ///< system-cluster-critical
 constexpr std::size_t nodes_at_once = 16;
-constexpr std::size_t named_nodes = 5;
 constexpr double mebi = 1048576;
-
-std::string list(std::vector<std::string> names) {
-  const std::size_t more = names.size() > named_nodes ? names.size() - named_nodes : 0;
-  if (more > 0) names.resize(named_nodes);
-  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
-}
 
 /// The hosts that can run CoreDNS, by whether they take pods now.
 struct Hosts {
@@ -56,7 +49,7 @@ Hosts sort_hosts(const std::vector<Node>& nodes) {
       hosts.open.insert(node.host);
       continue;
     }
-    hosts.closed.push_back(fmt::format("{} ({})", node.name, node.ready ? "cordoned" : "not ready"));
+    hosts.closed.push_back(closed_words(node));
     if (node.ready) ++hosts.cordoned;
   }
   return hosts;
@@ -68,13 +61,13 @@ bool check_hosts(Planner& planner, const Hosts& hosts, int replicas) {
   if (hosts.open.empty()) {
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("No node takes pods now (of {} that can run CoreDNS: {}), so nothing can roll out.",
-                               hosts.eligible.size(), list(hosts.closed)));
+                               hosts.eligible.size(), few(hosts.closed)));
     return false;
   }
   if (hosts.open.size() >= wanted) return true;
   const std::string state =
       fmt::format("Only {} of {} nodes that can run CoreDNS {} pods now (not {})", hosts.open.size(),
-                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", list(hosts.closed));
+                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", few(hosts.closed));
   // An outage must not stop a repair; a cordon is somebody's own and lifted in a moment.
   if (hosts.open.size() == 1 && hosts.cordoned > 0) {
     planner.refuse(ExitStatus::unsafe, fmt::format("{}: all {} replicas would be on {}, and gone with it. Uncordon one "
@@ -116,12 +109,25 @@ Room room_on(const Json& node, const Json& usage, const Resources& request, int 
   return room;
 }
 
+/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
+bool repels_itself(const Json& pod_template) {
+  const Json labels = pod_template.value(Json::json_pointer("/metadata/labels"), Json::object());
+  const Json::json_pointer required("/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+  const Json terms = pod_template.value(required, Json::array());
+  return std::any_of(terms.begin(), terms.end(), [&](const Json& term) {
+    return term.value("topologyKey", "") == "kubernetes.io/hostname" &&
+           cluster::selects(term.value("labelSelector", Json::object()), labels);
+  });
+}
+
 class Requests {
  public:
-  Requests(Planner& planner, const CoreDns& coredns, const std::vector<Node>& nodes, const Placement& placement)
-      : planner_(planner), placement_(placement), request_(cluster::requests_of(coredns.pod_spec())) {
-    const Json& usage = planner.snapshot.usage;
-    for (const auto& object : planner.snapshot.nodes) {
+  Requests(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<Node>& nodes,
+           const Placement& placement)
+      : placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
+    const Json& usage = snapshot.usage;
+    const bool apart = repels_itself(pod_template);
+    for (const auto& object : snapshot.nodes) {
       const auto node = std::find_if(nodes.begin(), nodes.end(),
                                      [&](const Node& n) { return n.name == object["metadata"].value("name", ""); });
       if (node == nodes.end() || !node->open()) continue;
@@ -129,42 +135,50 @@ class Requests {
         unread_.push_back(node->name);
         continue;
       }
-      const int has = static_cast<int>(std::count_if(placement.staying.begin(), placement.staying.end(),
-                                                     [&](const auto* pod) { return pod->node == node->name; }));
+      const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
       const Room hard = room_on(object, usage[node->name], request_, critical_priority);
       const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
-      hard_.push_back(has + hard.pods);
-      soft_.push_back(has + soft.pods);
       has_ += has;
+      if (apart) {
+        const bool old = std::count(placement.leaving.begin(), placement.leaving.end(), node->name) > 0;
+        const int more = has > 0 || old ? 0 : 1;
+        hard_.push_back(has + std::min(more, hard.pods));
+        soft_.push_back(has + std::min(more, soft.pods));
+        if (old) {
+          full_.push_back(fmt::format("{}: an old one, and its anti-affinity lets none beside it", node->name));
+          continue;
+        }
+      } else {
+        hard_.push_back(has + hard.pods);
+        soft_.push_back(has + soft.pods);
+      }
       if (hard.pods == 0)
         full_.push_back(fmt::format("{}: {:.2f} CPU, {:.0f} MiB, {:.0f} pods free", node->name, hard.free.cpu,
                                     hard.free.memory / mebi, hard.free.pods));
     }
   }
 
-  void check() {
+  Fit judge() {
     const int total = has_ + placement_.pods;
     // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
     const auto one_each = std::count_if(soft_.begin(), soft_.end(), [](int most) { return most > 0; });
-    if (one_each >= total) return;
+    if (one_each >= total) return {};
     if (!unread_.empty()) {
       const std::size_t more = std::max({nodes_at_once, 2 * static_cast<std::size_t>(total), hard_.size()});
       if (unread_.size() > more) unread_.resize(more);
-      planner_.want_usage(unread_);
-      return;
+      return {.unread = unread_};
     }
     const std::string words = fmt::format("CoreDNS requests {:.2f} CPU and {:.0f} MiB for each replica", request_.cpu,
                                           request_.memory / mebi);
     if (const int fits = fitting(hard_) - has_; fits < placement_.pods)
-      planner_.refuse(ExitStatus::unsafe,
-                      fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
-                                  "({}).",
-                                  words, std::max(0, fits), placement_.pods, hard_.size(), list(full_)));
-    else if (fitting(soft_) - has_ < placement_.pods)
-      planner_.warn(
-          fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will be "
-                      "pushed out.",
-                      words, placement_.pods));
+      return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
+                                     "({}).",
+                                     words, std::max(0, fits), placement_.pods, hard_.size(), few(full_))};
+    if (fitting(soft_) - has_ < placement_.pods)
+      return {.warning = fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will "
+                                     "be pushed out.",
+                                     words, placement_.pods)};
+    return {};
   }
 
  private:
@@ -177,7 +191,6 @@ class Requests {
     return sum;
   }
 
-  Planner& planner_;
   const Placement& placement_;
   const Resources request_;
   std::vector<int> hard_;  ///< by node: the most pods of CoreDNS, if others may be pushed out
@@ -189,10 +202,19 @@ class Requests {
 
 }  // namespace
 
-void check_placement(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
+Fit judge_fit(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<cluster::Node>& nodes,
+              const Placement& placement) {
+  if (placement.pods <= 0) return {};
+  return Requests(snapshot, pod_template, nodes, placement).judge();
+}
+
+void check_placement(Planner& planner, const Json& pod_template, const std::vector<cluster::Node>& nodes, int replicas,
                      const Placement& placement) {
-  if (!check_hosts(planner, sort_hosts(nodes), replicas) || placement.pods <= 0) return;
-  Requests(planner, coredns, nodes, placement).check();
+  if (!check_hosts(planner, sort_hosts(nodes), replicas)) return;
+  Fit fit = judge_fit(planner.snapshot, pod_template, nodes, placement);
+  if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
+  if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
+  planner.want_usage(std::move(fit.unread));
 }
 
 }  // namespace core_ha::ha

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/coredns.h"
+#include "ha/strategies/coredns_view.h"
 
 #include <algorithm>
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/level.h"
+#include "ha/placement/level.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "cluster/time.h"
+#include "ha/placement/words.h"
 
 namespace core_ha::ha {
 
@@ -18,8 +18,6 @@ constexpr int usual_replicas = 3;
 constexpr int nodes_per_replica = 16;
 constexpr double cores_per_replica = 256;
 constexpr int least_maximum = 5;
-/// A sentence names a few nodes; thousands would drown it.
-constexpr std::size_t named_nodes = 5;
 
 /// What counts of the registered nodes.
 struct Count {
@@ -47,14 +45,6 @@ Count count(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   return result;
 }
 
-std::string list(std::vector<std::string> names) {
-  const std::size_t more = names.size() > named_nodes ? names.size() - named_nodes : 0;
-  if (more > 0) names.resize(named_nodes);
-  std::string text = fmt::format("{}", fmt::join(names, ", "));
-  if (more > 0) text += fmt::format(" and {} more", more);
-  return text;
-}
-
 std::string nodes_word(std::size_t count) {
   return count == 1 ? "node" : "nodes";
 }
@@ -68,7 +58,7 @@ std::string eligible_words(const Count& counted) {
                                    : fmt::format("all {} registered nodes can run CoreDNS", counted.registered);
   else
     text = fmt::format("{} of {} registered {} can run CoreDNS (not {})", domains, counted.registered,
-                       nodes_word(static_cast<std::size_t>(counted.registered)), list(counted.excluded));
+                       nodes_word(static_cast<std::size_t>(counted.registered)), few(counted.excluded));
   return text;
 }
 
@@ -120,7 +110,7 @@ std::string none_reason(const Spec& spec, const Asked& asked, const Count& count
   return fmt::format(
       "Only {} of {} registered nodes can run CoreDNS (not {}): nothing more can be had until another "
       "node can.",
-      counted.domains.size(), counted.registered, list(counted.excluded));
+      counted.domains.size(), counted.registered, few(counted.excluded));
 }
 
 }  // namespace
@@ -132,12 +122,12 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   if (!counted.gone.empty())
     sizing.warnings.push_back(fmt::format(
         "No longer counted, because they were not heard of for longer than unreachable_counts_for ({}): {}.",
-        cluster::format_span(spec.unreachable_counts_for), list(counted.gone)));
+        cluster::format_span(spec.unreachable_counts_for), few(counted.gone)));
   if (domains == 0) {
     sizing.level = {"none", "No node can run CoreDNS."};
     sizing.refusal = unsafe(counted.registered == 0
                                 ? std::string("No node is registered.")
-                                : fmt::format("No registered node can run CoreDNS (not {}).", list(counted.excluded)));
+                                : fmt::format("No registered node can run CoreDNS (not {}).", few(counted.excluded)));
     return sizing;
   }
 
@@ -159,8 +149,8 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
-    sizing.refusal = unsafe(fmt::format("{} is {}, but {}: {} replicas can be on different nodes, not {}.", asked.key,
-                                        wanted, eligible_words(counted), domains, wanted));
+    sizing.refusal = unsafe(fmt::format("{} is {}, but {} {} at most can be on different nodes: {}.", asked.key, wanted,
+                                        domains, domains == 1 ? "replica" : "replicas", eligible_words(counted)));
   else if (spec.level == "node" && domains < 2)
     sizing.refusal = unsafe(
         fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/prediction.h"
+#include "ha/placement/prediction.h"
 
 #include <doctest/doctest.h>
 
@@ -69,4 +69,6 @@ TEST_CASE("prediction: the server that dies with the controller manager's lease"
   CHECK(several["lease_holder_death"]["seconds"] == Json{60, 85});
   const Json one = predict({.replicas = 3, .nodes = 4, .servers = 1, .local = false, .kube_proxy = true, .minor = 36});
   CHECK(one["lease_holder_death"]["seconds"] == nullptr);
+  const Json none = predict({.replicas = 3, .nodes = 4, .servers = 0, .local = false, .kube_proxy = true, .minor = 36});
+  CHECK(none["lease_holder_death"]["lost_share"] == 0);
 }

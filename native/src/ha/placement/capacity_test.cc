@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "ha/capacity.h"
+#include "ha/placement/capacity.h"
 
 #include <doctest/doctest.h>
 

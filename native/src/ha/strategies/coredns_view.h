@@ -43,7 +43,8 @@ struct CoreDns {
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
-  const Json& pod_spec() const { return (*deployment)["spec"]["template"]["spec"]; }
+  const Json& pod_template() const { return (*deployment)["spec"]["template"]; }
+  const Json& pod_spec() const { return pod_template()["spec"]; }
   /// The labels that the Deployment gives its pods.
   Json pod_labels() const;
   int replicas() const { return (*deployment)["spec"].value("replicas", 1); }

@@ -4,7 +4,7 @@
 // period its Ready condition becomes Unknown and with it every pod's, and the endpoint goes. Until then each replica
 // has an equal share of new queries. Eviction, and a replacement, comes when the pods' toleration has run out. When the
 // holder of the controller manager's lease dies too, the next one starts the grace period afresh.
-#include "ha/prediction.h"
+#include "ha/placement/prediction.h"
 
 #include <fmt/format.h>
 
@@ -72,7 +72,11 @@ Json predict(const Situation& s) {
   result["node_death"] =
       outage(shares, span(unknown_from, unknown_to),
              fmt::format("1/{} of queries is lost{} until the dead endpoint goes.", s.replicas, local));
-  if (s.servers < 2)
+  if (s.servers == 0)
+    result["lease_holder_death"] =
+        outage(0, span(0, 0),
+               "Nothing is lost: no server is a node (--disable-agent), so none takes a replica with it when it dies.");
+  else if (s.servers < 2)
     result["lease_holder_death"] =
         outage(shares, nullptr,
                fmt::format("There is one server; when it dies with a replica, 1/{} of queries is lost{} until it is "

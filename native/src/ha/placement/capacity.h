@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "cluster/nodes.h"
+#include "ha/planner.h"
+
+namespace core_ha::ha {
+
+/// New pods of CoreDNS that a plan asks the scheduler to place, beside those of the same template that stay.
+struct Placement {
+  int pods = 0;
+  std::vector<std::string> staying = {};  ///< each one's node
+  std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
+};
+
+/// Whether the new pods could all be placed beside what runs.
+struct Fit {
+  std::vector<std::string> unread = {};  ///< nodes whose usage decides and is not known: then nothing else is said
+  std::string refusal = {};              ///< a sentence why not; empty: they could
+  std::string warning = {};              ///< a sentence: only if others are pushed out
+};
+
+/// Worst-case checks in closed form, not a scheduler.
+Fit judge_fit(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<cluster::Node>& nodes,
+              const Placement& placement);
+
+/// Refuses where the new pods could not all be placed. Warns where fewer nodes take pods now than the level counts on,
+/// or where other pods would be pushed out. What other pods request is asked for (Planner::want_usage) as long as it is
+/// not known for enough nodes.
+void check_placement(Planner& planner, const Json& pod_template, const std::vector<cluster::Node>& nodes, int replicas,
+                     const Placement& placement);
+
+}  // namespace core_ha::ha
