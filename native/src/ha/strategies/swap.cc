@@ -26,7 +26,7 @@
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
 //
-// So every change of the template goes this way. Where there is no room for all new pods beside the old ones, and
+// Every change of the template goes this way. Where there is no room for all new pods beside the old ones, and
 // several that end gently, the Deployment's ordinary rollout is used.
 #include "ha/strategies/swap.h"
 
