@@ -83,7 +83,8 @@ int on_request_start(void* user, char*, char*, int, int) {
 /// A peer that lost its power says nothing any more: a silent connection is asked after 30 s whether it still lives,
 /// and 15 s later it does not (client-go's figures for HTTP/2). What was sent may go unheard as long: until it is, the
 /// kernel does not ask; and with a shorter time for that it would take one lost question for an answer.
-int on_socket(void*, curl_socket_t socket, curlsocktype) {
+int on_socket(void* user, curl_socket_t socket, curlsocktype) {
+  static_cast<Exchange*>(user)->connects = true;
   struct Option {
     int level, name, value;
   };
@@ -161,6 +162,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   curl_easy_reset(easy.get());
   headers.reset();
   response = {};
+  connects = false;
   sent = false;
   too_large = false;
   error_text[0] = '\0';
@@ -178,6 +180,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   set(CURLOPT_USERAGENT, user_agent.c_str());
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_SOCKOPTFUNCTION, on_socket);
+  set(CURLOPT_SOCKOPTDATA, this);
   set(CURLOPT_PREREQFUNCTION, on_request_start);
   set(CURLOPT_PREREQDATA, this);
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(connect_timeout.count()));
@@ -245,11 +248,9 @@ int Exchange::status() const {
 
 void Exchange::finish(CURLcode code, const Endpoint& endpoint) {
   response.server = endpoint.url;
-  long connects = 0;
   long http = 0;
-  curl_easy_getinfo(easy.get(), CURLINFO_NUM_CONNECTS, &connects);
   curl_easy_getinfo(easy.get(), CURLINFO_HTTP_VERSION, &http);
-  if (connects > 0 && code == CURLE_OK)
+  if (connects && code == CURLE_OK)
     log::detail(fmt::format("connected to {} by HTTP/{}", endpoint.url, http == CURL_HTTP_VERSION_2_0 ? "2" : "1.1"));
   if (code == CURLE_OK) {
     response.code = status();

@@ -47,7 +47,8 @@ struct Exchange {
   HeaderList headers = {};
   Job job = {};
   Response response = {};
-  bool sent = false;  ///< the request may have left
+  bool connects = false;  ///< a connection is made for it
+  bool sent = false;      ///< the request may have left
   bool too_large = false;
   std::array<char, CURL_ERROR_SIZE> error_text{};
 
