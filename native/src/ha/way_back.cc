@@ -24,12 +24,11 @@ Json body_of(const Json& object) {
   return cluster::body_from_fields(object, cluster::applied_fields(object, kube::field_manager));
 }
 
-/// The Deployment's set, without what a change holds only on its way.
+/// The Deployment's set, without what a change holds only while it is paused.
 Json overlay_of(const Json& deployment) {
   Json body = body_of(deployment);
   if (const auto spec = body.find("spec"); spec != body.end()) {
-    spec->erase("paused");
-    spec->erase("replicas");
+    if (spec->erase("paused") > 0) spec->erase("replicas");
     if (spec->empty()) body.erase("spec");
   }
   return body;

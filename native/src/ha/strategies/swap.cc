@@ -111,7 +111,7 @@ class Swap {
 
   /// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight.
   bool counted_by_others() {
-    if (target_.count != Count::fixed || coredns_.replicas() == target_.replicas) return false;
+    if (!raises_count() && !lowers_count()) return false;
     const std::string holder = coredns_.count_holder();
     if (holder.empty()) return false;
     planner_.refuse(ExitStatus::conflict,
