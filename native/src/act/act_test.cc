@@ -4,92 +4,16 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
-#include <stdexcept>
-#include <utility>
+#include <string>
+#include <vector>
 
+#include "act/cluster_testing.h"
 #include "act/writes.h"
 #include "base/interrupt.h"
-#include "kube/fake_client_testing.h"
 
 using namespace core_ha;
+using namespace core_ha::act::testing;
 using act::StepState;
-using ha::Action;
-using ha::Step;
-using kube::testing::Call;
-using kube::testing::FakeClient;
-using kube::testing::lost_answer;
-using kube::testing::status_error;
-using namespace std::chrono_literals;
-
-namespace {
-
-const kube::ObjectRef deployment{"apps/v1", "Deployment", "kube-system", "coredns"};
-const kube::ObjectRef service{"v1", "Service", "kube-system", "kube-dns"};
-const kube::ObjectRef budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
-const kube::ObjectRef old_pod{"v1", "Pod", "kube-system", "coredns-old"};
-
-Json body_of(const kube::ObjectRef& ref, const Json& spec) {
-  return {{"apiVersion", ref.api_version},
-          {"kind", ref.kind},
-          {"metadata", {{"name", ref.name}, {"namespace", ref.ns}}},
-          {"spec", spec}};
-}
-
-/// CoreDNS as k3s ships it, and a controller that carries every change out at once.
-struct Cluster {
-  FakeClient client;
-
-  Cluster() {
-    Json packaged = body_of(deployment, {{"replicas", 1}, {"strategy", {{"rollingUpdate", {{"maxUnavailable", 1}}}}}});
-    client.put(packaged);
-    settle();
-    Json pod = body_of(old_pod, Json::object());
-    pod["metadata"]["labels"] = {{"k8s-app", "kube-dns"}};
-    client.put(pod);
-    client.put(body_of(service, Json::object()));
-    client.after_write = [this](const Call&) { settle(); };
-  }
-
-  void settle() {
-    Json& object = *client.find(deployment);
-    const int replicas = object["spec"].value("replicas", 1);
-    object["status"] = {{"replicas", replicas}, {"updatedReplicas", replicas}, {"availableReplicas", replicas}};
-  }
-
-  Json spec() { return (*client.find(deployment))["spec"]; }
-};
-
-const Step overlay{.id = "overlay",
-                   .action = Action::apply,
-                   .object = deployment,
-                   .body = body_of(deployment, {{"minReadySeconds", 3}})};
-const Step scale{.id = "scale", .action = Action::scale, .object = deployment, .body = {{"spec", {{"replicas", 3}}}}};
-const Step rollout{.id = "rollout", .action = Action::wait_rollout, .object = deployment};
-const Step protect{
-    .id = "protect", .action = Action::apply, .object = budget, .body = body_of(budget, {{"maxUnavailable", 1}})};
-const Step label{.id = "label",
-                 .action = Action::patch,
-                 .object = old_pod,
-                 .body = {{"metadata", {{"labels", {{"k3s-core-ha/retiring", "true"}}}}}},
-                 .uid = "uid-coredns-old"};
-const Step unlabel{.id = "unlabel",
-                   .action = Action::patch,
-                   .object = old_pod,
-                   .body = {{"metadata", {{"labels", {{"k8s-app", nullptr}}}}}},
-                   .uid = "uid-coredns-old"};
-const Step retire{.id = "retire", .action = Action::remove, .object = old_pod, .uid = "uid-coredns-old"};
-
-const act::Options quick{.wait_timeout = 1s, .poll = 1ms};
-
-/// Fails the call number `nth` (from 1) that `match` fits, dry runs left out.
-auto fail_at(std::string verb, std::string end, kube::ApiError error, int nth = 1) {
-  return [=, count = 0](const Call& call) mutable -> std::optional<kube::ApiError> {
-    if (call.dry_run || call.verb != verb || !call.path.ends_with(end) || ++count != nth) return std::nullopt;
-    return error;
-  };
-}
-
-}  // namespace
 
 TEST_CASE("steps are carried out in order, after every apply was asked as a dry run") {
   Cluster cluster;
@@ -274,32 +198,6 @@ TEST_CASE("after a step of no return: the caller's way back on a failure, standi
   }
 }
 
-TEST_CASE("a write whose answer was lost is read back, and not sent again when it is there") {
-  Cluster cluster;
-  for (const auto& [step, verb, end] :
-       {std::tuple{scale, "patch", "/scale"}, std::tuple{overlay, "apply", "coredns"},
-        std::tuple{label, "patch", "coredns-old"}, std::tuple{retire, "delete", "old"}}) {
-    cluster.client.calls.clear();
-    cluster.client.fault = fail_at(verb, end, lost_answer(true));
-    CHECK_FALSE(act::carry_out({step}, cluster.client, quick).error);
-    CHECK(cluster.client.writes().size() == 1);
-  }
-}
-
-TEST_CASE("a write that never arrived is sent again once the API answers reads") {
-  Cluster cluster;
-  int down = 5;
-  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-    if (call.path.ends_with("/scale") && (call.verb == "patch" || down < 5) && down > 0) {
-      --down;
-      return lost_answer(false);
-    }
-    return std::nullopt;
-  };
-  CHECK_FALSE(act::carry_out({scale}, cluster.client, quick).error);
-  CHECK(cluster.spec()["replicas"] == 3);
-}
-
 TEST_CASE("a pod that is another one than observed: stale where something is asked of it, done where it is let go") {
   Cluster cluster;
   (*cluster.client.find(old_pod))["metadata"]["uid"] = "another";
@@ -309,18 +207,6 @@ TEST_CASE("a pod that is another one than observed: stale where something is ask
   CHECK(outcome.error->message == "v1 Pod kube-system/coredns-old is not there any more");
   CHECK_FALSE(act::carry_out({unlabel, retire}, cluster.client, quick).error);
   CHECK(cluster.client.find(old_pod) != nullptr);
-}
-
-TEST_CASE("a rollout that does not come about within its time is undone, and says what it waited for") {
-  Cluster cluster;
-  cluster.client.after_write = [&](const Call& call) {
-    cluster.settle();
-    if (call.verb == "patch") (*cluster.client.find(deployment))["status"]["availableReplicas"] = 1;
-  };
-  const auto outcome = act::carry_out({scale, rollout}, cluster.client, {.wait_timeout = 0s, .poll = 1ms});
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->message.find("apps/v1 Deployment kube-system/coredns: after 0 s of waiting 1 of 3 new replicas "
-                                    "are available; ") == 0);
 }
 
 TEST_CASE("endpoints: waited for until no slice of the Service names one of the pods") {
@@ -398,166 +284,6 @@ TEST_CASE("once new pods serve beside the old ones the caller's way back retires
   }
 }
 
-TEST_CASE("an answer of a server in trouble does not tell whether a write was done: it is read back, and sent again") {
-  for (const auto& error : {status_error(500, "InternalError", "etcdserver: request timed out"),
-                            status_error(504, "Timeout"), status_error(429, "TooManyRequests")}) {
-    CAPTURE(error.code);
-    Cluster cluster;
-    kube::ApiError done = error;
-    done.sent = true;  // the fake carries it out all the same
-    for (const auto& [step, verb, end, answer, sends] :
-         {std::tuple{scale, "patch", "/scale", done, 1}, std::tuple{overlay, "apply", "coredns", error, 2},
-          std::tuple{protect, "apply", "coredns", done, 1}, std::tuple{retire, "delete", "old", error, 2}}) {
-      cluster.client.calls.clear();
-      cluster.client.fault = fail_at(verb, end, answer);
-      CHECK_FALSE(act::carry_out({step}, cluster.client, quick).error);
-      CHECK(cluster.client.writes().size() == static_cast<size_t>(sends));
-    }
-  }
-}
-
-TEST_CASE("going back outlasts a server in trouble, a pod that is gone meanwhile, and what cannot be taken back") {
-  Cluster cluster;
-  const Json before = cluster.spec();
-  int busy = 9;  // longer than on the way there
-  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-    if (call.dry_run || call.verb == "get") return std::nullopt;
-    if (call.path.ends_with("k3s-core-ha-coredns")) {
-      cluster.client.objects.erase(rest_path(old_pod));
-      return status_error(422, "Invalid", "no such thing");
-    }
-    const bool back = call.body.value(Json::json_pointer("/spec/replicas"), 0) == 1;
-    if (back && --busy > 0) return status_error(500, "InternalError", "etcdserver: leader changed");
-    return std::nullopt;
-  };
-  const auto outcome = act::carry_out({scale, label, protect}, cluster.client, quick);
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->message == "no such thing; what was done has been undone");
-  CHECK(cluster.spec() == before);
-
-  Cluster refused;
-  refused.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-    if (call.dry_run || call.verb == "get") return std::nullopt;
-    if (call.path.ends_with("k3s-core-ha-coredns")) return status_error(422, "Invalid", "no such thing");
-    const Json mark = call.body.value(Json::json_pointer("/metadata/labels/k3s-core-ha~1retiring"), Json("none"));
-    if (!call.path.ends_with("coredns-old") || !mark.is_null()) return std::nullopt;
-    return status_error(403, "Forbidden", "not now");
-  };
-  const auto stuck = act::carry_out({scale, label, protect}, refused.client, quick);
-  REQUIRE(stuck.error);
-  CHECK(stuck.error->status == ExitStatus::not_rolled_back);
-  CHECK(stuck.error->message == "no such thing; going back failed too: not now");
-  CHECK(refused.spec()["replicas"] == 1);  // one step that is stuck does not hold up the others
-}
-
-TEST_CASE("a write that may have been done is taken back with the rest, also by a signal") {
-  for (const bool signal : {false, true}) {
-    CAPTURE(signal);
-    catch_interrupts();
-    reset_interrupts();
-    Cluster cluster;
-    const Json before = cluster.spec();
-    bool sent = false;
-    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-      if (call.dry_run) return std::nullopt;
-      if (call.verb == "patch" && !std::exchange(sent, true)) return lost_answer(true);
-      if (!sent || cluster.client.calls.back().path != call.path) return std::nullopt;
-      // Asked what became of it: the API is away for good, or until after the signal.
-      if (call.verb != "get" || !call.path.ends_with("/scale")) return std::nullopt;
-      if (signal && !interrupted()) {
-        std::raise(SIGINT);
-        return lost_answer(false);
-      }
-      return signal ? std::nullopt : std::optional(status_error(403, "Forbidden", "no rights"));
-    };
-    const auto outcome = act::carry_out({scale, overlay}, cluster.client, quick);
-    reset_interrupts();
-    REQUIRE(outcome.error);
-    CHECK(outcome.error->status == (signal ? ExitStatus::interrupted : ExitStatus::rolled_back));
-    CHECK(outcome.error->message.find("what was done has been undone") != std::string::npos);
-    CHECK(cluster.spec() == before);
-    CHECK(outcome.states[0] == (signal ? StepState::rolled_back : StepState::failed));
-    CHECK_FALSE(outcome.changed());
-    CHECK(outcome.changes.empty());
-  }
-}
-
-TEST_CASE("what the server stored otherwise than asked is taken back") {
-  Cluster cluster;
-  bool meddles = true;
-  cluster.client.change_answer = [&](const Call& call, Json& answer) {  // an admission plugin that knows better
-    if (call.dry_run || call.verb != "apply" || !std::exchange(meddles, false)) return;
-    answer["spec"]["minReadySeconds"] = 9;
-  };
-  const Json before = cluster.spec();
-  const auto outcome = act::carry_out({scale, overlay}, cluster.client, quick);
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->status == ExitStatus::rolled_back);
-  CHECK(cluster.spec() == before);
-}
-
-TEST_CASE("when the time for the run is over no wait goes on, and it goes back within a time of its own") {
-  Cluster cluster;
-  const Json before = cluster.spec();
-  cluster.client.after_write = [&](const Call& call) {
-    cluster.settle();
-    // The new replicas do not come, the old one does.
-    if (call.verb == "patch" && cluster.spec()["replicas"] == 3)
-      (*cluster.client.find(deployment))["status"]["availableReplicas"] = 1;
-  };
-  act::Options options = quick;
-  options.wait_timeout = 3600s;
-  options.deadline = Deadline::after(500ms);
-  const auto outcome = act::carry_out({scale, rollout, protect}, cluster.client, options);
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->status == ExitStatus::rolled_back);
-  CHECK(outcome.error->message.starts_with("the time for the whole run (--timeout) is over: "));
-  CHECK(outcome.error->message.find("1 of 3 new replicas are available; what was done has been undone") !=
-        std::string::npos);
-  CHECK(cluster.spec() == before);
-  CHECK(cluster.client.deadline.never() == false);
-  CHECK(cluster.client.deadline.at() == options.deadline.at());  // for whoever uses the client next
-
-  const auto late = act::carry_out({scale}, cluster.client, options);
-  REQUIRE(late.error);
-  CHECK(late.error->status == ExitStatus::api);
-  CHECK(late.error->message.find("was not begun") != std::string::npos);
-  CHECK_FALSE(late.changed());
-}
-
-TEST_CASE("going back stops, too, when another run has taken over") {
-  for (const int taken_at : {4, 5}) {  // before going back; before its first write
-    CAPTURE(taken_at);
-    Cluster cluster;
-    act::Options options = quick;
-    options.still_ours = [count = 0, taken_at](const act::WriteOptions&) mutable -> Result<void> {
-      if (++count < taken_at) return {};
-      return Error{ExitStatus::conflict, "another run has written revision 4"};
-    };
-    cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid", "no such thing"));
-    const auto outcome = act::carry_out({label, scale, protect}, cluster.client, options);
-    REQUIRE(outcome.error);
-    CHECK(outcome.error->status == ExitStatus::conflict);
-    CHECK(outcome.error->message == "no such thing; another run has written revision 4; what was done is left to it");
-    CHECK(cluster.spec()["replicas"] == 3);
-    CHECK(outcome.changed());
-  }
-}
-
-TEST_CASE("an exception half-way is no end without going back") {
-  Cluster cluster;
-  const Json before = cluster.spec();
-  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-    if (!call.dry_run && call.verb == "apply") throw std::runtime_error("odd shape");
-    return std::nullopt;
-  };
-  const auto outcome = act::carry_out({scale, protect}, cluster.client, quick);
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->status == ExitStatus::rolled_back);
-  CHECK(outcome.error->message.find("internal error: odd shape; what was done has been undone") != std::string::npos);
-  CHECK(cluster.spec() == before);
-}
-
 TEST_CASE("the inverse of a merge patch") {
   const Json before{{"metadata", {{"labels", {{"a", "1"}}}}}};
   CHECK(act::inverse_patch({{"metadata", {{"labels", {{"a", nullptr}, {"b", "2"}}}}}}, before) ==
@@ -574,20 +300,4 @@ TEST_CASE("util/retry/util.go: an apply for one version of an object is stale wh
   REQUIRE(outcome.error);
   CHECK(outcome.stale);
   CHECK(cluster.spec()["minReadySeconds"] == 3);
-}
-
-TEST_CASE("a run whose wish is no longer the cluster's stops where it is, and does not go back") {
-  Cluster cluster;
-  act::Options options = quick;
-  options.still_ours = [count = 0](const act::WriteOptions&) mutable -> Result<void> {
-    if (++count < 3) return {};
-    return Error{ExitStatus::conflict, "another run has written revision 4"};
-  };
-  const auto outcome = act::carry_out({label, scale, overlay, protect}, cluster.client, options);
-  REQUIRE(outcome.error);
-  CHECK(outcome.error->status == ExitStatus::conflict);
-  CHECK(outcome.error->message.find("left to it") != std::string::npos);
-  CHECK(outcome.states == std::vector{StepState::done, StepState::done, StepState::failed, StepState::planned});
-  CHECK(cluster.client.writes() == std::vector<std::string>{"patch coredns-old", "patch scale"});
-  CHECK(outcome.changed());
 }

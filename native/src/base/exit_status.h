@@ -16,7 +16,7 @@ enum class ExitStatus : int {
   rolled_back = 6,      ///< Failed, and went back.
   not_rolled_back = 7,  ///< Failed, and could not go back.
   below_bar = 8,        ///< SLA missed, or findings.
-  interrupted = 130,    ///< SIGINT, SIGTERM or SIGHUP.
+  interrupted = 130,    ///< SIGINT or SIGTERM.
 };
 
 /// The status' name in results and messages.

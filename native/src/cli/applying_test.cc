@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const ha::Spec changed_wish = wish({{"coredns_cpu_utilization", 60}});
+const ha::Spec changed_wish{.coredns_cpu_utilization = 60};
 const cli::Applying quick{.poll = 1ms};
 
 /// A cluster that is as the default wish has it; changing the autoscaler alone needs no controllers.

