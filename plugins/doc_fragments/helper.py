@@ -38,7 +38,8 @@ options:
     default: 0
   timeout:
     description:
-      - The number of seconds after which the whole run is given up. The helper then goes back and fails.
+      - The number of seconds after which the whole run is given up. The helper then goes back, for up to 15 minutes
+        more, and fails.
     type: int
     default: 1800
 requirements:

@@ -28,8 +28,9 @@ EXIT_STATUS: dict[int, str] = {
     130: "interrupted",
 }
 
-# Past its own deadline the helper still gets this long to leave the cluster as good as before.
-GRACE_SECONDS = 60
+# Past its own deadline, and once more after SIGTERM, the helper still gets this long to leave the cluster as good as
+# before: what it may take to go back (time_to_go_back in native/src/act/act.h, compared by a unit test), and a minute.
+GRACE_SECONDS = 900 + 60
 
 # A message stays readable: what the helper printed is quoted up to this many characters.
 QUOTE_LIMIT = 300

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.k3s_ha.core.plugins.doc_fragments import helper as helper_fragment
 from ansible_collections.k3s_ha.core.plugins.doc_fragments import spec as spec_fragment
-from ansible_collections.k3s_ha.core.plugins.module_utils._helper import EXIT_STATUS, HELPER_ARGUMENTS
+from ansible_collections.k3s_ha.core.plugins.module_utils._helper import EXIT_STATUS, GRACE_SECONDS, HELPER_ARGUMENTS
 from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -61,6 +61,13 @@ def test_exit_statuses_are_those_of_the_helper(root: pathlib.Path) -> None:
     numbers = {name: int(number) for name, number in re.findall(r"^  (\w+) = (\d+),", header, re.MULTILINE)}
     names = dict(re.findall(r'case ExitStatus::(\w+): return "(\w+)";', header))
     assert {number: names[name] for name, number in numbers.items()} == EXIT_STATUS
+
+
+def test_the_helper_is_given_the_time_that_it_may_take_to_go_back(root: pathlib.Path) -> None:
+    header = (root / "native/src/act/act.h").read_text()
+    found = re.search(r"seconds time_to_go_back\{(\d+)\};", header)
+    assert found
+    assert int(found[1]) < GRACE_SECONDS
 
 
 def test_the_modules_know_each_key_of_the_helpers_schema(schema: dict[str, Any]) -> None:

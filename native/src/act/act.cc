@@ -2,11 +2,13 @@
 //
 // How a run can end, and where the cluster is then:
 //   before the first change      as it was; the step's own exit status
-//   after it                     each write noted the steps that take it back; these are carried out in reverse order
+//   after it                     each write noted the steps that take it back, also one of which it is not known
+//                                whether it was done; these are carried out in reverse order
 //   after a step of no return    an old pod is gone, and taking back the rest in reverse would let abrupt pods
 //                                serve again while the count shrinks. The caller's plan for the way back is carried out
 //                                instead; on a signal, or without such a plan, what came later is taken back and the
 //                                run stays at a point where everything serves
+//   when the wish is not ours    another run has written a later one: nothing is written any more, not even back
 //   when new pods serve          taking the template back would roll them away while clients that use a source port
 //                                again are sent to them, and on the way to what k3s ships with queries under way: the
 //                                caller's plan again, which retires them, also on a signal
@@ -15,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -22,15 +25,11 @@
 
 #include "act/changes.h"
 #include "act/waits.h"
-#include "act/writes.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 
 namespace core_ha::act {
 namespace {
-
-/// What going back may take on top of its waits.
-constexpr std::chrono::seconds extra_time_to_go_back{60};
 
 bool is_wait(ha::Action action) {
   using enum ha::Action;
@@ -48,7 +47,7 @@ double seconds_since(Deadline::Clock::time_point start) {
 /// One run over a plan's steps.
 class Run {
  public:
-  Run(kube::Client& client, const Options& options) : client_(client), options_(options) {}
+  Run(kube::Client& client, const Options& options) : client_(client), options_(options), deadline_(options.deadline) {}
 
   Outcome carry_out(const std::vector<ha::Step>& steps);
 
@@ -58,21 +57,41 @@ class Run {
     std::vector<ha::Step> undo;
   };
 
-  WriteOptions write_options(bool dry_run) const { return {dry_run, options_.wait_timeout, options_.poll}; }
+  std::chrono::seconds patience() const {
+    return std::min(options_.wait_timeout, std::chrono::ceil<std::chrono::seconds>(deadline_.remaining()));
+  }
+  WriteOptions write_options(bool dry_run) const { return {dry_run, shield_.has_value(), patience(), options_.poll}; }
+  Result<void> wait(const ha::Step& step) { return wait_for(step, client_, patience()); }
+  Result<void, WriteError> check_ours() const;
   Result<void, WriteError> ask_beforehand(const std::vector<ha::Step>& steps);
   Result<StepState, WriteError> perform(const ha::Step& step, size_t index);
-  Result<void> perform_way_back(const std::vector<ha::Step>& steps);
-  Result<void> undo_journal();
+  /// perform, where nothing that it meets ends the run without going back.
+  Result<StepState, WriteError> perform_safely(const ha::Step& step, size_t index);
+  void note(const ha::Step& step, size_t index, Written&& written);
+  Result<void, WriteError> perform_back(const ha::Step& step);
+  Result<void, WriteError> perform_way_back(const std::vector<ha::Step>& steps);
+  Result<void, WriteError> undo_journal();
+  Result<void, WriteError> go_back(bool signalled);
   void end_badly(WriteError&& error, Outcome& outcome);
 
   kube::Client& client_;
   const Options& options_;
+  Deadline deadline_;
+  std::optional<InterruptShield> shield_;  ///< up from when it goes back
   Changes changes_;
   std::vector<Entry> journal_;  ///< since the last step of no return
-  std::set<size_t> done_;       ///< steps that changed something
+  std::set<size_t> done_;       ///< steps that changed something, or may have
+  bool wrote_ = false;
   bool no_return_ = false;
   bool let_roll_ = false;  ///< a Deployment was unpaused
+  bool stays_ = false;     ///< it went back only to where everything serves
 };
+
+Result<void, WriteError> Run::check_ours() const {
+  if (!options_.still_ours || options_.dry_run) return {};
+  if (auto ours = options_.still_ours(write_options(false)); !ours) return WriteError{ours.error(), false, true};
+  return {};
+}
 
 Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps) {
   for (const ha::Step& step : steps) {
@@ -83,48 +102,75 @@ Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps)
   return {};
 }
 
+void Run::note(const ha::Step& step, size_t index, Written&& written) {
+  wrote_ = true;
+  done_.insert(index);
+  const Json::json_pointer paused("/spec/paused");
+  if (step.object.kind == "Deployment" && step.action == ha::Action::apply && written.before.is_object() &&
+      written.before.value(paused, false) && !step.body.value(paused, false))
+    let_roll_ = true;
+  if (written.final) {
+    no_return_ = true;
+    journal_.clear();
+  } else if (!written.undo.empty()) {
+    journal_.push_back({index, std::move(written.undo)});
+  }
+}
+
 Result<StepState, WriteError> Run::perform(const ha::Step& step, size_t index) {
+  if (should_stop()) return WriteError{{ExitStatus::interrupted, "interrupted"}};
+  if (deadline_.expired()) return WriteError{{ExitStatus::api, named(step) + " was not begun"}};
   if (is_wait(step.action)) {
     if (options_.dry_run) return StepState::planned;
-    auto waited = wait_for(step, client_, options_.wait_timeout);
-    if (!waited) return WriteError{waited.error()};
+    if (auto waited = wait(step); !waited) return WriteError{waited.error()};
     return StepState::done;
   }
-  if (options_.still_ours && !options_.dry_run)
-    if (auto ours = options_.still_ours(); !ours) return WriteError{ours.error(), false, true};
+  if (auto ours = check_ours(); !ours) return ours.error();
   auto written = write(step, client_, write_options(options_.dry_run));
-  if (!written) return written.error();
+  if (!written) {
+    WriteError error = written.error();
+    if (error.perhaps) {
+      changes_.note(step, *error.perhaps);
+      note(step, index, std::move(*error.perhaps));
+    }
+    return error;
+  }
   changes_.note(step, *written);
   if (options_.dry_run) return StepState::planned;
   if (!written->changed) return StepState::unchanged;
-  done_.insert(index);
-  const Json::json_pointer paused("/spec/paused");
-  if (step.object.kind == "Deployment" && written->before.value(paused, false) && !written->after.value(paused, false))
-    let_roll_ = true;
-  if (written->final) {
-    no_return_ = true;
-    journal_.clear();
-  } else if (!written->undo.empty()) {
-    journal_.push_back({index, std::move(written->undo)});
-  }
+  note(step, index, std::move(*written));
   return StepState::done;
 }
 
-Result<void> Run::perform_way_back(const std::vector<ha::Step>& steps) {
-  for (const ha::Step& step : steps) {
-    log::progress("going back: " + named(step));
-    if (is_wait(step.action)) {
-      auto waited = wait_for(step, client_, options_.wait_timeout);
-      if (!waited) return waited;
-      continue;
-    }
-    auto written = write(step, client_, write_options(false));
-    if (!written) return Error{written.error().status, written.error().message};
+Result<StepState, WriteError> Run::perform_safely(const ha::Step& step, size_t index) {
+  try {
+    return perform(step, index);
+  } catch (const std::exception& error) {
+    return WriteError{{ExitStatus::internal, fmt::format("{}: internal error: {}", named(step), error.what())}};
   }
+}
+
+Result<void, WriteError> Run::perform_back(const ha::Step& step) {
+  log::progress("going back: " + named(step));
+  if (is_wait(step.action)) {
+    if (auto waited = wait(step); !waited) return WriteError{waited.error()};
+    return {};
+  }
+  if (auto ours = check_ours(); !ours) return ours;
+  if (auto written = write(step, client_, write_options(false)); !written) return written.error();
   return {};
 }
 
-Result<void> Run::undo_journal() {
+/// Each step of the caller's plan rests on those before it.
+Result<void, WriteError> Run::perform_way_back(const std::vector<ha::Step>& steps) {
+  for (const ha::Step& step : steps)
+    if (auto done = perform_back(step); !done) return done;
+  return {};
+}
+
+/// What belongs to one object rests on what came before there; the first error does not keep the others from going
+/// back.
+Result<void, WriteError> Run::undo_journal() {
   std::vector<ha::Step> back;
   std::set<kube::ObjectRef> deployments;
   for (const Entry& entry : std::views::reverse(journal_)) {
@@ -133,39 +179,60 @@ Result<void> Run::undo_journal() {
   }
   for (const auto& deployment : deployments)
     back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = deployment});
-  return perform_way_back(back);
+  Result<void, WriteError> first;
+  std::set<kube::ObjectRef> stuck;
+  for (const ha::Step& step : back) {
+    if (stuck.contains(step.object)) continue;
+    auto done = perform_back(step);
+    if (done) continue;
+    if (done.error().superseded) return done;
+    if (first) first = done;
+    stuck.insert(step.object);
+  }
+  return first;
+}
+
+Result<void, WriteError> Run::go_back(bool signalled) {
+  if (auto ours = check_ours(); !ours) return ours;
+  try {
+    const bool rough = let_roll_ && options_.new_pods == NewPods::rough;
+    const bool retires = let_roll_ && options_.new_pods == NewPods::gentle && !no_return_;
+    if (options_.way_back && ((no_return_ && !signalled) || rough || retires)) {
+      const auto steps = options_.way_back();
+      if (steps) return perform_way_back(*steps);
+      if (!retires) return WriteError{steps.error()};
+      log::progress(fmt::format("{}; so the new pods are not retired, but rolled back", steps.error().message));
+    }
+    stays_ = no_return_;
+    return undo_journal();
+  } catch (const std::exception& error) {
+    return WriteError{{ExitStatus::internal, fmt::format("internal error: {}", error.what())}};
+  }
 }
 
 void Run::end_badly(WriteError&& error, Outcome& outcome) {
-  outcome.stale = error.stale;
-  const bool signalled = error.status == ExitStatus::interrupted;
+  const bool late = deadline_.expired();
+  if (late) error.message = fmt::format("the time for the whole run (--timeout) is over: {}", error.message);
+  outcome.stale = error.stale && !late;
   if (done_.empty() || options_.dry_run) {
+    const bool signalled = error.status == ExitStatus::interrupted;
     outcome.error = Error{error.status, signalled ? "interrupted; nothing was changed" : error.message};
     return;
   }
-  if (error.superseded) {
-    outcome.error = Error{error.status, error.message + "; what was done is left to it"};
+  const bool signalled = interrupted();
+  shield_.emplace();
+  deadline_ = Deadline::after(time_to_go_back);
+  client_.set_deadline(deadline_);
+  Result<void, WriteError> back = error;
+  if (!error.superseded) {
+    log::progress(fmt::format("{}; going back", error.message));
+    back = go_back(signalled);
+  }
+  if (!back && back.error().superseded) {
+    const std::string why = error.superseded ? error.message : error.message + "; " + back.error().message;
+    outcome.error =
+        Error{signalled ? ExitStatus::interrupted : back.error().status, why + "; what was done is left to it"};
     return;
-  }
-  const InterruptShield shield;
-  client_.set_deadline(Deadline::after(options_.wait_timeout + extra_time_to_go_back));
-  log::progress(fmt::format("{}; going back", error.message));
-
-  Result<void> back;
-  bool stays = false;
-  const bool rough = let_roll_ && options_.new_pods == NewPods::rough;
-  const bool retires = let_roll_ && options_.new_pods == NewPods::gentle && !no_return_;
-  std::optional<Result<std::vector<ha::Step>>> planned;
-  if (options_.way_back && ((no_return_ && !signalled) || rough || retires)) planned = options_.way_back();
-  if (planned && !*planned && retires) {
-    log::progress(fmt::format("{}; so the new pods are not retired, but rolled back", planned->error().message));
-    planned.reset();
-  }
-  if (planned) {
-    back = *planned ? perform_way_back(**planned) : Result<void>(planned->error());
-  } else {
-    stays = no_return_;
-    back = undo_journal();
   }
   if (!back) {
     outcome.error = Error{ExitStatus::not_rolled_back,
@@ -173,7 +240,7 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
     return;
   }
   std::set<size_t> undone;
-  if (stays) {
+  if (stays_) {
     for (const Entry& entry : journal_)
       undone.insert(entry.step);
   } else {
@@ -183,8 +250,8 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
     outcome.states[step] = StepState::rolled_back;
     done_.erase(step);
   }
-  const char* const where = stays ? "the run stopped at a point where everything serves, and the next one carries on"
-                                  : "what was done has been undone";
+  const char* const where = stays_ ? "the run stopped at a point where everything serves, and the next one carries on"
+                                   : "what was done has been undone";
   outcome.error =
       Error{signalled ? ExitStatus::interrupted : ExitStatus::rolled_back, fmt::format("{}; {}", error.message, where)};
 }
@@ -200,11 +267,10 @@ Outcome Run::carry_out(const std::vector<ha::Step>& steps) {
   }
   for (size_t i = 0; i < steps.size(); ++i) {
     const auto start = Deadline::Clock::now();
-    Result<StepState, WriteError> state =
-        should_stop() ? WriteError{{ExitStatus::interrupted, "interrupted"}} : perform(steps[i], i);
+    const auto state = perform_safely(steps[i], i);
     if (!state) {
-      outcome.states[i] = StepState::failed;
       end_badly(WriteError(state.error()), outcome);
+      outcome.states[i] = StepState::failed;
       break;
     }
     outcome.states[i] = *state;
@@ -216,10 +282,11 @@ Outcome Run::carry_out(const std::vector<ha::Step>& steps) {
     outcome.changed_ = !outcome.error && std::any_of(steps.begin(), steps.end(),
                                                      [](const ha::Step& step) { return !is_wait(step.action); });
   } else {
-    if (!done_.empty()) changes_.refresh(client_);
+    if (wrote_) changes_.refresh(client_);
     outcome.changed_ = !done_.empty();
   }
   outcome.changes = changes_.list();
+  if (shield_) client_.set_deadline(options_.deadline);  // going back had a time of its own
   return outcome;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,12 +19,16 @@ namespace {
 using kube::ApiError;
 using kube::ApiResult;
 
-constexpr int attempts = 5;
+constexpr int attempts = 6;  // with the pauses between them 15 s: longer than a datastore takes to elect
 const Json::json_pointer replicas_at("/spec/replicas");
 const Json::json_pointer uid_at("/metadata/uid");
 
 std::string uid_of(const Json& object) {
   return object.is_object() ? object.value(uid_at, std::string()) : "";
+}
+
+std::string version_of(const Json& object) {
+  return object.is_object() ? object.value(Json::json_pointer("/metadata/resourceVersion"), std::string()) : "";
 }
 
 WriteError from(const ApiError& error, bool stale = false) {
@@ -37,28 +42,60 @@ struct Attempt {
   std::function<bool(const Json*)> is_done;  ///< of what was read back; null: not there
 };
 
-/// Reads until the API answers: one that answered a moment ago is probably restarting.
-ApiResult<Json> read_patiently(const std::function<ApiResult<Json>()>& read, const WriteOptions& options) {
+struct Answer {
+  ApiResult<Json> result;
+  bool unknown = false;  ///< it failed, but may have been done all the same
+};
+
+ApiError plain_error(ExitStatus status, std::string message) {
+  ApiError error;
+  error.status = status;
+  error.message = std::move(message);
+  return error;
+}
+
+/// Whether the write may have been done for all that the error says: no answer, or that of a server in trouble.
+bool unclear(const ApiError& error) {
+  return error.sent || error.no_answer() || error.code == 429 || error.code >= 500;
+}
+
+/// Sends once; without a clear answer reads back. Nothing: it is certain that it was not done, and why is in `answer`.
+std::optional<Answer> send_once(const Attempt& attempt, const WriteOptions& options, ApiResult<Json>& answer) {
+  const InterruptShield shield;  // a signal leaves no write behind whose outcome could have been known
+  answer = attempt.send();
+  if (answer && answer->is_object()) return Answer{std::move(answer)};
+  if (answer) answer = plain_error(ExitStatus::api, "the API answered a write with something that is no object");
+  if (!unclear(answer.error())) return Answer{std::move(answer)};
+  log::progress(fmt::format("{}; reading back whether it was done", answer.error().message));
+  auto now = read_patiently(attempt.read_back, options);
+  if (!now && !now.error().not_found()) return Answer{std::move(answer), !options.dry_run};
+  if (attempt.is_done(now ? &*now : nullptr)) return Answer{now ? std::move(now) : Json::object()};
+  return std::nullopt;
+}
+
+/// Sends, and sends again only what is not there.
+Answer send_surely(const Attempt& attempt, const WriteOptions& options) {
   const Deadline until = Deadline::after(options.patience);
-  bool said = false;
-  for (;;) {
-    auto now = read();
-    if (now || !now.error().may_pass() || until.expired()) return now;
-    if (!std::exchange(said, true)) log::progress(fmt::format("{}; waiting for it", now.error().message));
-    if (!sleep_for(options.poll)) return now;
+  ApiResult<Json> answer = Json();
+  for (int i = 1;; ++i) {
+    if (auto certain = send_once(attempt, options, answer)) return std::move(*certain);
+    if (until.expired() || (i == attempts && !options.back)) return {std::move(answer)};
+    if (!sleep_for(options.poll * (1 << std::min(i - 1, 4))))
+      return {plain_error(ExitStatus::interrupted, "interrupted")};
   }
 }
 
-/// Sends; without an answer reads back and sends again only what is not there.
-ApiResult<Json> send_surely(const Attempt& attempt, const WriteOptions& options) {
-  for (int i = 1;; ++i) {
-    auto answer = attempt.send();
-    if (answer || !answer.error().no_answer() || i == attempts || should_stop()) return answer;
-    log::progress(fmt::format("{}; reading back whether it was done", answer.error().message));
-    auto now = read_patiently(attempt.read_back, options);
-    if (!now && !now.error().not_found()) return answer;
-    if (attempt.is_done(now ? &*now : nullptr)) return now ? std::move(*now) : Json();
-  }
+/// The error of a write that is described by `planned`, should it have been done.
+WriteError from(const Answer& answer, bool stale, const Written& planned) {
+  WriteError error = from(answer.result.error(), stale);
+  if (answer.unknown) error.perhaps = planned;
+  return error;
+}
+
+WriteError stored_otherwise(std::string message, const Written& written, const WriteOptions& options) {
+  WriteError error{{ExitStatus::conflict, std::move(message)}};
+  if (!options.dry_run) error.perhaps = written;
+  return error;
 }
 
 /// The body's values as the server has them; the first field that differs, or nothing.
@@ -84,7 +121,8 @@ Error conflict_error(const kube::ObjectRef& ref, const std::vector<kube::FieldCo
 }
 
 /// Unforced first; when the server names conflicts, by force if all of them may be.
-Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
+Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client, const WriteOptions& options,
+                                      const Written& planned) {
   Json body = step.body;
   if (!step.version.empty()) body["metadata"]["resourceVersion"] = step.version;
   const auto send = [&](bool force) {
@@ -98,50 +136,51 @@ Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client
                         .is_done = [&](const Json* now) { return now != nullptr && holds_exactly(*now, step); }},
                        options);
   };
-  auto answer = send(false);
-  if (!answer && !answer.error().conflicts.empty()) {
+  Answer answer = send(false);
+  if (!answer.result && !answer.result.error().conflicts.empty()) {
     std::vector<kube::FieldConflict> foreign;
-    for (const auto& conflict : answer.error().conflicts)
+    for (const auto& conflict : answer.result.error().conflicts)
       if (!ha::may_force(conflict.owner, conflict.field)) foreign.push_back(conflict);
     if (!foreign.empty()) return WriteError{conflict_error(step.object, foreign)};
     answer = send(true);
   }
-  if (!answer) return from(answer.error(), !step.version.empty() && answer.error().conflict());
-  return std::move(*answer);
+  if (!answer.result) return from(answer, !step.version.empty() && answer.result.error().conflict(), planned);
+  return std::move(*answer.result);
+}
+
+/// The steps that take an apply back from an object that was `before`; of one that was not there, by its name.
+std::vector<ha::Step> undo_of_apply(const ha::Step& step, const Json& before) {
+  ha::Step undo{.id = step.id, .action = ha::Action::remove, .object = step.object, .manager = step.manager};
+  if (before.is_null()) return {undo};
+  undo.action = ha::Action::apply;
+  undo.body = cluster::body_from_fields(before, cluster::applied_fields(before, step.manager));
+  std::vector<ha::Step> steps{undo};
+  // A count that we drop falls back to 1, whoever set it before: it is put back by hand.
+  if (step.body.contains(replicas_at) && !undo.body.contains(replicas_at))
+    steps.push_back({.id = step.id,
+                     .action = ha::Action::scale,
+                     .object = step.object,
+                     .body = {{"spec", {{"replicas", before.value(replicas_at, 1)}}}},
+                     .manager = step.manager});
+  return steps;
 }
 
 Result<Written, WriteError> write_apply(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
-  Written written;
-  const auto read = [&] { return client.get_object(step.object); };
-  auto before = read_patiently(read, options);
+  auto before = read_patiently([&] { return client.get_object(step.object); }, options);
   if (!before && !before.error().not_found()) return from(before.error());
-  if (before) written.before = std::move(*before);
+  Written written{.changed = true};
+  if (before) written.before = written.after = std::move(*before);
+  written.undo = undo_of_apply(step, written.before);
 
-  auto answer = apply_judged(step, client, options);
+  auto answer = apply_judged(step, client, options, written);
   if (!answer) return answer.error();
   written.after = std::move(*answer);
+  if (written.before.is_null()) written.undo.front().uid = uid_of(written.after);
   if (const auto field = first_difference(step.body, written.after))
-    return WriteError{{ExitStatus::conflict, fmt::format("{}: the server stored another value in {} than was sent",
-                                                         to_string(step.object), *field)}};
-  const bool existed = !written.before.is_null();
-  written.changed = !existed || written.before["metadata"].value("resourceVersion", "") !=
-                                    written.after["metadata"].value("resourceVersion", "");
-  ha::Step undo{.id = step.id, .object = step.object, .manager = step.manager};
-  if (existed) {
-    undo.action = ha::Action::apply;
-    undo.body = cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));
-  } else {
-    undo.action = ha::Action::remove;
-    undo.uid = uid_of(written.after);
-  }
-  written.undo.push_back(std::move(undo));
-  // A count that we drop falls back to 1, whoever set it before: it is put back by hand.
-  if (existed && step.body.contains(replicas_at) && !written.undo.front().body.contains(replicas_at))
-    written.undo.push_back({.id = step.id,
-                            .action = ha::Action::scale,
-                            .object = step.object,
-                            .body = {{"spec", {{"replicas", written.before.value(replicas_at, 1)}}}},
-                            .manager = step.manager});
+    return stored_otherwise(
+        fmt::format("{}: the server stored another value in {} than was sent", to_string(step.object), *field), written,
+        options);
+  written.changed = version_of(written.before) != version_of(written.after);
   return written;
 }
 
@@ -150,8 +189,9 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
   if (!before) return from(before.error());
   const int wanted = step.body.value(replicas_at, 0);
   const int had = before->value(replicas_at, 1);
-  Written written{.before = std::move(*before)};
-  auto answer = send_surely(
+  Written written{.changed = true, .undo = {step}, .before = *before, .after = std::move(*before)};
+  written.undo.front().body = {{"spec", {{"replicas", had}}}};
+  Answer answer = send_surely(
       {.send =
            [&] {
              return client.merge_patch(step.object, step.body,
@@ -160,16 +200,12 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
        .read_back = [&] { return client.get(rest_path(step.object, "scale")); },
        .is_done = [&](const Json* now) { return now != nullptr && now->value(replicas_at, -1) == wanted; }},
       options);
-  if (!answer) return from(answer.error());
-  written.after = written.before;
-  written.after["spec"]["replicas"] = answer->value(replicas_at, -1);
+  if (!answer.result) return from(answer, false, written);
+  written.after["spec"]["replicas"] = answer.result->value(replicas_at, -1);
   if (written.after["spec"]["replicas"] != wanted)
-    return WriteError{
-        {ExitStatus::conflict, fmt::format("{}: the server did not take {} replicas", to_string(step.object), wanted)}};
+    return stored_otherwise(fmt::format("{}: the server did not take {} replicas", to_string(step.object), wanted),
+                            written, options);
   written.changed = had != wanted;
-  ha::Step undo = step;
-  undo.body = {{"spec", {{"replicas", had}}}};
-  written.undo.push_back(std::move(undo));
   return written;
 }
 
@@ -196,29 +232,29 @@ Result<Written, WriteError> write_patch(const ha::Step& step, kube::Client& clie
   const auto read = [&] { return client.get_object(step.object); };
   auto before = read_patiently(read, options);
   const bool gone = before ? !step.uid.empty() && uid_of(*before) != step.uid : before.error().not_found();
-  if (gone && only_removes(step.body)) return Written{};
+  if (gone && (options.back || only_removes(step.body))) return Written{};
   if (gone) return WriteError{{ExitStatus::api, fmt::format("{} is not there any more", to_string(step.object))}, true};
   if (!before) return from(before.error());
 
   Json body = step.body;
   if (!step.uid.empty()) body["metadata"]["uid"] = step.uid;
-  Written written{.before = std::move(*before)};
-  auto answer = send_surely(
+  Written written{.changed = true, .undo = {step}, .before = *before, .after = std::move(*before)};
+  written.undo.front().body = inverse_patch(step.body, written.before);
+  Answer answer = send_surely(
       {.send =
            [&] { return client.merge_patch(step.object, body, {.manager = step.manager, .dry_run = options.dry_run}); },
        .read_back = read,
        .is_done = [&](const Json* now) { return now != nullptr && patch_holds(body, *now); }},
       options);
-  if (!answer) return from(answer.error(), answer.error().not_found() || answer.error().conflict());
-  written.after = std::move(*answer);
+  if (!answer.result) {
+    const ApiError& error = answer.result.error();
+    return from(answer, error.not_found() || error.conflict(), written);
+  }
+  written.after = std::move(*answer.result);
   if (!patch_holds(step.body, written.after))
-    return WriteError{
-        {ExitStatus::conflict, fmt::format("{}: the server did not take the change", to_string(step.object))}};
-  written.changed =
-      written.before["metadata"].value("resourceVersion", "") != written.after["metadata"].value("resourceVersion", "");
-  ha::Step undo = step;
-  undo.body = inverse_patch(step.body, written.before);
-  written.undo.push_back(std::move(undo));
+    return stored_otherwise(fmt::format("{}: the server did not take the change", to_string(step.object)), written,
+                            options);
+  written.changed = version_of(written.before) != version_of(written.after);
   return written;
 }
 
@@ -228,12 +264,19 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
   if (!before && !before.error().not_found()) return from(before.error());
   if (!before || (!step.uid.empty() && uid_of(*before) != step.uid)) return Written{};
 
-  Written written{.changed = true, .before = std::move(*before)};
+  const std::string& kind = step.object.kind;
+  Written written{.changed = true, .final = kind == "Pod", .before = std::move(*before)};
+  // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over.
+  if (kind != "Pod" && kind != "ReplicaSet") {
+    written.undo.push_back({.id = step.id, .object = step.object, .manager = step.manager});
+    written.undo.front().body =
+        cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));
+  }
   const std::string uid = step.uid.empty() ? uid_of(written.before) : step.uid;
   const auto is_done = [&](const Json* now) {
     return now == nullptr || uid_of(*now) != uid || (*now)["metadata"].contains("deletionTimestamp");
   };
-  auto answer =
+  const Answer answer =
       send_surely({.send =
                        [&] {
                          return client.remove(
@@ -242,19 +285,23 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
                    .read_back = read,
                    .is_done = is_done},
                   options);
-  if (!answer && !answer.error().not_found()) return from(answer.error(), answer.error().conflict());
-
-  const std::string& kind = step.object.kind;
-  written.final = kind == "Pod";
-  // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over.
-  if (kind == "Pod" || kind == "ReplicaSet") return written;
-  ha::Step undo{.id = step.id, .action = ha::Action::apply, .object = step.object, .manager = step.manager};
-  undo.body = cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));
-  written.undo.push_back(std::move(undo));
+  if (!answer.result && !answer.result.error().not_found())
+    return from(answer, answer.result.error().conflict(), written);
   return written;
 }
 
 }  // namespace
+
+ApiResult<Json> read_patiently(const std::function<ApiResult<Json>()>& read, const WriteOptions& options) {
+  const Deadline until = Deadline::after(options.patience);
+  bool said = false;
+  for (;;) {
+    auto now = read();
+    if (now || !now.error().may_pass() || until.expired()) return now;
+    if (!std::exchange(said, true)) log::progress(fmt::format("{}; waiting for it", now.error().message));
+    if (!sleep_for(options.poll)) return now;
+  }
+}
 
 Json inverse_patch(const Json& patch, const Json& before) {
   Json inverse = Json::object();

@@ -20,8 +20,13 @@ std::atomic<int> write_end{-1};
 std::atomic<int> signals{0};
 std::atomic<int> shields{0};
 
-void on_signal(int) {
-  if (signals.fetch_add(1) > 0) _exit(static_cast<int>(ExitStatus::interrupted));
+void on_signal(int number) {
+  // A terminal that closes can send SIGHUP twice (the kernel, and the shell), and nobody is there to insist.
+  const bool insists = number != SIGHUP;
+  if (signals.fetch_add(1) > 0) {
+    if (insists) _exit(static_cast<int>(ExitStatus::interrupted));
+    return;
+  }
   const int saved = errno;
   const char byte = 1;
   if (write(write_end, &byte, 1) < 0) {
@@ -45,6 +50,9 @@ void catch_interrupts() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup{};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup stays nohup
   struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   sigemptyset(&ignore.sa_mask);

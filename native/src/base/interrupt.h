@@ -5,8 +5,8 @@
 
 namespace core_ha {
 
-/// SIGINT and SIGTERM as a state to ask for, so that work ends where the cluster is good, not where the signal fell.
-/// The second signal ends the process at once.
+/// SIGINT, SIGTERM and SIGHUP as a state to ask for, so that work ends where the cluster is good, not where the signal
+/// fell. A second one, other than SIGHUP, ends the process at once.
 void catch_interrupts();
 
 /// True from the first signal on.

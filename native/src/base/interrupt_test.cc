@@ -26,6 +26,15 @@ TEST_CASE("a signal ends a sleep at once, and a shield lets it go on") {
   core_ha::reset_interrupts();
 }
 
+TEST_CASE("a terminal that closes is a signal like the others, however often it says so") {
+  core_ha::catch_interrupts();
+  core_ha::reset_interrupts();
+  std::raise(SIGHUP);
+  std::raise(SIGHUP);
+  CHECK(core_ha::should_stop());
+  core_ha::reset_interrupts();
+}
+
 TEST_CASE("a deadline: what is left is never negative, and the earlier of two counts") {
   using core_ha::Deadline;
   CHECK(Deadline().never());

@@ -75,7 +75,7 @@ Outcome plan(Context& context, const PlanOptions& options) {
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
   Outcome outcome(report::result(made, source), "");
-  outcome.text = report::text(outcome.result);
+  if (!made.refusal) outcome.text = report::text(outcome.result);  // a refusal is said by its error
   outcome.error = made.refusal;
   return outcome;
 }

@@ -73,6 +73,18 @@ void refuse_missing(Planner& planner) {
                                                    name, fmt::join(servers, ", ")));
 }
 
+/// What we lay over k3s's Deployment means something only where k3s keeps it.
+void check_packaged(Planner& planner, const CoreDns& coredns) {
+  if (!cluster::applied_manifest(*coredns.deployment))
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
+                               kube::to_string(coredns_deployment)));
+  if (const auto servers = cluster::disabled_on(planner.snapshot, "coredns"); !servers.empty())
+    planner.warn(
+        fmt::format("k3s was started with --disable coredns on {}, and deletes CoreDNS at its next start there.",
+                    fmt::join(servers, ", ")));
+}
+
 /// A key that another strategy reads was probably meant for something.
 void warn_of_unused(Planner& planner) {
   const Spec& spec = planner.spec;
@@ -122,8 +134,10 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
     plan_packaged(planner, coredns, nodes);
     plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
-    if (plan.refusal) plan.steps.clear();
-    planner.finish();
+    if (plan.refusal)
+      plan.steps.clear();  // not to be carried out, not even in part
+    else
+      planner.finish();
     return plan;
   }
 
@@ -134,14 +148,14 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   warn_of_unused(planner);
   if (coredns.deployment == nullptr)
     refuse_missing(planner);
-  else if (sizing.refusal)
+  else if (check_packaged(planner, coredns); sizing.refusal)
     planner.refuse(sizing.refusal->status, sizing.refusal->message);
   else if (spec.coredns_strategy == "replicas")
     plan_replicas(planner, coredns, sizing, nodes);
   else
     plan_autoscaling(planner, coredns, sizing, nodes);
   if (plan.refusal) {
-    plan.steps.clear();  // not to be carried out, not even in part
+    plan.steps.clear();
     return plan;
   }
   const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();

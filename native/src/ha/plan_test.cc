@@ -139,6 +139,19 @@ TEST_CASE("plan: what is refused, and with which status") {
        },
        ExitStatus::conflict,
        {".spec.minReadySeconds", "argocd-controller", "7"}},
+      {"somebody else holds the count, even at the very number",
+       Json::object(),
+       [](SimulatedCluster& c) {
+         c.set_field(c.deployment(), {"f:spec", "f:replicas"}, 3, "argocd-controller");
+         c.settle();
+       },
+       ExitStatus::conflict,
+       {".spec.replicas", "held by argocd-controller, at 3"}},
+      {"it is not k3s's",
+       Json::object(),
+       [](SimulatedCluster& c) { c.deployment()["metadata"].erase("annotations"); },
+       ExitStatus::unsafe,
+       {"Deployment kube-system/coredns is not the one that k3s ships"}},
       {"somebody else paused it",
        Json::object(),
        [](SimulatedCluster& c) { c.set_field(c.deployment(), {"f:spec", "f:paused"}, true, "kubectl-rollout"); },
@@ -370,4 +383,24 @@ TEST_CASE("plan: whose fields may be taken") {
   CHECK_FALSE(may_force("kube-controller-manager", ".spec.paused"));
   CHECK_FALSE(may_force("kubectl", ".spec.replicas"));
   CHECK_FALSE(may_force("deployer", ".spec.replicas"));
+}
+
+TEST_CASE("plan: a count that somebody else's autoscaler goes on with is not set back") {
+  SimulatedCluster cluster(3);
+  reach(cluster, autoscaling);
+  cluster.snapshot.horizontalpodautoscalers[0]["metadata"]["name"] = "theirs";
+  cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 3, "kube-controller-manager");
+  const Plan plan = make_plan(packaged, cluster.snapshot);
+  CHECK_FALSE(plan.refusal);
+  carry_out(cluster, plan);
+  CHECK(cluster.losses == std::vector<std::string>{});
+  CHECK(cluster.serving() == 3);
+}
+
+TEST_CASE("plan: a server that disables CoreDNS is told of") {
+  SimulatedCluster cluster(3);
+  cluster.node(0)["metadata"]["annotations"]["k3s.io/node-args"] = R"(["server","--disable","coredns"])";
+  const Plan plan = make_plan(autoscaling, cluster.snapshot);
+  REQUIRE(plan.warnings.size() == 1);
+  CHECK(plan.warnings[0].find("--disable coredns on server-1") != std::string::npos);
 }

@@ -87,6 +87,7 @@ ApiResult<Json> FakeClient::perform(const Call& call, const std::function<ApiRes
   std::optional<ApiError> failure = fault ? fault(call) : std::nullopt;
   if (failure && !failure->sent) return *failure;
   auto answer = work(!call.dry_run);
+  if (answer && change_answer) change_answer(call, *answer);
   const bool wrote = answer && !call.dry_run && call.verb != "get" && call.verb != "list";
   if (wrote && after_write) after_write(call);
   if (failure) return *failure;

@@ -29,6 +29,9 @@ class FakeClient final : public Client {
   std::function<void(const Call&)> after_write;
   /// Asked before each call; an error is the answer. With `sent` and not dry-run the write happens all the same.
   std::function<std::optional<ApiError>(const Call&)> fault;
+  /// May change what a call answers.
+  std::function<void(const Call&, Json&)> change_answer;
+  Deadline deadline;  ///< as it was set last; calls take no time here
 
   /// Stores an object as another manager's, with uid and resourceVersion.
   Json& put(Json object, const std::string& manager = "deploy@server-1");
@@ -44,7 +47,7 @@ class FakeClient final : public Client {
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
   std::vector<std::string> take_warnings() override { return {}; }
-  void set_deadline(Deadline) override {}
+  void set_deadline(Deadline until) override { deadline = until; }
 
  private:
   ApiResult<Json> list(const Read& read);

@@ -28,18 +28,6 @@ Json budget(const CoreDns& coredns) {
   return body;
 }
 
-/// Somebody else's HPA on the Deployment; empty: none.
-std::string foreign_autoscaler(const cluster::Snapshot& snapshot) {
-  for (const auto& object : snapshot.horizontalpodautoscalers) {
-    const auto ref = kube::ref_of(object);
-    const Json target = object.value("spec", Json::object()).value("scaleTargetRef", Json::object());
-    if (ref.ns == coredns_deployment.ns && ref.name != coredns_autoscaler.name &&
-        target.value("kind", "") == coredns_deployment.kind && target.value("name", "") == coredns_deployment.name)
-      return ref.name;
-  }
-  return {};
-}
-
 /// Somebody else's budget over CoreDNS's pods; null: none.
 const Json* foreign_budget(const cluster::Snapshot& snapshot, const CoreDns& coredns) {
   for (const auto& object : snapshot.poddisruptionbudgets) {
@@ -112,6 +100,17 @@ void check_service(Planner& planner, const CoreDns& coredns) {
 }
 
 }  // namespace
+
+std::string foreign_autoscaler(const cluster::Snapshot& snapshot) {
+  for (const auto& object : snapshot.horizontalpodautoscalers) {
+    const auto ref = kube::ref_of(object);
+    const Json target = object.value("spec", Json::object()).value("scaleTargetRef", Json::object());
+    if (ref.ns == coredns_deployment.ns && ref.name != coredns_autoscaler.name &&
+        target.value("kind", "") == coredns_deployment.kind && target.value("name", "") == coredns_deployment.name)
+      return ref.name;
+  }
+  return {};
+}
 
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
                  Count count) {

@@ -7,6 +7,7 @@
 
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_served.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
 
@@ -16,8 +17,9 @@ namespace {
 
 const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
 
-/// Whether the Deployment's count is one that we, or our autoscaler, made.
+/// Whether the Deployment's count is one that we, or our autoscaler, made, and nobody else's autoscaler goes on with.
 bool count_is_ours(const Planner& planner, const CoreDns& coredns) {
+  if (!foreign_autoscaler(planner.snapshot).empty()) return false;
   if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
   if (planner.live(coredns_autoscaler) != nullptr) return true;
   const auto owners = cluster::owners_of(*coredns.deployment, replicas_field);

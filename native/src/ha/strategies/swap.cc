@@ -111,7 +111,7 @@ class Swap {
 
   /// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight.
   bool counted_by_others() {
-    if (target_.count != Count::fixed || coredns_.replicas() == target_.replicas) return false;
+    if (!raises_count() && !lowers_count()) return false;
     const std::string holder = coredns_.count_holder();
     if (holder.empty()) return false;
     planner_.refuse(ExitStatus::conflict,
@@ -221,8 +221,13 @@ class Swap {
                        [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
   }
 
+  /// Pods that do not end gently are not to be scaled in later: no more are made than are to stay.
+  bool lowers_early() const {
+    return lowers_count() && !target_.gentle && (coredns_.paused() || !leaving_sets_.empty());
+  }
+
   void set_count() {
-    if (raises_count())
+    if (raises_count() || lowers_early())
       planner_.scale("coredns-scale", coredns_deployment, target_.replicas,
                      fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
     if (releases_count()) {
@@ -296,7 +301,7 @@ class Swap {
 
   /// Last of all, when every replica is a new one.
   void lower_count() {
-    if (!lowers_count()) return;
+    if (!lowers_count() || lowers_early()) return;
     planner_.scale("coredns-scale-in", coredns_deployment, target_.replicas,
                    fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
     planner_.add({.id = "coredns-scaled-in",

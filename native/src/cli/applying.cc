@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cli/applying.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "cli/planning.h"
+#include "cluster/managed_fields.h"
+#include "cluster/observe.h"
+#include "cluster/snapshot.h"
+#include "ha/state.h"
+#include "ha/way_back.h"
+
+namespace core_ha::cli {
+namespace {
+
+/// A cluster that moved between being observed and being changed is observed anew this often.
+constexpr int attempts = 3;
+
+act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
+  if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
+  const Json* const coredns = cluster::find_named(before.deployments, "coredns");
+  const bool overlaid = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
+  return overlaid ? act::NewPods::alike : act::NewPods::gentle;
+}
+
+Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Client& client) {
+  auto now = cluster::observe(client);
+  if (!now) return now.error();
+  now->usage = before.usage;  // of other pods; it was read a moment ago
+  ha::Plan plan = ha::plan_way_back(before, *now);
+  if (plan.refusal) return *plan.refusal;
+  return std::move(plan.steps);
+}
+
+/// One run's wish, and whether it is still the cluster's: another run may have written one meanwhile.
+struct Wish {
+  ha::State state;
+  bool going_away;  ///< at its end nothing is kept
+  bool there_before;
+
+  Result<void> still_kept(kube::Client& client, const act::WriteOptions& options) const {
+    const auto object = act::read_patiently([&] { return client.get_object(ha::state_object); }, options);
+    if (!object) {
+      // Where none was kept before, going back is what takes it away; what does not answer lets no write through.
+      if (!object.error().not_found() || going_away || (options.back && !there_before)) return {};
+      return Error{ExitStatus::conflict, "the wish of this run was taken away meanwhile"};
+    }
+    const auto kept = ha::read_state(*object);
+    // Two runs that start together can both have written the first revision; the later text is the one that stands.
+    if (!kept || kept->revision < state.revision || (kept->revision == state.revision && kept->spec == state.spec))
+      return {};
+    return Error{ExitStatus::conflict, fmt::format("another run has written its wish, as revision {}; this one was "
+                                                   "revision {}",
+                                                   kept->revision, state.revision)};
+  }
+};
+
+act::Outcome carry_out(kube::Client& client, const ha::Spec& spec, const Observed& observed, const Applying& options) {
+  const ha::Plan& plan = observed.plan;
+  const bool packaged = spec.coredns_strategy == "packaged";
+  act::Options act_options{.dry_run = options.dry_run,
+                           .deadline = options.deadline,
+                           .wait_timeout = spec.wait_timeout,
+                           .poll = options.poll,
+                           .way_back = [&] { return way_back(observed.snapshot, client); },
+                           .new_pods = new_pods(spec, observed.snapshot)};
+  if (plan.revision > 0 && !plan.steps.empty()) {
+    const Wish wish{{plan.revision, ha::to_json(spec).dump()},
+                    packaged,
+                    cluster::find_named(observed.snapshot.configmaps, ha::state_object.name) != nullptr};
+    // Before the step that writes it the wish is an earlier one, or none.
+    act_options.still_ours = [&client, wish, first = plan.steps.front().object == ha::state_object](
+                                 const act::WriteOptions& write_options) mutable {
+      if (std::exchange(first, false)) return Result<void>();
+      return wish.still_kept(client, write_options);
+    };
+  }
+  return act::carry_out(plan.steps, client, act_options);
+}
+
+}  // namespace
+
+Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const Applying& options) {
+  for (int attempt = 1;; ++attempt) {
+    auto observed = observe_and_plan(client, spec, options.revision);
+    if (!observed) return observed.error();
+    act::Outcome acted;
+    if (observed->plan.refusal) {
+      acted.states.assign(observed->plan.steps.size(), act::StepState::planned);
+      acted.error = observed->plan.refusal;
+    } else {
+      acted = carry_out(client, spec, *observed, options);
+    }
+    // Only a run that left nothing behind may start over.
+    if (!acted.stale || acted.changed()) return Applied{std::move(observed->plan), std::move(acted)};
+    if (attempt == attempts) {
+      if (acted.error->status == ExitStatus::api)
+        acted.error = Error{ExitStatus::conflict, fmt::format("others changed the cluster {} times meanwhile: {}",
+                                                              attempts, acted.error->message)};
+      return Applied{std::move(observed->plan), std::move(acted)};
+    }
+    log::progress(acted.error->message + "; observing the cluster anew");
+  }
+}
+
+}  // namespace core_ha::cli

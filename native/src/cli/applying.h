@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "act/act.h"
+#include "base/deadline.h"
+#include "base/result.h"
+#include "ha/plan.h"
+#include "ha/spec.h"
+#include "kube/client.h"
+
+namespace core_ha::cli {
+
+struct Applying {
+  std::optional<std::int64_t> revision = {};  ///< of the wish; nothing: the next
+  bool dry_run = false;
+  Deadline deadline = {};
+  std::chrono::milliseconds poll{500};
+};
+
+struct Applied {
+  ha::Plan plan;
+  act::Outcome acted;
+};
+
+/// Observes, plans and carries out; once more where the cluster moved in between and nothing was left behind. A run
+/// whose wish is no longer the cluster's writes nothing more, neither on its way nor back.
+Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const Applying& options);
+
+}  // namespace core_ha::cli

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "cli/applying.h"
+
+#include <doctest/doctest.h>
+
+#include <optional>
+#include <string>
+
+#include "ha/plan_testing.h"
+#include "ha/simulated_cluster_testing.h"
+#include "ha/state.h"
+#include "ha/strategies/coredns_view.h"
+#include "kube/fake_client_testing.h"
+
+using namespace core_ha;
+using namespace core_ha::ha::testing;
+using kube::testing::Call;
+using kube::testing::FakeClient;
+using kube::testing::status_error;
+using namespace std::chrono_literals;
+
+namespace {
+
+const ha::Spec changed_wish{.coredns_cpu_utilization = 60};
+const cli::Applying quick{.poll = 1ms};
+
+/// A cluster that is as the default wish has it; changing the autoscaler alone needs no controllers.
+struct Cluster {
+  FakeClient client;
+
+  Cluster() {
+    ha::SimulatedCluster simulated(3);
+    reach(simulated, autoscaling);
+    const auto& snapshot = simulated.snapshot;
+    for (const auto* list : {&snapshot.nodes, &snapshot.deployments, &snapshot.replicasets, &snapshot.services,
+                             &snapshot.horizontalpodautoscalers, &snapshot.poddisruptionbudgets, &snapshot.configmaps,
+                             &snapshot.apiservices})
+      for (const Json& object : *list)
+        client.objects[rest_path(kube::ref_of(object))] = object;
+    client.objects["/version"] = snapshot.version;
+    Json versions = Json::array();
+    for (const auto& group : snapshot.groups)
+      versions.push_back({{"groupVersion", group}});
+    client.objects["/apis"] = {{"groups", Json::array({{{"versions", versions}}})}};
+    write_wish(1, "{}");
+  }
+
+  /// As another run would.
+  void write_wish(int revision, const std::string& spec) {
+    Json& object = *client.find(ha::state_object);
+    object["data"] = {{"spec", spec}, {"revision", std::to_string(revision)}};
+    object["metadata"]["resourceVersion"] = "theirs-" + std::to_string(++writes_);
+  }
+  Json kept() { return (*client.find(ha::state_object))["data"]; }
+  int utilization() {
+    return (*client.find(ha::coredns_autoscaler))["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"];
+  }
+
+ private:
+  int writes_ = 0;
+};
+
+bool writes_autoscaler(const Call& call) {
+  return call.verb == "apply" && !call.dry_run && call.path.find("horizontalpodautoscalers") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("apply: a changed wish is kept and carried out, and taken back whole when a step fails") {
+  for (const bool fails : {false, true}) {
+    CAPTURE(fails);
+    Cluster cluster;
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      return fails && writes_autoscaler(call) ? std::optional(status_error(422, "Invalid", "no such thing"))
+                                              : std::nullopt;
+    };
+    const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+    REQUIRE(applied);
+    CHECK(applied->acted.error.has_value() == fails);
+    CHECK(applied->acted.changed() != fails);
+    CHECK(cluster.utilization() == (fails ? 75 : 60));
+    CHECK(cluster.kept()["revision"] == (fails ? "1" : "2"));
+    CHECK(cluster.kept()["spec"] == (fails ? "{}" : R"({"coredns_cpu_utilization":60})"));
+  }
+}
+
+TEST_CASE("apply: a run that another one has overtaken writes nothing more, neither on its way nor back") {
+  for (const bool on_the_way_back : {false, true}) {
+    CAPTURE(on_the_way_back);
+    Cluster cluster;
+    cluster.client.after_write = [&](const Call& call) {
+      if (!on_the_way_back && call.path.ends_with("/k3s-core-ha")) cluster.write_wish(7, "theirs");
+    };
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      if (!writes_autoscaler(call)) return std::nullopt;
+      cluster.write_wish(7, "theirs");
+      return status_error(422, "Invalid", "no such thing");
+    };
+    const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+    REQUIRE(applied);
+    REQUIRE(applied->acted.error);
+    CHECK(applied->acted.error->status == ExitStatus::conflict);
+    CHECK(applied->acted.error->message.find("as revision 7") != std::string::npos);
+    CHECK(applied->acted.error->message.find("left to it") != std::string::npos);
+    CHECK(cluster.kept()["spec"] == "theirs");
+    CHECK(cluster.utilization() == 75);
+  }
+}
+
+TEST_CASE("apply: with a wish that is kept already the first write, too, asks whether it still is") {
+  Cluster cluster;
+  (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;  // drifted
+  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+    if (call.verb == "apply" && call.dry_run) cluster.write_wish(7, "theirs");
+    return std::nullopt;
+  };
+  const auto applied = cli::apply_wish(cluster.client, autoscaling, quick);
+  REQUIRE(applied);
+  REQUIRE(applied->acted.error);
+  CHECK(applied->acted.error->status == ExitStatus::conflict);
+  CHECK(cluster.client.writes().empty());
+}
+
+TEST_CASE("apply: a cluster that never holds still is a conflict, not a refusal of the API") {
+  Cluster cluster;
+  int tries = 0;
+  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+    if (call.verb != "apply" || !call.path.ends_with("configmaps/k3s-core-ha")) return std::nullopt;
+    ++tries;
+    cluster.write_wish(1, "{}");
+    return std::nullopt;
+  };
+  const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+  REQUIRE(applied);
+  REQUIRE(applied->acted.error);
+  CHECK(tries == 3);
+  CHECK(applied->acted.error->status == ExitStatus::conflict);
+  CHECK(applied->acted.error->message.find("others changed the cluster 3 times meanwhile") == 0);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/way_back.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "ha/planner.h"
+#include "ha/state.h"
+#include "ha/strategies/coredns_view.h"
+#include "ha/strategies/swap.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr const char* reason = "as it was before";
+
+/// Our whole set for the object as it was.
+Json body_of(const Json& object) {
+  return cluster::body_from_fields(object, cluster::applied_fields(object, kube::field_manager));
+}
+
+/// The Deployment's set, without what a change holds only while it is paused.
+Json overlay_of(const Json& deployment) {
+  Json body = body_of(deployment);
+  if (const auto spec = body.find("spec"); spec != body.end()) {
+    if (spec->erase("paused") > 0) spec->erase("replicas");
+    if (spec->empty()) body.erase("spec");
+  }
+  return body;
+}
+
+void restore(Planner& planner, const Planner& earlier, const char* id, const kube::ObjectRef& ref) {
+  if (const Json* object = earlier.live(ref))
+    planner.ensure(id, body_of(*object), reason);
+  else
+    planner.remove_own(id, ref, "it was not there before");
+}
+
+/// A count of 1 that nobody of ours held is k3s's own, and becomes so again; any other is set, whoever it came from.
+Count count_of(const Planner& earlier, const CoreDns& was, const Json& overlay) {
+  if (earlier.live(coredns_autoscaler) != nullptr) return Count::at_least;
+  return cluster::fields_in(overlay).empty() && was.replicas() == 1 ? Count::released : Count::fixed;
+}
+
+}  // namespace
+
+Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now) {
+  const Spec spec;  // what was wished in words says no more than what is there
+  Plan plan;
+  Plan unused;
+  Planner planner(spec, now, plan);
+  const Planner earlier(spec, before, unused);
+  const CoreDns was = view_coredns(before);
+  const CoreDns coredns = view_coredns(now);
+  if (was.deployment == nullptr || coredns.deployment == nullptr) {
+    planner.refuse(ExitStatus::unsafe, fmt::format("{} is not there", kube::to_string(coredns_deployment)));
+    return plan;
+  }
+  const Json overlay = overlay_of(*was.deployment);
+  const Count count = count_of(earlier, was, overlay);
+  if (earlier.live(coredns_service) != nullptr && planner.live(coredns_service) != nullptr)
+    restore(planner, earlier, "kube-dns-traffic", coredns_service);
+  if (count != Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
+  restore(planner, earlier, "coredns-budget", coredns_budget);
+  plan_swap(planner, coredns, cluster::judge_nodes(now, coredns.pod_spec()),
+            {.body = overlay, .replicas = was.replicas(), .count = count, .gentle = ends_gently(was.pod_spec())});
+  if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
+  restore(planner, earlier, "wish-back", state_object);
+  if (plan.refusal) plan.steps.clear();
+  planner.finish();
+  return plan;
+}
+
+}  // namespace core_ha::ha
