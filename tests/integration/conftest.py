@@ -8,10 +8,13 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
-from cluster import Cluster, Server, wait_for
-from helper import Helper
-from proxy import Proxy
-from ways import Ways
+
+pytest.register_assert_rewrite("cluster", "helper", "state", "ways")
+
+from cluster import Cluster, Server, wait_for  # noqa: E402 - so that a failed assertion there is explained, too
+from helper import Helper  # noqa: E402
+from proxy import Proxy  # noqa: E402
+from ways import Ways  # noqa: E402
 
 NODES = 4  # that CoreDNS can run on
 COREDNS_PODS = "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns"

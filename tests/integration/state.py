@@ -27,6 +27,7 @@ SLICES = f"/apis/discovery.k8s.io/v1/{SYSTEM}/endpointslices?labelSelector=kuber
 
 # What the server and its controllers add and count by themselves.
 COUNTED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
+LONGEST = 1000  # characters of a value in a message
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -99,7 +100,9 @@ def difference(wanted: Any, found: Any, path: str = "") -> str:
     if isinstance(wanted, dict) and isinstance(found, dict):
         places = (difference(wanted.get(key), found.get(key), f"{path}.{key}") for key in sorted({*wanted, *found}))
         return "; ".join(place for place in places if place)
-    return "" if wanted == found else f"{path}: {json.dumps(wanted)} is wished, {json.dumps(found)} is there"
+    if wanted == found:
+        return ""
+    return f"{path}: {json.dumps(wanted)[:LONGEST]} is wished, {json.dumps(found)[:LONGEST]} is there"
 
 
 class Endpoints:

@@ -61,8 +61,10 @@ def selecting(server: Server) -> Iterator[None]:
     """The Deployment wants nodes that are not there."""
     wish = {"example.org/disk": "fast"}
     server.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"nodeSelector": wish}}}})
-    yield
-    server.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"nodeSelector": dict.fromkeys(wish)}}}})
+    try:
+        yield
+    finally:
+        server.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"nodeSelector": dict.fromkeys(wish)}}}})
 
 
 @contextlib.contextmanager
@@ -72,8 +74,10 @@ def blocking(server: Server) -> Iterator[None]:
     spec = {"minAvailable": 3, "selector": {"matchLabels": {"k8s-app": "kube-dns"}}}
     body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name[2]}, "spec": spec}
     server.request("POST", name[0], body)
-    yield
-    server.request("DELETE", FOREIGN_BUDGET)
+    try:
+        yield
+    finally:
+        server.request("DELETE", FOREIGN_BUDGET)
 
 
 @contextlib.contextmanager
@@ -84,8 +88,10 @@ def contested(server: Server) -> Iterator[None]:
     manifest["spec"]["minReadySeconds"] = 7
     other = base64.b64encode(gzip.compress(json.dumps(manifest).encode())).decode()
     server.patch(DEPLOYMENT, {"metadata": {"annotations": {APPLIED: other}}})
-    yield
-    server.patch(DEPLOYMENT, {"metadata": {"annotations": {APPLIED: text}}})
+    try:
+        yield
+    finally:
+        server.patch(DEPLOYMENT, {"metadata": {"annotations": {APPLIED: text}}})
 
 
 @contextlib.contextmanager
@@ -94,8 +100,10 @@ def owned(server: Server) -> Iterator[None]:
     path = f"{DEPLOYMENT}?fieldManager=argocd-controller&force=true"
     head = {"apiVersion": "apps/v1", "kind": "Deployment"}
     server.patch(path, {**head, "spec": {"minReadySeconds": 10}}, "apply-patch+yaml")
-    yield
-    server.patch(path, head, "apply-patch+yaml")
+    try:
+        yield
+    finally:
+        server.patch(path, head, "apply-patch+yaml")
 
 
 @contextlib.contextmanager
@@ -105,8 +113,10 @@ def later_wish(server: Server) -> Iterator[None]:
     labels = {"app.kubernetes.io/managed-by": "k3s-core-ha", "k3s-core-ha/component": "state"}
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
     server.request("POST", path, {**body, "data": {"spec": "{}", "revision": "7"}})
-    yield
-    server.request("DELETE", WISH)
+    try:
+        yield
+    finally:
+        server.request("DELETE", WISH)
 
 
 @dataclass
