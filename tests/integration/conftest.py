@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One cluster for all tests here, as k3s ships it between them. KEEP=1 leaves it up, for the next run."""
+"""One cluster for all tests here. KEEP=1 leaves it up, for the next run."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def helper(proxy: Proxy, directory: pathlib.Path) -> Helper:
 
 @pytest.fixture(scope="session")
 def ways(server: Server, helper: Helper) -> Ways:
-    """Where the cluster is; at first, as k3s ships it."""
+    """Where the cluster is: at first as k3s ships it, whatever an earlier run left."""
     return Ways(server, helper)

@@ -37,7 +37,7 @@ def test_applied_and_deleted_by_kubectl(
     strategy: str, cluster: Cluster, server: Server, ways: Ways, helper: Helper
 ) -> None:
     """From what k3s ships, by kubectl alone, to the same state; then deleted; then back by the helper."""
-    ways.go(strategy)
+    ways.way(PACKAGED, strategy)
     ways.go(PACKAGED)
     printed = helper.run("plan", spec=spec(strategy), output="manifests")
     assert printed.status == 0, printed.stderr

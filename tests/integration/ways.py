@@ -42,6 +42,7 @@ class Ways:
     def __init__(self, server: Server, helper: Helper) -> None:
         self.server = server
         self.helper = helper
+        helper.apply(spec(PACKAGED))
         self.at = PACKAGED
         self.ends: dict[str, Json] = {PACKAGED: settled(server)}
         self._known: dict[tuple[str, str], Run] = {}
