@@ -33,6 +33,11 @@ class Run:
         return [request for request in self.requests if request.write]
 
     @property
+    def done(self) -> list[Request]:
+        """The writes that the server took."""
+        return [request for request in self.requests if request.done]
+
+    @property
     def sentence(self) -> str:
         """The one sentence of its error."""
         return self.result["error"]["message"]
@@ -40,9 +45,9 @@ class Run:
 
 @dataclass
 class Point:
-    """Where a run is ended: at a write, from 0, before the server has it or before the helper has the answer."""
+    """Where a run is ended: at a write, before the server has it or before the helper has the answer."""
 
-    write: int
+    write: int  # how many were done before it
     forward: bool
     signal: signal.Signals
     cut: bool = True

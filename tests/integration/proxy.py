@@ -34,6 +34,7 @@ class Request:
     body: bytes
     start: float  # monotonic: when the proxy had all of it
     end: float = 0  # when the answer was passed on, or its head was for a watch; 0: never
+    status: int = 0  # of the answer; 0: none
 
     @property
     def dry(self) -> bool:
@@ -45,6 +46,11 @@ class Request:
         """Whether it may change something."""
         return self.method not in ("GET", "HEAD") and not self.dry
 
+    @property
+    def done(self) -> bool:
+        """Whether it may have changed something: a write that was refused (a conflict, met by another one) did not."""
+        return self.write and 0 < self.status < 300
+
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"
 
@@ -53,7 +59,7 @@ class Request:
 class Trap:
     """What is to happen at a write."""
 
-    write: int  # which one, from 0
+    write: int  # how many were done before it
     forward: bool  # whether the server gets the request before the trap springs
     spring: Callable[[], None]
     cut: bool = True  # whether the helper's requests end there
@@ -112,25 +118,32 @@ class Proxy:
         self._listener.server_close()
         self.arm(None)
 
-    @property
-    def writes(self) -> list[Request]:
-        """The writes so far, in the order of their arrival."""
-        return [request for request in self.requests if request.write]
-
-    def admit(self, request: Request) -> Trap | None:
-        """Number a request; gives the trap if it is this one's. Raises when the helper is to get no answer any more."""
+    def admit(self, request: Request) -> None:
+        """Number a request that arrived."""
         with self._lock:
             if self._cut:
                 raise ConnectionAbortedError
             self.requests.append(request)
+        self._judge(request, False)
+
+    def answered(self, request: Request, status: int) -> None:
+        """Note what the server says to it."""
+        request.status = status
+        self._judge(request, True)
+
+    def _judge(self, request: Request, forwarded: bool) -> None:
+        """Spring the trap if it is this request's. Raises when the helper is to get no answer any more."""
+        with self._lock:
             trap = self._trap
-            if trap is None or not request.write or len(self.writes) - 1 != trap.write:
-                return None
-            self._trap = None
-            self._cut = trap.cut
-        if not trap.forward:
-            trap.spring()
-        return trap
+            before = sum(other.done for other in self.requests if other is not request)
+            if trap is None or not request.write or trap.forward != forwarded or trap.write != before:
+                return
+            if forwarded and not request.done:
+                return
+            self._trap, self._cut = None, trap.cut
+        trap.spring()
+        if trap.cut:
+            raise ConnectionAbortedError
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         proxy = self
@@ -166,17 +179,12 @@ class Proxy:
                     self.send_error(401)
                     return
                 request = Request(self.command, self.path, body, time.monotonic())
-                trap = proxy.admit(request)
-                if trap is not None and trap.cut and not trap.forward:
-                    raise ConnectionAbortedError
+                proxy.admit(request)
                 time.sleep(proxy.latency)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
                 self.upstream.request(self.command, self.path, body or None, headers)
                 answer = self.upstream.getresponse()
-                if trap is not None and trap.forward:
-                    trap.spring()
-                    if trap.cut:
-                        raise ConnectionAbortedError
+                proxy.answered(request, answer.status)
                 self.pass_on(answer, request)
 
             def pass_on(self, answer: http.client.HTTPResponse, request: Request) -> None:

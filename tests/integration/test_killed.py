@@ -39,7 +39,7 @@ def test_killed_between_any_two_requests(strategy: str, few: int, ways: Ways, su
 @pytest.mark.parametrize(("start", "end"), [(PACKAGED, "autoscaling"), ("autoscaling", PACKAGED)])
 def test_told_to_stop(start: str, end: str, ways: Ways, helper: Helper, subtests: pytest.Subtests) -> None:
     """SIGINT and SIGTERM: what was done is undone, or stays where everything serves; the next run carries on."""
-    writes = len(ways.way(start, end).writes)
+    writes = len(ways.way(start, end).done)
     signals = itertools.cycle((signal.SIGTERM, signal.SIGINT))
     # A run that is told at its last write has nothing left to leave undone.
     for point in evenly([Point(write, False, next(signals), cut=False) for write in range(writes - 1)], 1):

@@ -149,7 +149,7 @@ REFUSALS = [
     Refusal(
         "replicas-above-hosts",
         4,
-        ["coredns_replicas is 6", "4 replicas can be on different nodes, not 6"],
+        ["coredns_replicas is 6", "4 replicas at most can be on different nodes"],
         spec={"coredns_strategy": "replicas", "coredns_replicas": 6},
     ),
     Refusal(

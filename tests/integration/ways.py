@@ -21,7 +21,7 @@ def kill_points(run: Run) -> list[Point]:
     Reads change nothing: to die between two of them is to die after the last write. So there are two points for each
     write, before the server has it and before the helper has the answer.
     """
-    return [Point(write, forward, signal.SIGKILL) for write in range(len(run.writes)) for forward in (False, True)]
+    return [Point(write, forward, signal.SIGKILL) for write in range(len(run.done)) for forward in (False, True)]
 
 
 def spec(strategy: str) -> Json:
