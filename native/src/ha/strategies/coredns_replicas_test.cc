@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "cluster/managed_fields.h"
 #include "ha/manifests.h"
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
+#include "kube/client.h"
 
 using namespace core_ha;
 using namespace core_ha::ha;
@@ -135,6 +137,26 @@ TEST_CASE("replicas: a count that manifests hold is taken over without falling t
     for (const Json& object : manifests(autoscaling, make_plan(autoscaling, cluster.snapshot)))
       if (object["kind"] == "Deployment") CHECK_FALSE(object["spec"].contains("replicas"));
   }
+}
+
+TEST_CASE("replicas: a count that manifests hold is let go when the old pods are free, not before") {
+  SimulatedCluster cluster(4);
+  for (const Json& object : manifests(replicas, make_plan(replicas, cluster.snapshot)))
+    if (object["kind"] == "Deployment") cluster.apply(object, std::string(kube::field_manager));
+  cluster.settle();
+  cluster.losses.clear();  // kubectl lets the Deployment roll as it will
+  REQUIRE(cluster::applied_fields(cluster.deployment(), kube::field_manager).contains({"f:spec", "f:replicas"}));
+  const Plan back = make_plan(packaged, cluster.snapshot);
+  const auto steps = ids(back);
+  const auto pause = std::find(steps.begin(), steps.end(), "coredns-pause");
+  REQUIRE(pause != steps.end());
+  for (const auto& step : back.steps) {
+    cluster.carry_out(step);
+    if (step.id == "coredns-pause") break;
+  }
+  CHECK(cluster.serving() == 3);
+  reach(cluster, packaged);
+  check_packaged(cluster);
 }
 
 TEST_CASE("replicas: a number that cannot be placed is refused, a key of another strategy is told") {

@@ -196,6 +196,8 @@ class Swap {
               "it is about to be replaced; a run that is stopped half-way is recognised by this");
     Json body = target_.body;
     body["spec"]["paused"] = true;
+    // Held by manifests of ours and dropped here, the count would be 1 at once, and a paused Deployment still scales.
+    if (held_.contains(replicas_field)) body["spec"]["replicas"] = coredns_.replicas();
     planner_.ensure("coredns-pause", body, "the template changes while nothing rolls");
     for (const auto* set : leaving_sets_) {
       if (!set->deleting)

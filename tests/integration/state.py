@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a cluster is like as far as the helper makes it, without what differs from one run to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+from typing import Any
+
+from cluster import Json, Server, hang_up, wait_for
+
+MANAGER = "k3s-core-ha"
+RETIRING = "k3s-core-ha/retiring"
+HASH = "pod-template-hash"
+SYSTEM = "namespaces/kube-system"
+DEPLOYMENT = f"/apis/apps/v1/{SYSTEM}/deployments/coredns"
+SCALE = f"{DEPLOYMENT}/scale"
+SERVICE = f"/api/v1/{SYSTEM}/services/kube-dns"
+AUTOSCALER = f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-ha-coredns"
+BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns"
+WISH = f"/api/v1/{SYSTEM}/configmaps/k3s-core-ha"
+PODS = f"/api/v1/{SYSTEM}/pods"
+SETS = f"/apis/apps/v1/{SYSTEM}/replicasets"
+SLICES = f"/apis/discovery.k8s.io/v1/{SYSTEM}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkube-dns"
+
+# What the server and its controllers add and count by themselves.
+COUNTED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
+LONGEST = 1000  # characters of a value in a message
+REVISION = "deployment.kubernetes.io/revision"
+
+
+def _ours(thing: Json) -> list[Json]:
+    """The fields that are ours by managedFields."""
+    entries = thing["metadata"].get("managedFields", [])
+    kept = [
+        {key: entry.get(key) for key in ("manager", "operation", "subresource", "fieldsV1")}
+        for entry in entries
+        if entry["manager"].startswith(MANAGER)
+    ]
+    return sorted(kept, key=json.dumps)
+
+
+def _lasting(thing: Json | None) -> Json | None:
+    """An object without its status and what is counted."""
+    if thing is None:
+        return None
+    metadata = {key: value for key, value in thing["metadata"].items() if key not in COUNTED}
+    metadata.get("annotations", {}).pop(REVISION, None)
+    rest = {key: value for key, value in thing.items() if key not in ("metadata", "status")}
+    return {"metadata": metadata, "ours": _ours(thing), **rest}
+
+
+def _of_coredns(thing: Json) -> bool:
+    labels = thing["metadata"].get("labels", {})
+    return labels.get("k8s-app") == "kube-dns" or RETIRING in labels or thing["metadata"]["name"].startswith("coredns-")
+
+
+def state(server: Server) -> Json:
+    """Everything of CoreDNS's, and everything of ours."""
+    pods = [pod for pod in server.get(PODS)["items"] if _of_coredns(pod)]
+    sets = [one for one in server.get(SETS)["items"] if _of_coredns(one) and one["spec"]["replicas"] > 0]
+    template = sets[0]["metadata"]["labels"][HASH] if sets else None
+    return {
+        "deployment": _lasting(server.get(DEPLOYMENT)),
+        "service": _lasting(server.get(SERVICE)),
+        "autoscaler": _lasting(server.find(AUTOSCALER)),
+        "budget": _lasting(server.find(BUDGET)),
+        "wish": _lasting(server.find(WISH)),
+        "sets": [one["spec"]["replicas"] for one in sets],
+        "pods": sorted(([_labels(pod, template), _ready(pod)] for pod in pods), key=json.dumps),
+    }
+
+
+def settled(server: Server) -> Json:
+    """The state once there are as many pods as wished, and all of them are ready."""
+
+    def rest() -> Json | None:
+        found = state(server)
+        there = [ready for _, ready in found["pods"]]
+        return found if len(there) == found["deployment"]["spec"]["replicas"] and all(there) else None
+
+    return wait_for("CoreDNS at rest", rest)
+
+
+def _labels(pod: Json, template: str | None) -> Json:
+    """A pod's labels; its template's hash as whether it is the one in force."""
+    labels = dict(pod["metadata"]["labels"])
+    return {**labels, HASH: labels.get(HASH) == template}
+
+
+def _ready(pod: Json) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def difference(wanted: Any, found: Any, path: str = "") -> str:
+    """The first places where two states differ, for a person; empty where they do not."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        places = (difference(wanted.get(key), found.get(key), f"{path}.{key}") for key in sorted({*wanted, *found}))
+        return "; ".join(place for place in places if place)
+    if wanted == found:
+        return ""
+    return f"{path}: {json.dumps(wanted)[:LONGEST]} is wished, {json.dumps(found)[:LONGEST]} is there"
+
+
+class Endpoints:
+    """Watches the endpoints of cluster DNS in a thread."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.seen: list[frozenset[str]] = []  # the pods that were ready, from each change on
+        self._first = threading.Event()
+        self._connection: http.client.HTTPSConnection | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Endpoints:
+        self._thread.start()
+        assert self._first.wait(30), "no EndpointSlice of kube-dns was seen"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        lived = self._thread.is_alive()
+        if self._connection is not None:
+            hang_up(self._connection)
+        self._thread.join(10)
+        assert lived, "the watch of EndpointSlices ended before the run"
+
+    def _began(self, connection: http.client.HTTPSConnection) -> None:
+        self._connection = connection
+
+    def _watch(self) -> None:
+        slices: dict[str, frozenset[str]] = {}
+        with contextlib.suppress(http.client.HTTPException, OSError):  # how the watch is ended
+            for event in self.server.watch(SLICES, self._began):
+                thing = event["object"]
+                endpoints = [] if event["type"] == "DELETED" else thing.get("endpoints") or []
+                slices[thing["metadata"]["name"]] = frozenset(
+                    endpoint["targetRef"]["name"] for endpoint in endpoints if endpoint["conditions"].get("ready", True)
+                )
+                self.seen.append(frozenset().union(*slices.values()))
+                self._first.set()
+
+    def below(self, wished: int) -> list[str]:
+        """When too few were ready: fewer than all but one of the first, before as many new ones as wished were."""
+        floor = max(1, len(self.seen[0]) - 1)
+        return [
+            f"{len(ready)} of at first {len(self.seen[0])}, {len(ready - self.seen[0])} of them new"
+            for ready in self.seen
+            if not ready or (len(ready) < floor and len(ready - self.seen[0]) < wished)
+        ]

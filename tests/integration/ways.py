@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways from what k3s ships to each strategy and back, undisturbed or ended at a point."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from cluster import Json, Server, wait_for
+from helper import Helper, Point, Run
+from state import Endpoints, difference, settled, state
+
+PACKAGED = "packaged"
+STRATEGIES = ("autoscaling", "replicas")
+FULL = bool(os.environ.get("FULL"))
+
+
+def kill_points(run: Run) -> list[Point]:
+    """Every point at which such a run can be killed and the next one finds something else.
+
+    Reads change nothing: to die between two of them is to die after the last write. So there are two points for each
+    write, before the server has it and before the helper has the answer.
+    """
+    return [Point(write, forward, signal.SIGKILL) for write in range(len(run.done)) for forward in (False, True)]
+
+
+def spec(strategy: str) -> Json:
+    """The wish for a strategy, all else by default."""
+    return {"coredns_strategy": strategy}
+
+
+def evenly(points: list[Point], count: int) -> list[Point]:
+    """So many of the points, evenly spread; all of them in a full run."""
+    if FULL or len(points) <= count:
+        return points
+    return [points[(2 * i + 1) * len(points) // (2 * count)] for i in range(count)]
+
+
+class Ways:
+    """Knows where the cluster is, and what it must be like there."""
+
+    def __init__(self, server: Server, helper: Helper) -> None:
+        self.server = server
+        self.helper = helper
+        helper.apply(spec(PACKAGED))
+        self.at = PACKAGED
+        self.ends: dict[str, Json] = {PACKAGED: settled(server)}
+        self._known: dict[tuple[str, str], Run] = {}
+
+    def way(self, start: str, end: str) -> Run:
+        """The undisturbed run from one to the other; made if it is not known yet."""
+        if (start, end) not in self._known:
+            self.go(start)
+            self.go(end)
+        return self._known[start, end]
+
+    def go(self, end: str) -> None:
+        """Bring the cluster there, undisturbed."""
+        if self.at == end:
+            return
+        start, self.at = self.at, "on the way"
+        with Endpoints(self.server) as endpoints:
+            run = self.helper.apply(spec(end))
+        if end not in self.ends:
+            self.ends[end] = settled(self.server)
+        self.arrive(end)
+        if start in self.ends:
+            self._known[start, end] = run
+        assert endpoints.below(len(self.ends[end]["pods"])) == []
+
+    def killed(self, end: str, point: Point) -> str:
+        """Go there with a run that is killed, and another one; gives the write at which it was."""
+        self.at = "on the way"
+        with Endpoints(self.server) as endpoints:
+            run = self.helper.run("apply", spec=spec(end), at=point)
+            assert run.status == -signal.SIGKILL, f"exit status {run.status} before write {point.write}: {run.stderr}"
+            self.helper.apply(spec(end))
+        self.arrive(end)
+        assert endpoints.below(len(self.ends[end]["pods"])) == []
+        return str(run.writes[-1])
+
+    def arrive(self, end: str) -> None:
+        """See that the cluster is as it is there: what the run does not wait for is a pod's last moment."""
+        self.see(end)
+        self.at = end
+
+    def see(self, end: str) -> None:
+        """See that the cluster is as at that end."""
+        found: list[str] = []
+
+        def same() -> bool:
+            found[:] = [difference(self.ends[end], state(self.server))]
+            return not found[0]
+
+        try:
+            wait_for(f"the state {end}", same, 20)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found[0]}") from None
