@@ -32,12 +32,14 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def _ours(thing: Json) -> list[Json]:
-    """The fields that are ours by managedFields."""
+    """The fields that are ours by managedFields; who set a count through the scale subresource last is not always noted
+    by the server (where nobody owned the count before, it is not).
+    """
     entries = thing["metadata"].get("managedFields", [])
     kept = [
-        {key: entry.get(key) for key in ("manager", "operation", "subresource", "fieldsV1")}
+        {key: entry[key] for key in ("manager", "operation", "fieldsV1")}
         for entry in entries
-        if entry["manager"].startswith(MANAGER)
+        if entry["manager"].startswith(MANAGER) and entry.get("subresource") != "scale"
     ]
     return sorted(kept, key=json.dumps)
 
