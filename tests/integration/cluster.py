@@ -146,6 +146,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = 90) -> An
     """Ask until the condition holds; gives what it gave."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.2)
     return value

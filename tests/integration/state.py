@@ -102,6 +102,9 @@ def difference(wanted: Any, found: Any, path: str = "") -> str:
     if isinstance(wanted, dict) and isinstance(found, dict):
         places = (difference(wanted.get(key), found.get(key), f"{path}.{key}") for key in sorted({*wanted, *found}))
         return "; ".join(place for place in places if place)
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        places = (difference(*pair, f"{path}[{i}]") for i, pair in enumerate(zip(wanted, found, strict=True)))
+        return "; ".join(place for place in places if place)
     if wanted == found:
         return ""
     return f"{path}: {json.dumps(wanted)[:LONGEST]} is wished, {json.dumps(found)[:LONGEST]} is there"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from cluster import Cluster, Json, Server, changes
+from cluster import Cluster, Json, Server, changes, wait_for
 from helper import Helper
 from state import BUDGET, DEPLOYMENT, WISH, difference, state
 from ways import PACKAGED, Ways
@@ -62,6 +62,7 @@ def selecting(server: Server) -> Iterator[None]:
     wish = {"example.org/disk": "fast"}
     server.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"nodeSelector": wish}}}})
     try:
+        wait_for("a pod without a node", lambda: [ready for _, ready in state(server)["pods"]] == [False])
         yield
     finally:
         server.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"nodeSelector": dict.fromkeys(wish)}}}})
