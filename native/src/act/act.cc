@@ -95,7 +95,7 @@ Result<void, WriteError> Run::check_ours() const {
 
 Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps) {
   for (const ha::Step& step : steps) {
-    if (step.action != ha::Action::apply) continue;
+    if (is_wait(step.action)) continue;
     auto answer = write(step, client_, write_options(true));
     if (!answer) return answer.error();
   }

@@ -15,7 +15,26 @@ using namespace core_ha;
 using namespace core_ha::act::testing;
 using act::StepState;
 
-TEST_CASE("steps are carried out in order, after every apply was asked as a dry run") {
+TEST_CASE("a right that is missing for a later step shows before anything is touched") {
+  for (const auto& [verb, end] :
+       {std::pair{"patch", "coredns-old"}, std::pair{"patch", "/scale"}, std::pair{"delete", "coredns-old"}}) {
+    CAPTURE(verb);
+    CAPTURE(end);
+    Cluster cluster;
+    const auto before = cluster.client.objects;
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      if (call.verb != verb || !call.path.ends_with(end)) return std::nullopt;
+      return status_error(403, "Forbidden", "not yours");
+    };
+    const auto outcome = act::carry_out({overlay, label, scale, retire}, cluster.client, quick);
+    REQUIRE(outcome.error);
+    CHECK(outcome.error->status == ExitStatus::api);
+    CHECK(outcome.error->message == "not yours");
+    CHECK(cluster.client.objects == before);
+  }
+}
+
+TEST_CASE("steps are carried out in order, after every write was asked as a dry run") {
   Cluster cluster;
   const auto outcome = act::carry_out({label, scale, overlay, rollout, protect}, cluster.client, quick);
   CHECK_FALSE(outcome.error);
