@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/backoff.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "cli/planning.h"
 #include "cluster/managed_fields.h"
@@ -19,7 +21,7 @@ namespace core_ha::cli {
 namespace {
 
 /// A cluster that moved between being observed and being changed is observed anew this often.
-constexpr int attempts = 3;
+constexpr int attempts = 5;
 
 act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
   if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
@@ -105,6 +107,9 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
       return Applied{std::move(observed->plan), std::move(acted)};
     }
     log::progress(acted.error->message + "; observing the cluster anew");
+    // Not at once, and not when the others do: two runs that met would meet again.
+    if (!sleep_for(random_time(options.poll / 10, options.poll)))
+      return Applied{std::move(observed->plan), std::move(acted)};
   }
 }
 

@@ -133,7 +133,7 @@ TEST_CASE("apply: a cluster that never holds still is a conflict, not a refusal 
   const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
   REQUIRE(applied);
   REQUIRE(applied->acted.error);
-  CHECK(tries == 3);
+  CHECK(tries == 5);
   CHECK(applied->acted.error->status == ExitStatus::conflict);
-  CHECK(applied->acted.error->message.find("others changed the cluster 3 times meanwhile") == 0);
+  CHECK(applied->acted.error->message.find("others changed the cluster 5 times meanwhile") == 0);
 }
