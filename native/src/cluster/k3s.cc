@@ -75,7 +75,8 @@ std::optional<Json> applied_manifest(const Json& object) {
   if (text == nullptr || text->empty()) return std::nullopt;
   std::optional<std::string> plain = *text;
   if (!text->starts_with("{")) {
-    const auto packed = decode_base64(*text);
+    // k3s leaves the padding out (wrangler, pkg/apply/desiredset_compare.go: base64.RawStdEncoding).
+    const auto packed = decode_base64(*text + std::string((4 - text->size() % 4) % 4, '='));
     plain = packed ? gunzip(*packed) : std::nullopt;
   }
   if (!plain) return std::nullopt;
