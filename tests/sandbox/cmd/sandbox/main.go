@@ -47,7 +47,6 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
   logs NODE UNIT [-f]   a unit's journal; more arguments go to journalctl
   build                 build what up needs, and start nothing
       --version, --k3s    as for up
-      --missing           build nothing either, but name the programs that would take minutes to build
 
   Clusters of different names live side by side. NAME is also taken from SANDBOX_NAME; it is "k3s" if there is none.
   State is in /var/tmp/k3s-core-ha/NAME (SANDBOX_DIR/NAME), what was built in ~/.cache/k3s-core-ha (K3S_CORE_HA_CACHE).
@@ -79,7 +78,6 @@ type request struct {
 	server  []string
 	timeout time.Duration
 	all     bool
-	missing bool
 	verb    string
 	args    []string
 }
@@ -116,9 +114,6 @@ func parse(args []string) (request, error) {
 			return r, nil
 		case "--all":
 			r.all = true
-			continue
-		case "--missing":
-			r.missing = true
 			continue
 		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout", "--server-arg":
 		default:
@@ -200,15 +195,7 @@ func run(args []string) error {
 		if err := r.arguments(0, 0, ""); err != nil {
 			return err
 		}
-		options := cluster.Options{Minor: r.version, K3s: r.k3s}
-		if r.missing {
-			names, err := cluster.Missing(options)
-			for _, name := range names {
-				fmt.Println(name)
-			}
-			return err
-		}
-		built, err := cluster.Build(options)
+		built, err := cluster.Build(cluster.Options{Minor: r.version, K3s: r.k3s})
 		if err == nil {
 			fmt.Println(built.Bundle)
 		}

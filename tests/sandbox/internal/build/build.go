@@ -108,16 +108,6 @@ func (b *Builder) Everything() (Result, error) {
 	return result, prune(b.cache)
 }
 
-// Missing names the programs of others that are not built yet, which is what takes minutes.
-func (b *Builder) Missing() (names []string) {
-	for _, c := range b.components() {
-		if !b.has(c) {
-			names = append(names, c.name)
-		}
-	}
-	return names
-}
-
 // Kwok builds the program that plays the kubelets of a fleet. It is no part of the nodes.
 func (b *Builder) Kwok() (string, error) {
 	e := b.installed("kwok", "sigs.k8s.io/kwok/cmd/kwok", b.release.Kwok)

@@ -42,7 +42,11 @@ func Build(o Options) (build.Result, error) {
 	if _, err := machine.Check(); err != nil {
 		return build.Result{}, err
 	}
-	b, err := builder(o)
+	release, err := versions.Find(o.Minor)
+	if err != nil {
+		return build.Result{}, failure.New(failure.Usage, "%v", err)
+	}
+	b, err := build.New(release, o.K3s)
 	if err != nil {
 		return build.Result{}, err
 	}
@@ -55,23 +59,6 @@ func Build(o Options) (build.Result, error) {
 	}
 	built.Kwok, err = b.Kwok()
 	return built, err
-}
-
-// Missing names what Build would first have to build for minutes.
-func Missing(o Options) ([]string, error) {
-	b, err := builder(o)
-	if err != nil {
-		return nil, err
-	}
-	return b.Missing(), nil
-}
-
-func builder(o Options) (*build.Builder, error) {
-	release, err := versions.Find(o.Minor)
-	if err != nil {
-		return nil, failure.New(failure.Usage, "%v", err)
-	}
-	return build.New(release, o.K3s)
 }
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
