@@ -60,6 +60,21 @@ options:
     type: str
     choices: [auto, PreferSameNode, PreferSameZone, none]
     default: auto
+  metrics_server_strategy:
+    description:
+      - How metrics-server gets there, so that C(kubectl top) and every HorizontalPodAutoscaler go on when its node dies.
+      - V(replicas) lays settings over the packaged Deployment that k3s leaves alone, so that two replicas are never on
+        one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
+      - V(packaged) leaves metrics-server as k3s ships it, or brings it back to that.
+    type: str
+    choices: [replicas, packaged]
+    default: replicas
+  metrics_server_replicas:
+    description:
+      - The count of replicas of metrics-server, 1 to 1000. With 1 it stays as k3s ships it.
+      - When not given, it is 2 where two nodes can run it and O(level) asks for it.
+      - A number that the cluster cannot place is refused before anything is touched.
+    type: int
   wait_timeout:
     description:
       - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.

@@ -21,12 +21,14 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
         "choices": ["auto", "PreferSameNode", "PreferSameZone", "none"],
         "default": "auto",
     },
+    "metrics_server_strategy": {"type": "str", "choices": ["replicas", "packaged"], "default": "replicas"},
+    "metrics_server_replicas": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 300},
     "unreachable_counts_for": {"type": "int", "default": 604800},
 }
 
 # Every component left as k3s ships it: what `state: absent` asks for.
-_PACKAGED: dict[str, str] = {"coredns_strategy": "packaged"}
+_PACKAGED: dict[str, str] = {"coredns_strategy": "packaged", "metrics_server_strategy": "packaged"}
 
 
 def wished(params: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -19,7 +19,7 @@ SERVER = "https://198.18.0.11:6443"
 NOBODY = "https://198.18.0.99:6443"  # no machine has this address
 CLOSED = "https://198.18.0.11:6444"  # a port that the kernel refuses
 WISH = "coredns_min_replicas: 2\n"
-SHIPPED = "coredns_strategy: packaged\n"
+SHIPPED = "{coredns_strategy: packaged, metrics_server_strategy: packaged}\n"
 # A group whose server is not there.
 STALE = """
 apiVersion: apiregistration.k8s.io/v1

@@ -25,8 +25,8 @@ def kill_points(run: Run) -> list[Point]:
 
 
 def spec(strategy: str) -> Json:
-    """The wish for a strategy, all else by default."""
-    return {"coredns_strategy": strategy}
+    """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component."""
+    return {"coredns_strategy": strategy} | ({"metrics_server_strategy": PACKAGED} if strategy == PACKAGED else {})
 
 
 def evenly(points: list[Point], count: int) -> list[Point]:

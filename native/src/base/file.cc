@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,6 +58,27 @@ Result<std::string> read_file(const std::filesystem::path& file) {
 
 Result<std::string> read_stdin() {
   return read_all(STDIN_FILENO, "standard input");
+}
+
+Result<void> replace_file(const std::filesystem::path& file, std::string_view content) {
+  const std::string temporary = fmt::format("{}.{}", file.string(), getpid());
+  const auto failed = [&] { return Error{ExitStatus::internal, fmt::format("{}: {}", file.string(), why())}; };
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return failed();
+  bool written = true;
+  while (written && !content.empty()) {
+    const ssize_t put = write(fd, content.data(), content.size());
+    if (put < 0 && errno == EINTR) continue;
+    written = put > 0;
+    if (written) content.remove_prefix(static_cast<size_t>(put));
+  }
+  written = written && fchmod(fd, 0644) == 0;
+  Result<void> result;
+  if (!written) result = failed();
+  close(fd);
+  if (written && rename(temporary.c_str(), file.c_str()) != 0) result = failed();
+  if (!result) unlink(temporary.c_str());
+  return result;
 }
 
 }  // namespace core_ha

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -13,5 +14,8 @@ Result<std::string> read_file(const std::filesystem::path& file);
 
 /// All of standard input, bounded alike.
 Result<std::string> read_stdin();
+
+/// Puts a file of that content (mode 0644) in the place of `file`, whole or not at all; readers never see a part.
+Result<void> replace_file(const std::filesystem::path& file, std::string_view content);
 
 }  // namespace core_ha

@@ -50,9 +50,9 @@ void add_apply(CLI::App& app, Context& context) {
   verb->add_flag("--dry-run", options->dry_run, "change nothing: ask the server what each step would do");
   verb->footer(
       "Examples:\n"
-      "  k3s-core-ha apply                              CoreDNS highly available, by the size of the cluster\n"
+      "  k3s-core-ha apply                              everything highly available, by the size of the cluster\n"
       "  k3s-core-ha apply --spec wish.yaml --dry-run   what would change\n"
-      "  echo '{\"coredns_strategy\": \"packaged\"}' | k3s-core-ha apply --spec -\n"
+      "  echo '{coredns_strategy: packaged, metrics_server_strategy: packaged}' | k3s-core-ha apply --spec -\n"
       "                                                 back to what k3s ships\n"
       "When a step fails, --timeout is over or a signal falls, what was done is undone (exit 6, or 130), for up to\n"
       "15 minutes more; a run that was killed is carried on by the next one.");

@@ -64,7 +64,7 @@ struct Wish {
 
 act::Outcome carry_out(kube::Client& client, const ha::Spec& spec, const Observed& observed, const Applying& options) {
   const ha::Plan& plan = observed.plan;
-  const bool packaged = spec.coredns_strategy == "packaged";
+  const bool packaged = ha::all_packaged(spec);
   act::Options act_options{.dry_run = options.dry_run,
                            .deadline = options.deadline,
                            .wait_timeout = spec.wait_timeout,

@@ -68,9 +68,9 @@ Outcome plan(Context& context, const PlanOptions& options) {
   }
   if (context.options.output == "manifests") {
     if (made.refusal) return *made.refusal;
-    const auto objects = ha::manifests(*spec, made);
+    const auto objects = ha::manifests(made);
     if (objects.empty())
-      return Error{ExitStatus::usage, "What k3s ships needs no manifests: coredns_strategy is packaged."};
+      return Error{ExitStatus::usage, "What k3s ships needs no manifests: every strategy is packaged."};
     return {Json::object(), report::manifests(objects, made.warnings)};
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
@@ -95,7 +95,7 @@ void add_plan(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha plan                                      with the defaults, on the cluster of the kubeconfig\n"
       "  k3s-core-ha plan --spec wish.yaml -o json             for programs\n"
-      "  echo 'coredns_strategy: packaged' | k3s-core-ha plan --spec -\n"
+      "  echo '{coredns_strategy: packaged, metrics_server_strategy: packaged}' | k3s-core-ha plan --spec -\n"
       "  k3s-core-ha plan --snapshot snapshot.json             a prediction, without a cluster\n"
       "  k3s-core-ha plan -o manifests                         YAML for GitOps: server-side apply only\n"
       "  k3s-core-ha plan --schema                             every key, its type, range and default");

@@ -29,9 +29,12 @@ constexpr std::array sources{
     Source{"/api/v1/nodes", "", "", "v1", "Node", &Snapshot::nodes},
     Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=coredns", "apps/v1", "Deployment",
            &Snapshot::deployments},
+    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=metrics-server", "apps/v1",
+           "Deployment", &Snapshot::deployments},
     Source{"/apis/apps/v1/namespaces/kube-system/replicasets", "k8s-app=kube-dns", "", "apps/v1", "ReplicaSet",
            &Snapshot::replicasets},
-    Source{"/api/v1/namespaces/kube-system/pods", "k8s-app=kube-dns", "", "v1", "Pod", &Snapshot::pods},
+    Source{"/api/v1/namespaces/kube-system/pods", "k8s-app in (kube-dns,metrics-server)", "", "v1", "Pod",
+           &Snapshot::pods},
     // A swap takes k8s-app away from a pod before the pod goes.
     Source{"/api/v1/namespaces/kube-system/pods", "k3s-core-ha/retiring,k8s-app!=kube-dns", "", "v1", "Pod",
            &Snapshot::pods},

@@ -12,6 +12,7 @@
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/metrics_server.h"
 
 namespace core_ha::ha {
 
@@ -54,7 +55,7 @@ Json guard() {
       {"validations",
        Json::array(
            {{{"expression", "false"},
-             {"message", std::string("this object is k3s's own, and cluster DNS needs it: k3s-core-ha only lays "
+             {"message", std::string("this object is k3s's own, and the cluster needs it: k3s-core-ha only lays "
                                      "fields over it; to delete it all the same, remove its annotation ") +
                              keep}}})}};
   return policy;
@@ -68,25 +69,24 @@ Json guard_binding() {
 
 }  // namespace
 
-std::vector<Json> manifests(const Spec& spec, const Plan& plan) {
-  if (spec.coredns_strategy == "packaged") return {};
+std::vector<Json> manifests(const Plan& plan) {
   std::vector<Json> lent;
   std::vector<Json> own;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
-    if (ref != coredns_deployment && ref != coredns_service) {
+    if (ref != coredns_deployment && ref != coredns_service && ref != metrics_server.deployment) {
       own.push_back(std::move(body));
       continue;
     }
     if (!body.contains("spec")) continue;  // nothing of it is wished
-    // Under an autoscaler the count is its own; a fixed one has no other place here.
-    if (ref == coredns_deployment) {
-      body["spec"].erase("replicas");  // held since other manifests, and the autoscaler's from now on
-      if (spec.coredns_strategy == "replicas") body["spec"]["replicas"] = plan.replicas;
-    }
+    // Under an autoscaler the count is its own, also where earlier manifests held it; a fixed one has no other place
+    // here.
+    body["spec"].erase("replicas");
+    if (const auto count = plan.counts.find(ref); count != plan.counts.end()) body["spec"]["replicas"] = count->second;
     body["metadata"]["annotations"] = keeping_annotations();
     lent.push_back(std::move(body));
   }
+  if (lent.empty()) return {};
   std::vector<Json> all = std::move(lent);
   all.insert(all.end(), own.begin(), own.end());
   all.push_back(guard());

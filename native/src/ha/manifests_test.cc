@@ -31,12 +31,12 @@ std::vector<std::string> kinds(const std::vector<Json>& objects) {
 TEST_CASE(
     "manifests: the whole wish, whether or not the cluster is so already, k3s's objects first and the guard last") {
   SimulatedCluster cluster(3);
-  const auto before = manifests(wish(), make_plan(wish(), cluster.snapshot));
+  const auto before = manifests(make_plan(wish(), cluster.snapshot));
   CHECK(kinds(before) == std::vector<std::string>{"Service", "Deployment", "ConfigMap", "PodDisruptionBudget",
                                                   "HorizontalPodAutoscaler", "ValidatingAdmissionPolicy",
                                                   "ValidatingAdmissionPolicyBinding"});
   reach(cluster, wish());
-  CHECK(manifests(wish(), make_plan(wish(), cluster.snapshot)) == before);
+  CHECK(manifests(make_plan(wish(), cluster.snapshot)) == before);
   for (const auto& object : before) {
     CAPTURE(object.dump());
     const bool lent = object["kind"] == "Deployment" || object["kind"] == "Service";
@@ -55,7 +55,7 @@ TEST_CASE("manifests: applied by another manager they give the same cluster") {
     SimulatedCluster ours(3);
     reach(ours, wish(spec));
     SimulatedCluster theirs(3);
-    for (const auto& object : manifests(wish(spec), make_plan(wish(spec), theirs.snapshot)))
+    for (const auto& object : manifests(make_plan(wish(spec), theirs.snapshot)))
       if (!object["kind"].get<std::string>().starts_with("ValidatingAdmissionPolicy")) theirs.apply(object, "kubectl");
     theirs.settle();
     CHECK(theirs.deployment()["spec"] == ours.deployment()["spec"]);
@@ -73,12 +73,12 @@ TEST_CASE("manifests: applied by another manager they give the same cluster") {
 
 TEST_CASE("manifests: nothing to print where everything is as k3s ships it") {
   SimulatedCluster cluster(3);
-  CHECK(manifests(packaged, make_plan(packaged, cluster.snapshot)).empty());
+  CHECK(manifests(make_plan(packaged, cluster.snapshot)).empty());
 }
 
 TEST_CASE("manifests: each document reads back as it was") {
   SimulatedCluster cluster(3);
-  const auto objects = manifests(wish(), make_plan(wish(), cluster.snapshot));
+  const auto objects = manifests(make_plan(wish(), cluster.snapshot));
   for (const auto& object : objects) {
     const auto read = parse_yaml(to_yaml(object));
     REQUIRE(read);

@@ -17,6 +17,7 @@
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/metrics_server.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -73,21 +74,12 @@ void refuse_missing(Planner& planner) {
                                                    name, fmt::join(servers, ", ")));
 }
 
-/// What we lay over k3s's Deployment means something only where k3s keeps it.
-void check_packaged(Planner& planner, const CoreDns& coredns) {
-  if (!cluster::applied_manifest(*coredns.deployment))
-    planner.refuse(ExitStatus::unsafe,
-                   fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
-                               kube::to_string(coredns_deployment)));
-  if (const auto servers = cluster::disabled_on(planner.snapshot, "coredns"); !servers.empty())
-    planner.warn(
-        fmt::format("k3s was started with --disable coredns on {}, and deletes CoreDNS at its next start there.",
-                    fmt::join(servers, ", ")));
-}
-
 /// A key that another strategy reads was probably meant for something.
 void warn_of_unused(Planner& planner) {
   const Spec& spec = planner.spec;
+  if (spec.metrics_server_strategy == "packaged" && spec.metrics_server_replicas)
+    planner.warn("metrics_server_replicas is not read under metrics_server_strategy packaged.");
+  if (spec.coredns_strategy == "packaged") return;
   const auto warn = [&](const char* key) {
     planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
   };
@@ -127,40 +119,37 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
       cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
 
   plan.components["coredns"] = stands(planner, coredns);
+  plan.components["metrics_server"] = metrics_server_stands(planner);
   plan_state(planner, revision);
+  // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
+  plan_metrics_server(planner);
+  warn_of_unused(planner);
 
   if (spec.coredns_strategy == "packaged") {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
     plan_packaged(planner, coredns, nodes);
-    plan_no_state(planner);
+    if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
-    if (plan.refusal)
-      plan.steps.clear();  // not to be carried out, not even in part
+  } else {
+    const Sizing sizing = size_coredns(spec, nodes);
+    plan.level = sizing.level;
+    plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
+    plan.replicas = sizing.min_replicas;
+    if (coredns.deployment == nullptr)
+      refuse_missing(planner);
+    else if (check_shipped(planner, coredns_component, *coredns.deployment); sizing.refusal)
+      planner.refuse(sizing.refusal->status, sizing.refusal->message);
+    else if (spec.coredns_strategy == "replicas")
+      plan_replicas(planner, coredns, sizing, nodes);
     else
-      planner.finish();
-    return plan;
+      plan_autoscaling(planner, coredns, sizing, nodes);
+    const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
+    if (!plan.refusal) plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
   }
-
-  Sizing sizing = size_coredns(spec, nodes);
-  plan.level = sizing.level;
-  plan.warnings = sizing.warnings;
-  plan.replicas = sizing.min_replicas;
-  warn_of_unused(planner);
-  if (coredns.deployment == nullptr)
-    refuse_missing(planner);
-  else if (check_packaged(planner, coredns); sizing.refusal)
-    planner.refuse(sizing.refusal->status, sizing.refusal->message);
-  else if (spec.coredns_strategy == "replicas")
-    plan_replicas(planner, coredns, sizing, nodes);
+  if (plan.refusal)
+    plan.steps.clear();  // not to be carried out, not even in part
   else
-    plan_autoscaling(planner, coredns, sizing, nodes);
-  if (plan.refusal) {
-    plan.steps.clear();
-    return plan;
-  }
-  const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
-  plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
-  planner.finish();
+    planner.finish();
   return plan;
 }
 

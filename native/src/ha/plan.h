@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,12 +65,13 @@ struct Difference {
 /// What is to be done, or why it is refused. Made without any I/O.
 struct Plan {
   Level level;
-  std::vector<Step> steps;            ///< empty: nothing to do
-  std::vector<Json> wished = {};      ///< our whole set for each lasting object, whether it is so already or not
-  int replicas = 1;                   ///< of CoreDNS, at least
-  std::vector<Difference> diff;       ///< one for each lasting object that a step changes
-  std::vector<std::string> warnings;  ///< sentences for a person
-  Json components = Json::object();   ///< how each stands, as observed: strategy, replicas, ready, nodes
+  std::vector<Step> steps;        ///< empty: nothing to do
+  std::vector<Json> wished = {};  ///< our whole set for each lasting object, whether it is so already or not
+  int replicas = 1;               ///< of CoreDNS, at least
+  std::map<kube::ObjectRef, int> counts = {};  ///< fixed counts of replicas, which manifests must hold
+  std::vector<Difference> diff;                ///< one for each lasting object that a step changes
+  std::vector<std::string> warnings;           ///< sentences for a person
+  Json components = Json::object();            ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
   std::vector<std::string> unread = {};  ///< nodes whose usage decides: observe it, and plan anew

@@ -174,6 +174,11 @@ void Planner::remove_own(std::string id, const kube::ObjectRef& ref, std::string
                          .uid = (*object)["metadata"].value("uid", "")});
 }
 
+void Planner::want_usage(const std::vector<std::string>& nodes) {
+  for (const auto& node : nodes)
+    if (std::find(plan_.unread.begin(), plan_.unread.end(), node) == plan_.unread.end()) plan_.unread.push_back(node);
+}
+
 void Planner::add(Step step) {
   plan_.steps.push_back(std::move(step));
 }

@@ -53,7 +53,9 @@ class Planner {
   std::size_t steps() const { return plan_.steps.size(); }
 
   /// Nodes whose usage must be known before this plan holds.
-  void want_usage(std::vector<std::string> nodes) { plan_.unread = std::move(nodes); }
+  void want_usage(const std::vector<std::string>& nodes);
+  /// The object's count of replicas is a fixed one: manifests have no other way to keep it.
+  void fix_count(const kube::ObjectRef& ref, int replicas) { plan_.counts[ref] = replicas; }
   void set_revision(std::int64_t revision) { plan_.revision = revision; }
 
   /// Fills in the plan's differences.

@@ -44,6 +44,27 @@ Json packaged_manifest() {
           "containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns:1.14.7"}]}}}})");
 }
 
+Json metrics_server_manifest() {
+  return Json::parse(R"({
+    "apiVersion": "apps/v1", "kind": "Deployment",
+    "metadata": {"name": "metrics-server", "namespace": "kube-system", "labels": {"k8s-app": "metrics-server"}},
+    "spec": {
+      "revisionHistoryLimit": 0,
+      "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+      "selector": {"matchLabels": {"k8s-app": "metrics-server"}},
+      "template": {
+        "metadata": {"labels": {"k8s-app": "metrics-server"}},
+        "spec": {
+          "priorityClassName": "system-node-critical",
+          "serviceAccountName": "metrics-server",
+          "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"},
+                          {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists",
+                           "effect": "NoSchedule"}],
+          "nodeSelector": {"kubernetes.io/os": "linux"},
+          "containers": [{"name": "metrics-server", "image": "rancher/mirrored-metrics-server:v0.9.0",
+                          "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}}}]}}}})");
+}
+
 void add_field(Json& fields, const FieldPath& path) {
   Json* at = &fields;
   for (const auto& element : path) {
@@ -117,8 +138,12 @@ Json owner_reference(const Json& owner) {
   return Json::array({{{"uid", owner["metadata"]["uid"]}, {"kind", owner["kind"]}, {"controller", true}}});
 }
 
+bool runs(const Json& pod, const char* app) {
+  return pod["metadata"]["labels"].value("k8s-app", "") == app && pod["status"]["phase"] == "Running";
+}
+
 bool asked(const Json& pod) {
-  return pod["metadata"]["labels"].contains("k8s-app") && pod["status"]["phase"] == "Running";
+  return runs(pod, "kube-dns");
 }
 
 }  // namespace
@@ -136,23 +161,14 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
          {"kind", "Node"},
          {"metadata",
           {{"name", name},
+           {"uid", next_uid()},
            {"labels", labels},
            {"annotations", {{"k3s.io/node-args", i == 0 ? R"(["server"])" : R"(["agent"])"}}}}},
          {"spec", Json::object()},
          {"status",
           {{"capacity", {{"cpu", "4"}}}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
   }
-  const Json manifest = packaged_manifest();
-  Json object = manifest;
-  fill_defaults(object);
-  object["metadata"]["uid"] = next_uid();
-  object["metadata"]["generation"] = 1;
-  object["metadata"]["annotations"] = {{"objectset.rio.cattle.io/applied", manifest.dump()}};
-  auto fields = cluster::fields_in(object);
-  for (const char* own : {"f:uid", "f:generation"})
-    fields.erase({"f:metadata", own});
-  set_fields(object, "deploy@server-1", "Update", "", fields);
-  snapshot.deployments.push_back(object);
+  ship(packaged_manifest());
 
   Json dns = {{"apiVersion", "v1"},
               {"kind", "Service"},
@@ -165,6 +181,24 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
        {"kind", "APIService"},
        {"metadata", {{"name", "v1beta1.metrics.k8s.io"}}},
        {"status", {{"conditions", Json::array({{{"type", "Available"}, {"status", "True"}}})}}}});
+  settle();
+}
+
+void SimulatedCluster::ship(const Json& manifest) {
+  Json object = manifest;
+  fill_defaults(object);
+  object["metadata"]["uid"] = next_uid();
+  object["metadata"]["generation"] = 1;
+  object["metadata"]["annotations"] = {{"objectset.rio.cattle.io/applied", manifest.dump()}};
+  auto fields = cluster::fields_in(object);
+  for (const char* own : {"f:uid", "f:generation"})
+    fields.erase({"f:metadata", own});
+  set_fields(object, "deploy@server-1", "Update", "", fields);
+  snapshot.deployments.push_back(object);
+}
+
+void SimulatedCluster::ship_metrics_server() {
+  ship(metrics_server_manifest());
   settle();
 }
 
@@ -192,6 +226,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Deployment") return &snapshot.deployments;
   if (kind == "ReplicaSet") return &snapshot.replicasets;
   if (kind == "Pod") return &snapshot.pods;
+  if (kind == "Node") return &snapshot.nodes;
   if (kind == "Service") return &snapshot.services;
   if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
@@ -199,7 +234,9 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
 }
 
 Json* SimulatedCluster::find(const kube::ObjectRef& ref) {
-  return const_cast<Json*>(cluster::find_named(*list_of(ref.kind), ref.name));
+  for (auto& object : *list_of(ref.kind))
+    if (object["metadata"]["name"] == ref.name) return &object;
+  return nullptr;
 }
 
 void SimulatedCluster::apply(const Json& body, const std::string& manager) {
@@ -234,11 +271,11 @@ void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json
   set_fields(object, manager, "Update", "", {path});
 }
 
-void SimulatedCluster::scale_by(const std::string& manager, int replicas) {
+void SimulatedCluster::scale_by(const std::string& manager, int replicas, int index) {
   const FieldPath field{"f:spec", "f:replicas"};
-  disown(deployment(), field);
-  deployment()["spec"]["replicas"] = replicas;
-  set_fields(deployment(), manager, "Update", "scale", {field});
+  disown(deployment(index), field);
+  deployment(index)["spec"]["replicas"] = replicas;
+  set_fields(deployment(index), manager, "Update", "scale", {field});
   settle();
 }
 
@@ -250,13 +287,16 @@ void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   snapshot.pods.erase(index);
   least_serving = std::min(least_serving, serving());
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
+  const auto& pods = snapshot.pods;
+  const auto measures = [](const Json& other) { return runs(other, "metrics-server"); };
+  if (measures(pod) && std::none_of(pods.begin(), pods.end(), measures)) losses.push_back("no metrics after " + name);
 }
 
 void SimulatedCluster::carry_out(const Step& step) {
   if (step.action == Action::apply) {
     apply(step.body, step.manager);
   } else if (step.action == Action::scale) {
-    scale_by(step.manager, step.body["spec"]["replicas"]);
+    scale_by(step.manager, step.body["spec"]["replicas"], step.object == coredns_deployment ? 0 : 1);
   } else if (step.action == Action::patch) {
     Json* object = find(step.object);
     if (object == nullptr || (*object)["metadata"]["uid"] != step.uid)
@@ -295,35 +335,41 @@ void SimulatedCluster::run_autoscaler() {
   }
 }
 
-void SimulatedCluster::run_deployment() {
-  if (snapshot.deployments.empty()) return;
-  Json& spec = deployment()["spec"];
-  Json& sets = snapshot.replicasets;
+void SimulatedCluster::run_deployment(Json& deployment) {
+  Json& spec = deployment["spec"];
+  std::vector<Json*> sets;
+  for (auto& set : snapshot.replicasets)
+    if (owned_by(set, deployment)) sets.push_back(&set);
   if (spec.value("paused", false)) {
-    if (sets.size() == 1) sets[0]["spec"]["replicas"] = spec["replicas"];
+    if (sets.size() == 1) (*sets[0])["spec"]["replicas"] = spec["replicas"];
     return;
   }
   const std::string hash = hash_of(spec["template"]);
-  const std::string name = "coredns-" + hash;
-  if (find({"apps/v1", "ReplicaSet", "kube-system", name}) == nullptr) {
-    if (!sets.empty() && spec["replicas"] == 1) losses.emplace_back("a lone replica is replaced by a rollout");
+  const std::string name = fmt::format("{}-{}", deployment["metadata"]["name"].get<std::string>(), hash);
+  for (auto* set : sets)
+    (*set)["spec"]["replicas"] = 0;
+  Json fresh;
+  Json others = Json::array();
+  for (auto& set : snapshot.replicasets)
+    (set["metadata"]["name"] == name ? fresh : others.emplace_back()) = set;
+  if (fresh.is_null()) {
+    if (!sets.empty() && spec["replicas"] == 1 && &deployment == &snapshot.deployments[0])
+      losses.emplace_back("a lone replica is replaced by a rollout");
     Json pod_template = spec["template"];
     pod_template["metadata"]["labels"]["pod-template-hash"] = hash;
-    sets.push_back({{"apiVersion", "apps/v1"},
-                    {"kind", "ReplicaSet"},
-                    {"metadata",
-                     {{"name", name},
-                      {"namespace", "kube-system"},
-                      {"uid", next_uid()},
-                      {"ownerReferences", owner_reference(deployment())}}},
-                    {"spec", {{"template", pod_template}}}});
+    fresh = {{"apiVersion", "apps/v1"},
+             {"kind", "ReplicaSet"},
+             {"metadata",
+              {{"name", name},
+               {"namespace", "kube-system"},
+               {"uid", next_uid()},
+               {"ownerReferences", owner_reference(deployment)}}},
+             {"spec", {{"template", pod_template}}}};
   }
-  for (auto& set : sets)
-    set["spec"]["replicas"] = set["metadata"]["name"] == name ? spec["replicas"] : Json(0);
+  fresh["spec"]["replicas"] = spec["replicas"];
   // New pods first, then the end of the old: with several replicas a rollout has that order as long as it matters.
-  const auto fresh =
-      std::find_if(sets.begin(), sets.end(), [&](const Json& set) { return set["metadata"]["name"] == name; });
-  if (fresh != sets.end()) std::rotate(sets.begin(), fresh, fresh + 1);
+  others.insert(others.begin(), fresh);
+  snapshot.replicasets = others;
 }
 
 void SimulatedCluster::run_replica_sets() {
@@ -366,17 +412,19 @@ void SimulatedCluster::run_replica_sets() {
 
 void SimulatedCluster::settle() {
   run_autoscaler();
-  run_deployment();
+  for (auto& deployment : snapshot.deployments)
+    run_deployment(deployment);
   run_replica_sets();
   Json& sets = snapshot.replicasets;
   for (std::size_t i = sets.size(); i-- > 0;)
     if (sets[i]["spec"]["replicas"] == 0) sets.erase(i);  // revisionHistoryLimit is 0
-  if (snapshot.deployments.empty()) return;
-  const int replicas = deployment()["spec"]["replicas"];
-  deployment()["status"] = {{"observedGeneration", 1},
+  for (auto& deployment : snapshot.deployments) {
+    const int replicas = deployment["spec"]["replicas"];
+    deployment["status"] = {{"observedGeneration", 1},
                             {"replicas", replicas},
                             {"updatedReplicas", replicas},
                             {"availableReplicas", replicas}};
+  }
 }
 
 int SimulatedCluster::serving() const {

@@ -20,8 +20,11 @@ class SimulatedCluster {
   cluster::Snapshot snapshot;
 
   Json& node(int index) { return snapshot.nodes[static_cast<std::size_t>(index)]; }
-  Json& deployment() { return snapshot.deployments[0]; }
+  /// CoreDNS's; 1: metrics-server's.
+  Json& deployment(int index = 0) { return snapshot.deployments[static_cast<std::size_t>(index)]; }
   Json& service() { return snapshot.services[0]; }
+  /// metrics-server as packaged, one replica.
+  void ship_metrics_server();
   void taint(int index, const std::string& key, const std::string& effect);
   void cordon(int index);
   /// Not heard of for so many seconds.
@@ -35,14 +38,14 @@ class SimulatedCluster {
   /// A plain update of one field by another client.
   void set_field(Json& object, const cluster::FieldPath& path, const Json& value, const std::string& manager);
 
-  /// Somebody else sets the count of CoreDNS's replicas through the scale subresource.
-  void scale_by(const std::string& manager, int replicas);
+  /// Somebody else sets the count of replicas of that deployment() through the scale subresource.
+  void scale_by(const std::string& manager, int replicas, int index = 0);
 
   /// Pods that are asked for answers.
   int serving() const;
   int least_serving = 0;  ///< whenever a pod ended since a test set this
   int rolled = 0;         ///< pods that a controller ended while they were asked, gently or not
-  /// What went wrong on the way: a pod ended while it was asked, nobody left to ask.
+  /// What went wrong on the way: a pod ended while it was asked, nobody left to ask, no metrics.
   std::vector<std::string> losses;
 
  private:
@@ -50,7 +53,8 @@ class SimulatedCluster {
   Json* find(const kube::ObjectRef& ref);
   void end_pod(std::size_t index, bool by_controller);
   void run_autoscaler();
-  void run_deployment();
+  void ship(const Json& manifest);
+  void run_deployment(Json& deployment);
   void run_replica_sets();
   std::string next_uid();
   int uids_ = 0;

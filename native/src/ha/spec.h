@@ -19,6 +19,8 @@ struct Spec {
   std::optional<int> coredns_replicas = {};
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
+  std::string metrics_server_strategy = "replicas";
+  std::optional<int> metrics_server_replicas = {};
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
 };

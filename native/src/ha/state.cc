@@ -5,13 +5,11 @@
 
 #include <charconv>
 
+#include "ha/turn.h"
+
 namespace core_ha::ha {
 
 namespace {
-
-bool all_packaged(const Spec& spec) {
-  return spec.coredns_strategy == "packaged";
-}
 
 Json state_body(const State& state) {
   Json body = apply_body(state_object);
@@ -21,6 +19,10 @@ Json state_body(const State& state) {
 }
 
 }  // namespace
+
+bool all_packaged(const Spec& spec) {
+  return spec.coredns_strategy == "packaged" && spec.metrics_server_strategy == "packaged";
+}
 
 std::optional<State> read_state(const Json& config_map) {
   const Json labels = config_map["metadata"].value("labels", Json::object());
@@ -56,6 +58,17 @@ void plan_state(Planner& planner, std::optional<std::int64_t> revision) {
 }
 
 void plan_no_state(Planner& planner) {
+  for (const auto& node : planner.snapshot.nodes) {
+    const Json annotations = node["metadata"].value("annotations", Json::object());
+    if (!annotations.contains(reconciles_annotation)) continue;
+    const std::string name = node["metadata"].value("name", "");
+    planner.add({.id = "unmark-" + name,
+                 .action = Action::patch,
+                 .object = {"v1", "Node", "", name},
+                 .reason = "nothing is reconciled any more",
+                 .body = {{"metadata", {{"annotations", {{reconciles_annotation, nullptr}}}}}},
+                 .uid = node["metadata"].value("uid", "")});
+  }
   planner.remove_own("wish-gone", state_object, "everything is as k3s ships it");
 }
 

@@ -21,11 +21,14 @@ struct State {
 /// What a ConfigMap of ours says; nothing of an object that is not ours, or not as we write it.
 std::optional<State> read_state(const Json& config_map);
 
+/// Whether the wish is what k3s ships, in every component: then none is kept.
+bool all_packaged(const Spec& spec);
+
 /// Plans to keep the wish, before anything else: a run that is stopped half-way is known by it, and one of an earlier
 /// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one.
 void plan_state(Planner& planner, std::optional<std::int64_t> revision);
 
-/// Once everything is as k3s ships it: nothing is kept.
+/// Once everything is as k3s ships it: nothing is kept, and no node is marked as one that reconciles.
 void plan_no_state(Planner& planner);
 
 }  // namespace core_ha::ha

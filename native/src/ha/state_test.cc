@@ -60,7 +60,7 @@ TEST_CASE("state: written first, gone last") {
   CHECK(there.revision == 1);
   reach(cluster, wish());
   cluster.snapshot.configmaps[0]["metadata"]["resourceVersion"] = "77";
-  const Plan back = make_plan(wish({{"coredns_strategy", "packaged"}}), cluster.snapshot);
+  const Plan back = make_plan(packaged, cluster.snapshot);
   CHECK(back.steps.front().object == state_object);
   CHECK(back.steps.front().version == "77");  // nobody's later wish is written over
   CHECK(back.revision == 2);

@@ -10,6 +10,8 @@
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/metrics_server.h"
+#include "ha/strategies/rollout.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
 
@@ -41,6 +43,18 @@ void restore(Planner& planner, const Planner& earlier, const char* id, const kub
     planner.remove_own(id, ref, "it was not there before");
 }
 
+/// What is not there any more cannot go back, and what was never touched gives no step.
+void metrics_server_back(Planner& planner, const Planner& earlier) {
+  const Json* was = earlier.live(metrics_server.deployment);
+  const Json* now = planner.live(metrics_server.deployment);
+  if (was == nullptr || now == nullptr) return;
+  restore(planner, earlier, "metrics-server-budget", metrics_server.budget);
+  const Json overlay = overlay_of(*was);
+  const bool shipped = cluster::fields_in(overlay).empty() && replicas_of(*was) == 1;
+  plan_rollout(planner, metrics_server, *now,
+               {.body = overlay, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed});
+}
+
 /// A count of 1 that nobody of ours held is k3s's own, and becomes so again; any other is set, whoever it came from.
 Count count_of(const Planner& earlier, const CoreDns& was, const Json& overlay) {
   if (earlier.live(coredns_autoscaler) != nullptr) return Count::at_least;
@@ -68,8 +82,9 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   if (count != Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   restore(planner, earlier, "coredns-budget", coredns_budget);
   plan_swap(planner, coredns, cluster::judge_nodes(now, coredns.pod_spec()),
-            {.body = overlay, .replicas = was.replicas(), .count = count, .gentle = ends_gently(was.pod_spec())});
+            {.body = overlay, .replicas = was.replicas(), .count = count}, ends_gently(was.pod_spec()));
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
+  metrics_server_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);
   if (plan.refusal) plan.steps.clear();
   planner.finish();

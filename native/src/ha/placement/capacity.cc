@@ -32,7 +32,7 @@ constexpr int critical_priority = 2000000000;  ///< system-cluster-critical
 constexpr std::size_t nodes_at_once = 16;
 constexpr double mebi = 1048576;
 
-/// The hosts that can run CoreDNS, by whether they take pods now.
+/// The hosts that can run a component, by whether they take pods now.
 struct Hosts {
   std::set<std::string> eligible;
   std::set<std::string> open;
@@ -56,18 +56,18 @@ Hosts sort_hosts(const std::vector<Node>& nodes) {
 }
 
 /// Whether so few hosts take pods that the replicas would not be spread as wished.
-bool check_hosts(Planner& planner, const Hosts& hosts, int replicas) {
+bool check_hosts(Planner& planner, std::string_view title, const Hosts& hosts, int replicas) {
   const auto wanted = std::min(static_cast<std::size_t>(replicas), hosts.eligible.size());
   if (hosts.open.empty()) {
     planner.refuse(ExitStatus::unsafe,
-                   fmt::format("No node takes pods now (of {} that can run CoreDNS: {}), so nothing can roll out.",
-                               hosts.eligible.size(), few(hosts.closed)));
+                   fmt::format("No node takes pods now (of {} that can run {}: {}), so nothing can roll out.",
+                               hosts.eligible.size(), title, few(hosts.closed)));
     return false;
   }
   if (hosts.open.size() >= wanted) return true;
   const std::string state =
-      fmt::format("Only {} of {} nodes that can run CoreDNS {} pods now (not {})", hosts.open.size(),
-                  hosts.eligible.size(), hosts.open.size() == 1 ? "takes" : "take", few(hosts.closed));
+      fmt::format("Only {} of {} nodes that can run {} {} pods now (not {})", hosts.open.size(), hosts.eligible.size(),
+                  title, hosts.open.size() == 1 ? "takes" : "take", few(hosts.closed));
   // An outage must not stop a repair; a cordon is somebody's own and lifted in a moment.
   if (hosts.open.size() == 1 && hosts.cordoned > 0) {
     planner.refuse(ExitStatus::unsafe, fmt::format("{}: all {} replicas would be on {}, and gone with it. Uncordon one "
@@ -80,7 +80,7 @@ bool check_hosts(Planner& planner, const Hosts& hosts, int replicas) {
   return true;
 }
 
-/// What is free on a node, and how many more pods of CoreDNS that is.
+/// What is free on a node, and how many more of a component's pods that is.
 struct Room {
   Resources free;
   int pods = 0;
@@ -122,9 +122,9 @@ bool repels_itself(const Json& pod_template) {
 
 class Requests {
  public:
-  Requests(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<Node>& nodes,
-           const Placement& placement)
-      : placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
+  Requests(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
+           const std::vector<Node>& nodes, const Placement& placement)
+      : title_(title), placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
     const Json& usage = snapshot.usage;
     const bool apart = repels_itself(pod_template);
     for (const auto& object : snapshot.nodes) {
@@ -168,8 +168,8 @@ class Requests {
       if (unread_.size() > more) unread_.resize(more);
       return {.unread = unread_};
     }
-    const std::string words = fmt::format("CoreDNS requests {:.2f} CPU and {:.0f} MiB for each replica", request_.cpu,
-                                          request_.memory / mebi);
+    const std::string words = fmt::format("{} requests {:.2f} CPU and {:.0f} MiB for each replica", title_,
+                                          request_.cpu, request_.memory / mebi);
     if (const int fits = fitting(hard_) - has_; fits < placement_.pods)
       return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                      "({}).",
@@ -191,9 +191,10 @@ class Requests {
     return sum;
   }
 
+  const std::string_view title_;
   const Placement& placement_;
   const Resources request_;
-  std::vector<int> hard_;  ///< by node: the most pods of CoreDNS, if others may be pushed out
+  std::vector<int> hard_;  ///< by node: the most of its pods, if others may be pushed out
   std::vector<int> soft_;  ///< beside everything that runs
   std::vector<std::string> full_;
   std::vector<std::string> unread_;
@@ -202,19 +203,19 @@ class Requests {
 
 }  // namespace
 
-Fit judge_fit(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<cluster::Node>& nodes,
-              const Placement& placement) {
+Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
+              const std::vector<cluster::Node>& nodes, const Placement& placement) {
   if (placement.pods <= 0) return {};
-  return Requests(snapshot, pod_template, nodes, placement).judge();
+  return Requests(snapshot, title, pod_template, nodes, placement).judge();
 }
 
-void check_placement(Planner& planner, const Json& pod_template, const std::vector<cluster::Node>& nodes, int replicas,
-                     const Placement& placement) {
-  if (!check_hosts(planner, sort_hosts(nodes), replicas)) return;
-  Fit fit = judge_fit(planner.snapshot, pod_template, nodes, placement);
+void check_placement(Planner& planner, std::string_view title, const Json& pod_template,
+                     const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement) {
+  if (!check_hosts(planner, title, sort_hosts(nodes), replicas)) return;
+  Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, placement);
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
-  planner.want_usage(std::move(fit.unread));
+  planner.want_usage(fit.unread);
 }
 
 }  // namespace core_ha::ha

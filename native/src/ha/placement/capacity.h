@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -10,7 +11,7 @@
 
 namespace core_ha::ha {
 
-/// New pods of CoreDNS that a plan asks the scheduler to place, beside those of the same template that stay.
+/// New pods of a component that a plan asks the scheduler to place, beside those of the same template that stay.
 struct Placement {
   int pods = 0;
   std::vector<std::string> staying = {};  ///< each one's node
@@ -24,14 +25,14 @@ struct Fit {
   std::string warning = {};              ///< a sentence: only if others are pushed out
 };
 
-/// Worst-case checks in closed form, not a scheduler.
-Fit judge_fit(const cluster::Snapshot& snapshot, const Json& pod_template, const std::vector<cluster::Node>& nodes,
-              const Placement& placement);
+/// Worst-case checks in closed form, not a scheduler. `title`: the component's, for the sentences.
+Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
+              const std::vector<cluster::Node>& nodes, const Placement& placement);
 
 /// Refuses where the new pods could not all be placed. Warns where fewer nodes take pods now than the level counts on,
 /// or where other pods would be pushed out. What other pods request is asked for (Planner::want_usage) as long as it is
 /// not known for enough nodes.
-void check_placement(Planner& planner, const Json& pod_template, const std::vector<cluster::Node>& nodes, int replicas,
-                     const Placement& placement);
+void check_placement(Planner& planner, std::string_view title, const Json& pod_template,
+                     const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement);
 
 }  // namespace core_ha::ha

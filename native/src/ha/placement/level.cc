@@ -23,7 +23,7 @@ constexpr int least_maximum = 5;
 struct Count {
   int registered = 0;
   double cores = 0;
-  std::set<std::string> domains;      ///< hosts that can run CoreDNS
+  std::set<std::string> domains;      ///< hosts that can run the component
   std::vector<std::string> excluded;  ///< `gpu-1 (taint gpu:NoSchedule)`
   std::vector<std::string> gone;      ///< not heard of for too long
 };
@@ -50,15 +50,15 @@ std::string nodes_word(std::size_t count) {
 }
 
 /// `3 of 4 registered nodes can run CoreDNS (not gpu-1 (taint gpu:NoSchedule))`
-std::string eligible_words(const Count& counted) {
+std::string eligible_words(const Count& counted, std::string_view title = "CoreDNS") {
   const auto domains = counted.domains.size();
   std::string text;
   if (counted.excluded.empty())
-    text = counted.registered == 1 ? "the only registered node can run CoreDNS"
-                                   : fmt::format("all {} registered nodes can run CoreDNS", counted.registered);
+    text = counted.registered == 1 ? fmt::format("the only registered node can run {}", title)
+                                   : fmt::format("all {} registered nodes can run {}", counted.registered, title);
   else
-    text = fmt::format("{} of {} registered {} can run CoreDNS (not {})", domains, counted.registered,
-                       nodes_word(static_cast<std::size_t>(counted.registered)), few(counted.excluded));
+    text = fmt::format("{} of {} registered {} can run {} (not {})", domains, counted.registered,
+                       nodes_word(static_cast<std::size_t>(counted.registered)), title, few(counted.excluded));
   return text;
 }
 
@@ -157,6 +157,19 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   else if (spec.level == "node" && wanted < 2)
     sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
   if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
+  return sizing;
+}
+
+Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& nodes) {
+  constexpr int usual = 2;
+  const Count counted = count(spec, nodes);
+  const int domains = static_cast<int>(counted.domains.size());
+  Sizing sizing;
+  sizing.min_replicas = spec.metrics_server_replicas.value_or(spec.level == "none" ? 1 : std::min(usual, domains));
+  if (spec.metrics_server_replicas && sizing.min_replicas > domains)
+    sizing.refusal = unsafe(fmt::format(
+        "metrics_server_replicas is {}, but {} {} at most can be on different nodes: {}.", sizing.min_replicas, domains,
+        domains == 1 ? "replica" : "replicas", eligible_words(counted, "metrics-server")));
   return sizing;
 }
 

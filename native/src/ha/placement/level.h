@@ -24,4 +24,8 @@ struct Sizing {
 /// drained, counts until it was not heard of for longer than the spec says.
 Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes);
 
+/// The same for metrics-server, whose replicas are never on one node: 2, where there are two for it. Only
+/// `min_replicas` and `refusal` are filled in: the level is CoreDNS's.
+Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& nodes);
+
 }  // namespace core_ha::ha

@@ -59,7 +59,7 @@ void plan_autoscaler(Planner& planner, const Sizing& sizing) {
 void plan_autoscaling(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
                       const std::vector<cluster::Node>& nodes) {
   // Also at the very count that is wished: the autoscaler is to move it.
-  if (const std::string holder = coredns.count_holder(); !holder.empty())
+  if (const std::string holder = count_holder(*coredns.deployment); !holder.empty())
     planner.refuse(ExitStatus::conflict,
                    fmt::format(".spec.replicas of {} is held by {}, at {}, and an autoscaler would fight with it: have "
                                "it leave the field out.",

@@ -128,20 +128,20 @@ TEST_CASE("replicas: a count that manifests hold is taken over without falling t
     CAPTURE(next.coredns_strategy);
     CAPTURE(next.coredns_replicas.value_or(0));
     SimulatedCluster cluster(4);
-    for (const Json& object : manifests(replicas, make_plan(replicas, cluster.snapshot)))
+    for (const Json& object : manifests(make_plan(replicas, cluster.snapshot)))
       if (object["kind"] == "Deployment") cluster.apply(object, "k3s-core-ha");
     cluster.settle();
     cluster.losses.clear();  // kubectl lets the Deployment roll as it will
     REQUIRE(cluster.serving() == 3);
     reach_above(cluster, next, next.coredns_replicas.value_or(3) < 3 ? 2 : 3);
-    for (const Json& object : manifests(autoscaling, make_plan(autoscaling, cluster.snapshot)))
+    for (const Json& object : manifests(make_plan(autoscaling, cluster.snapshot)))
       if (object["kind"] == "Deployment") CHECK_FALSE(object["spec"].contains("replicas"));
   }
 }
 
 TEST_CASE("replicas: a count that manifests hold is let go when the old pods are free, not before") {
   SimulatedCluster cluster(4);
-  for (const Json& object : manifests(replicas, make_plan(replicas, cluster.snapshot)))
+  for (const Json& object : manifests(make_plan(replicas, cluster.snapshot)))
     if (object["kind"] == "Deployment") cluster.apply(object, std::string(kube::field_manager));
   cluster.settle();
   cluster.losses.clear();  // kubectl lets the Deployment roll as it will

@@ -15,7 +15,4 @@ namespace core_ha::ha {
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
                  Count count);
 
-/// The HorizontalPodAutoscaler of somebody else that scales CoreDNS; empty: none.
-std::string foreign_autoscaler(const cluster::Snapshot& snapshot);
-
 }  // namespace core_ha::ha

@@ -27,6 +27,12 @@ bool ending(const Json& object) {
   return object["metadata"].contains("deletionTimestamp");
 }
 
+/// Also one that a swap has taken the label from.
+bool of_coredns(const Json& pod) {
+  const Json& labels = labels_of(pod);
+  return labels.value("k8s-app", "") == "kube-dns" || labels.contains(cluster::retiring_label);
+}
+
 }  // namespace
 
 bool ends_gently(const Json& pod_spec) {
@@ -36,29 +42,6 @@ bool ends_gently(const Json& pod_spec) {
     const auto lifecycle = container.find("lifecycle");
     return lifecycle != container.end() && lifecycle->contains("preStop");
   });
-}
-
-Json CoreDns::pod_labels() const {
-  return (*deployment)["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
-}
-
-std::string CoreDns::count_holder() const {
-  static const cluster::FieldPath field{"f:spec", "f:replicas"};
-  for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array())) {
-    const std::string manager = entry.value("manager", "");
-    const bool by_hand = manager.starts_with("kubectl") && entry.value("subresource", "") == "scale";
-    if (by_hand || may_force(manager, ".spec.replicas")) continue;
-    if (cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(field)) return manager;
-  }
-  return {};
-}
-
-bool CoreDns::updating() const {
-  const Json status = deployment->value("status", Json::object());
-  const Json& metadata = (*deployment)["metadata"];
-  if (metadata.value("generation", 0) > status.value("observedGeneration", 0)) return true;
-  const int updated = status.value("updatedReplicas", 0);
-  return updated < replicas() || status.value("replicas", 0) > updated;
 }
 
 CoreDns view_coredns(const cluster::Snapshot& snapshot) {
@@ -77,7 +60,7 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   }
   for (const auto& object : snapshot.pods) {
     const std::string phase = object.value("status", Json::object()).value("phase", "");
-    if (ending(object)) continue;
+    if (ending(object) || !of_coredns(object)) continue;
     const bool ended = phase == "Succeeded" || phase == "Failed";
     const Json& labels = labels_of(object);
     (ended ? view.ended : view.pods)

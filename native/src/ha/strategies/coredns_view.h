@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "cluster/snapshot.h"
+#include "ha/strategies/component.h"
 #include "kube/object_ref.h"
 
 namespace core_ha::ha {
@@ -15,6 +16,7 @@ inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "ku
 inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
                                                 "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
+inline const Component coredns_component{"coredns", "CoreDNS", "coredns_strategy", coredns_deployment, coredns_budget};
 
 /// A CoreDNS pod that runs, or is about to.
 struct CoreDnsPod {
@@ -45,15 +47,8 @@ struct CoreDns {
 
   const Json& pod_template() const { return (*deployment)["spec"]["template"]; }
   const Json& pod_spec() const { return pod_template()["spec"]; }
-  /// The labels that the Deployment gives its pods.
-  Json pod_labels() const;
-  int replicas() const { return (*deployment)["spec"].value("replicas", 1); }
+  int replicas() const { return replicas_of(*deployment); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }
-  /// Another program that holds the count of replicas; empty: none. k3s, an autoscaler and a person's `kubectl scale`
-  /// set it once and go on.
-  std::string count_holder() const;
-  /// An update of the Deployment is on its way.
-  bool updating() const;
 };
 
 /// The parts that belong together; `deployment` is null when there is none.

@@ -15,15 +15,12 @@ namespace core_ha::ha {
 
 namespace {
 
-const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
-
 /// Whether the Deployment's count is one that we, or our autoscaler, made, and nobody else's autoscaler goes on with.
 bool count_is_ours(const Planner& planner, const CoreDns& coredns) {
-  if (!foreign_autoscaler(planner.snapshot).empty()) return false;
+  if (!foreign_autoscaler(planner.snapshot, coredns_component).empty()) return false;
   if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
   if (planner.live(coredns_autoscaler) != nullptr) return true;
-  const auto owners = cluster::owners_of(*coredns.deployment, replicas_field);
-  return std::find(owners.begin(), owners.end(), kube::field_manager) != owners.end();
+  return sets_count(*coredns.deployment, kube::field_manager);
 }
 
 /// Whether a pod of the Deployment ends gently once our fields are gone.
@@ -80,8 +77,8 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
   plan_swap(planner, coredns, nodes,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
-             .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least,
-             .gentle = gentle});
+             .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least},
+            gentle);
 }
 
 }  // namespace core_ha::ha

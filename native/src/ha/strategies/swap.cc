@@ -45,31 +45,32 @@ namespace {
 
 constexpr std::chrono::seconds proxies_follow{8};
 const cluster::FieldPath paused_field{"f:spec", "f:paused"};
-const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
 const cluster::FieldPath template_field{"f:spec", "f:template"};
 
 class Swap {
  public:
-  Swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const SwapTarget& target)
+  Swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const Target& target,
+       bool gentle)
       : planner_(planner),
         coredns_(coredns),
         nodes_(nodes),
         target_(target),
+        gentle_(gentle),
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
 
   void plan() {
-    if (paused_by_others() || counted_by_others()) return;
+    if (refuse_paused(planner_, coredns_component, *coredns_.deployment) || counted_by_others()) return;
     choose();
     keep_wanted_pods();
     const bool anything = changes() || !leaving_.empty();
     if (!leaving_sets_.empty()) set_old_pods_free();
     for (const auto* pod : leaving_)
-      if (pod->gentle == target_.gentle && pod->hashed)
+      if (pod->gentle == gentle_ && pod->hashed)
         patch("forget-" + pod->ref.name, *pod, {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
               "the new ReplicaSet must not adopt it");
     set_count();
     bring_in();
-    if (anything || coredns_.updating())
+    if (anything || updating(*coredns_.deployment))
       planner_.add({.id = "coredns-rollout",
                     .action = Action::wait_rollout,
                     .object = coredns_deployment,
@@ -94,30 +95,15 @@ class Swap {
  private:
   bool paused_by_us() const { return held_.contains(paused_field); }
 
-  bool paused_by_others() {
-    if (!coredns_.paused() || paused_by_us()) return false;
-    const auto owners = cluster::owners_of(*coredns_.deployment, paused_field);
-    planner_.refuse(ExitStatus::conflict,
-                    fmt::format("{} is paused by {}, so no change would roll out; resume it first.",
-                                kube::to_string(coredns_deployment), owners.empty() ? "somebody" : owners.front()));
-    return true;
-  }
-
   /// Whether the Deployment is not yet as it is to be.
   bool changes() const { return !planner_.holds(target_.body) || releases_count() || raises_count(); }
 
   bool raises_count() const { return target_.count != Count::released && coredns_.replicas() < target_.replicas; }
   bool lowers_count() const { return target_.count == Count::fixed && coredns_.replicas() > target_.replicas; }
 
-  /// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight.
   bool counted_by_others() {
-    if (!raises_count() && !lowers_count()) return false;
-    const std::string holder = coredns_.count_holder();
-    if (holder.empty()) return false;
-    planner_.refuse(ExitStatus::conflict,
-                    fmt::format("{} of {} is held by {}, at {}; ours would be {}.", cluster::to_string(replicas_field),
-                                kube::to_string(coredns_deployment), holder, coredns_.replicas(), target_.replicas));
-    return true;
+    return (raises_count() || lowers_count()) &&
+           refuse_foreign_count(planner_, coredns_component, *coredns_.deployment, target_.replicas);
   }
 
   /// Whether bringing the body in changes the pods' template.
@@ -144,7 +130,7 @@ class Swap {
     const bool must = alone || std::any_of(coredns_.replica_sets.begin(), coredns_.replica_sets.end(),
                                            [&](const auto& set) { return must_leave(set); });
     if (!replaced || must) return;
-    const Fit fit = judge_fit(planner_.snapshot, coredns_.pod_template(), nodes_, placement());
+    const Fit fit = judge_fit(planner_.snapshot, coredns_component.title, coredns_.pod_template(), nodes_, placement());
     if (fit.refusal.empty() && fit.warning.empty()) return;
     sort_pods(false);
     planner_.warn(
@@ -156,7 +142,7 @@ class Swap {
     const bool begun = paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(), [&](const auto& pod) {
                          return pod.replica_set == set.uid && pod.retiring;
                        });
-    return set.deleting || set.gentle != target_.gentle || begun;
+    return set.deleting || set.gentle != gentle_ || begun;
   }
 
   void sort_pods(bool replaced) {
@@ -215,18 +201,11 @@ class Swap {
     }
   }
 
-  /// Whether the count is to be set back. A count that somebody else set stays theirs.
-  bool releases_count() const {
-    if (target_.count != Count::released || coredns_.replicas() == target_.replicas) return false;
-    const auto owners = cluster::owners_of(*coredns_.deployment, replicas_field);
-    return std::all_of(owners.begin(), owners.end(),
-                       [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
-  }
+  bool resets_count() const { return target_.count == Count::released && coredns_.replicas() != target_.replicas; }
+  bool releases_count() const { return resets_count() && count_may_go(*coredns_.deployment); }
 
   /// Pods that do not end gently are not to be scaled in later: no more are made than are to stay.
-  bool lowers_early() const {
-    return lowers_count() && !target_.gentle && (coredns_.paused() || !leaving_sets_.empty());
-  }
+  bool lowers_early() const { return lowers_count() && !gentle_ && (coredns_.paused() || !leaving_sets_.empty()); }
 
   void set_count() {
     if (raises_count() || lowers_early())
@@ -241,9 +220,8 @@ class Swap {
           "coredns-count", body,
           fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, coredns_.replicas()));
       planned_ = true;
-    } else if (target_.count == Count::released && coredns_.replicas() != target_.replicas) {
-      planner_.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(coredns_deployment),
-                                coredns_.replicas(), cluster::owners_of(*coredns_.deployment, replicas_field).front()));
+    } else if (resets_count()) {
+      warn_of_count(planner_, coredns_component, *coredns_.deployment);
     }
   }
 
@@ -330,7 +308,8 @@ class Swap {
   Planner& planner_;
   const CoreDns& coredns_;
   const std::vector<cluster::Node>& nodes_;
-  const SwapTarget& target_;
+  const Target& target_;
+  const bool gentle_;  ///< pods of the target end gently
   const std::set<cluster::FieldPath> held_;
   std::vector<const CoreDnsReplicaSet*> leaving_sets_;
   std::vector<const CoreDnsPod*> leaving_;
@@ -341,8 +320,8 @@ class Swap {
 }  // namespace
 
 Placement plan_swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,
-                    const SwapTarget& target) {
-  Swap swap(planner, coredns, nodes, target);
+                    const Target& target, bool gentle) {
+  Swap swap(planner, coredns, nodes, target, gentle);
   swap.plan();
   return swap.placement();
 }

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "cli/applying.h"
+#include "kube/client.h"
+
+namespace core_ha::cli {
+
+struct Reconciling {
+  std::string node;     ///< this server's Node; one that is not registered (--disable-agent) cannot be marked
+  std::string version;  ///< the helper's
+  Deadline deadline = {};
+  std::chrono::milliseconds poll{500};
+};
+
+struct Reconciled {
+  std::int64_t revision = 0;            ///< of the wish that the cluster keeps; 0: it keeps none
+  std::string turn = {};                ///< the server that reconciles
+  std::optional<Applied> applied = {};  ///< what it did, where that is this one
+};
+
+/// Reads the wish and whose turn it is, marks this server's Node where it is not marked yet, and in its turn does what
+/// `apply` would do with the same wish. A server without a Node reconciles only where no other one can.
+Result<Reconciled> reconcile(kube::Client& client, const Reconciling& options);
+
+}  // namespace core_ha::cli

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/strategies/component.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+const cluster::FieldPath paused_field{"f:spec", "f:paused"};
+
+std::string step_id(const Component& component, std::string_view what) {
+  return fmt::format("{}-{}", component.id, what);
+}
+
+Json budget_body(const Component& component, const Json& deployment) {
+  Json body = apply_body(component.budget);
+  body["metadata"]["labels"] = own_labels(component.id);
+  body["spec"] = {{"maxUnavailable", 1},
+                  {"unhealthyPodEvictionPolicy", "AlwaysAllow"},  // a pod that serves nobody must not block a drain
+                  {"selector", deployment["spec"]["selector"]}};
+  return body;
+}
+
+/// Somebody else's budget over the component's pods; null: none.
+const Json* foreign_budget(const cluster::Snapshot& snapshot, const Component& component, const Json& deployment) {
+  for (const auto& object : snapshot.poddisruptionbudgets) {
+    const auto ref = kube::ref_of(object);
+    const Json selector = object.value("spec", Json::object()).value("selector", Json());
+    if (ref.ns == component.budget.ns && ref.name != component.budget.name && selector.is_object() &&
+        cluster::selects(selector, pod_labels(deployment)))
+      return &object;
+  }
+  return nullptr;
+}
+
+/// A count, or a share of `replicas` rounded up, as budgets have it.
+int scaled(const Json& value, int replicas) {
+  if (value.is_number_integer()) return value.get<int>();
+  const double share = value.is_string() ? std::strtod(value.get_ref<const std::string&>().c_str(), nullptr) : 0;
+  return static_cast<int>(std::ceil(share / 100 * replicas));
+}
+
+/// Whether the budget lets none of so many healthy replicas go.
+bool blocks_drains(const Json& budget, int replicas) {
+  const Json spec = budget.value("spec", Json::object());
+  if (spec.contains("maxUnavailable")) return scaled(spec["maxUnavailable"], replicas) < 1;
+  return spec.contains("minAvailable") && scaled(spec["minAvailable"], replicas) >= replicas;
+}
+
+std::string budget_words(const Json& budget) {
+  const Json spec = budget.value("spec", Json::object());
+  for (const char* key : {"maxUnavailable", "minAvailable"})
+    if (spec.contains(key)) return fmt::format("{} {}", key, spec[key].dump());
+  return "without a number";
+}
+
+}  // namespace
+
+Json pod_labels(const Json& deployment) {
+  return deployment["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
+}
+
+int replicas_of(const Json& deployment) {
+  return deployment["spec"].value("replicas", 1);
+}
+
+std::string count_holder(const Json& deployment) {
+  for (const auto& entry : deployment["metadata"].value("managedFields", Json::array())) {
+    const std::string manager = entry.value("manager", "");
+    const bool by_hand = manager.starts_with("kubectl") && entry.value("subresource", "") == "scale";
+    if (by_hand || may_force(manager, ".spec.replicas")) continue;
+    if (cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field)) return manager;
+  }
+  return {};
+}
+
+bool sets_count(const Json& deployment, std::string_view manager) {
+  const auto owners = cluster::owners_of(deployment, replicas_field);
+  return std::find(owners.begin(), owners.end(), manager) != owners.end();
+}
+
+bool count_may_go(const Json& deployment) {
+  const auto owners = cluster::owners_of(deployment, replicas_field);
+  return std::all_of(owners.begin(), owners.end(),
+                     [](const auto& owner) { return may_force(owner, ".spec.replicas"); });
+}
+
+void warn_of_count(Planner& planner, const Component& component, const Json& deployment) {
+  planner.warn(fmt::format("{} keeps its {} replicas: {} set them.", kube::to_string(component.deployment),
+                           replicas_of(deployment), cluster::owners_of(deployment, replicas_field).front()));
+}
+
+bool updating(const Json& deployment) {
+  const Json status = deployment.value("status", Json::object());
+  if (deployment["metadata"].value("generation", 0) > status.value("observedGeneration", 0)) return true;
+  const int updated = status.value("updatedReplicas", 0);
+  return updated < replicas_of(deployment) || status.value("replicas", 0) > updated;
+}
+
+bool refuse_foreign_count(Planner& planner, const Component& component, const Json& deployment, int wanted) {
+  const std::string holder = count_holder(deployment);
+  if (holder.empty()) return false;
+  planner.refuse(ExitStatus::conflict,
+                 fmt::format("{} of {} is held by {}, at {}; ours would be {}.", cluster::to_string(replicas_field),
+                             kube::to_string(component.deployment), holder, replicas_of(deployment), wanted));
+  return true;
+}
+
+bool refuse_paused(Planner& planner, const Component& component, const Json& deployment) {
+  if (!deployment["spec"].value("paused", false)) return false;
+  if (cluster::applied_fields(deployment, kube::field_manager).contains(paused_field)) return false;
+  const auto owners = cluster::owners_of(deployment, paused_field);
+  planner.refuse(ExitStatus::conflict,
+                 fmt::format("{} is paused by {}, so no change would roll out; resume it first.",
+                             kube::to_string(component.deployment), owners.empty() ? "somebody" : owners.front()));
+  return true;
+}
+
+std::string foreign_autoscaler(const cluster::Snapshot& snapshot, const Component& component) {
+  for (const auto& object : snapshot.horizontalpodautoscalers) {
+    const auto ref = kube::ref_of(object);
+    const bool ours = ref.name.starts_with("k3s-core-ha-");
+    const Json target = object.value("spec", Json::object()).value("scaleTargetRef", Json::object());
+    if (!ours && ref.ns == component.deployment.ns && target.value("kind", "") == component.deployment.kind &&
+        target.value("name", "") == component.deployment.name)
+      return ref.name;
+  }
+  return {};
+}
+
+bool refuse_foreign_autoscaler(Planner& planner, const Component& component) {
+  const std::string other = foreign_autoscaler(planner.snapshot, component);
+  if (other.empty()) return false;
+  planner.refuse(
+      ExitStatus::conflict,
+      fmt::format("HorizontalPodAutoscaler kube-system/{} scales {} already, and two would fight: remove it, "
+                  "or set {} to packaged.",
+                  other, component.title, component.strategy));
+  return true;
+}
+
+void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas) {
+  if (!planner.snapshot.serves(component.budget.api_version)) {
+    planner.warn(
+        fmt::format("The server has no policy/v1: no PodDisruptionBudget for {}, so drains may take several "
+                    "replicas at once.",
+                    component.title));
+    return;
+  }
+  const Json* other = foreign_budget(planner.snapshot, component, deployment);
+  if (other == nullptr) {
+    planner.ensure(step_id(component, "budget"), budget_body(component, deployment),
+                   "drains take one replica at a time");
+    return;
+  }
+  const std::string name = kube::ref_of(*other).name;
+  if (replicas > 1 && blocks_drains(*other, replicas)) {
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("PodDisruptionBudget kube-system/{} ({}) lets none of {} replicas of {} go, so it "
+                               "would block every drain: remove it, or have it allow one.",
+                               name, budget_words(*other), replicas, component.title));
+    return;
+  }
+  planner.warn(
+      fmt::format("PodDisruptionBudget kube-system/{} covers {} already, and two would block every drain: ours is left "
+                  "out.",
+                  name, component.title));
+  planner.remove_own(step_id(component, "budget"), component.budget,
+                     "two budgets over the same pods block every drain");
+}
+
+void check_shipped(Planner& planner, const Component& component, const Json& deployment) {
+  if (!cluster::applied_manifest(deployment))
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
+                               kube::to_string(component.deployment)));
+  if (const auto servers = cluster::disabled_on(planner.snapshot, component.deployment.name); !servers.empty())
+    planner.warn(fmt::format("k3s was started with --disable {} on {}, and deletes {} at its next start there.",
+                             component.deployment.name, fmt::join(servers, ", "), component.title));
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "cluster/managed_fields.h"
+#include "cluster/snapshot.h"
+#include "ha/planner.h"
+#include "kube/object_ref.h"
+
+namespace core_ha::ha {
+
+/// A component that k3s ships as a Deployment with one replica.
+struct Component {
+  std::string_view id;        ///< first word of its steps' ids: `coredns`
+  std::string_view title;     ///< in sentences: `CoreDNS`
+  std::string_view strategy;  ///< the spec's key for its strategy
+  kube::ObjectRef deployment;
+  kube::ObjectRef budget;  ///< its PodDisruptionBudget, where we make one
+};
+
+/// Whose the count of replicas is.
+enum class Count {
+  at_least,  ///< an autoscaler's: raised where it is lower
+  fixed,     ///< ours: raised, lowered, and put back when it drifted
+  released   ///< nobody's, as k3s leaves it, once it is set back
+};
+
+/// What a component's Deployment is to become.
+struct Target {
+  Json body;  ///< our whole set; without fields: as k3s ships it
+  int replicas = 1;
+  Count count = Count::at_least;
+};
+
+inline const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
+
+/// The labels that a Deployment gives its pods.
+Json pod_labels(const Json& deployment);
+
+int replicas_of(const Json& deployment);
+
+/// Another program that holds the Deployment's count of replicas; empty: none. k3s, an autoscaler and a person's
+/// `kubectl scale` set it once and go on.
+std::string count_holder(const Json& deployment);
+
+/// Whether that manager holds the count, by whatever operation.
+bool sets_count(const Json& deployment, std::string_view manager);
+
+/// Whether nobody but k3s, an autoscaler or us set the count, so that it may be set back; else a warning says who did.
+bool count_may_go(const Json& deployment);
+void warn_of_count(Planner& planner, const Component& component, const Json& deployment);
+
+/// An update of the Deployment is on its way.
+bool updating(const Json& deployment);
+
+/// A count that somebody set once by hand is drift, and put back; one that another program holds is a fight: refused
+/// (exit 5), true.
+bool refuse_foreign_count(Planner& planner, const Component& component, const Json& deployment, int wanted);
+
+/// A Deployment that somebody else has paused rolls nothing out: refused (exit 5), true.
+bool refuse_paused(Planner& planner, const Component& component, const Json& deployment);
+
+/// The HorizontalPodAutoscaler of somebody else that scales the component; empty: none.
+std::string foreign_autoscaler(const cluster::Snapshot& snapshot, const Component& component);
+
+/// Two autoscalers, or one beside a fixed count, would fight: refused (exit 5), true.
+bool refuse_foreign_autoscaler(Planner& planner, const Component& component);
+
+/// The PodDisruptionBudget by which drains take one replica at a time. One of somebody else over the same pods makes
+/// ours superfluous, or is refused where it would block every drain of so many replicas.
+void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas);
+
+/// What we lay over k3s's Deployment means something only where k3s keeps it: refused (exit 4) where k3s does not; a
+/// warning where a server was started with --disable, and deletes it.
+void check_shipped(Planner& planner, const Component& component, const Json& deployment);
+
+}  // namespace core_ha::ha

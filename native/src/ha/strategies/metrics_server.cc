@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// All replicas answer, so two of them need no election, only to be apart: the API server asks another endpoint when one
+// does not answer. Upstream's own highly available manifest has the same parts: required anti-affinity over hosts,
+// maxUnavailable 1 (which k3s ships already, and which lets a rollout pass on two nodes) and a PodDisruptionBudget.
+#include "ha/strategies/metrics_server.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "ha/placement/capacity.h"
+#include "ha/placement/level.h"
+#include "ha/placement/words.h"
+#include "ha/strategies/coredns_overlay.h"
+#include "ha/strategies/rollout.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+/// How long a pod answers on after its endpoint is taken away, in seconds: API servers learn of it within one or two.
+constexpr int answers_on = 5;
+
+Json overlay(const Planner& planner, const Json& deployment) {
+  Json body = apply_body(metrics_server.deployment);
+  Json& pod = body["spec"]["template"]["spec"];
+  pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
+      Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", deployment["spec"]["selector"]}}});
+  if (planner.snapshot.minor() >= pre_stop_sleep_minor)
+    pod["containers"] =
+        Json::array({{{"name", deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", "")},
+                      {"lifecycle", {{"preStop", {{"sleep", {{"seconds", answers_on}}}}}}}}});
+  return body;
+}
+
+std::vector<std::string> nodes_of(const Planner& planner) {
+  std::vector<std::string> nodes;
+  const Json* deployment = planner.live(metrics_server.deployment);
+  if (deployment == nullptr) return nodes;
+  const Json selector = (*deployment)["spec"]["selector"];
+  for (const auto& pod : planner.snapshot.pods)
+    if (!pod["metadata"].contains("deletionTimestamp") && pod["spec"].contains("nodeName") &&
+        cluster::selects(selector, pod["metadata"].value("labels", Json::object())))
+      nodes.push_back(pod["spec"]["nodeName"]);
+  return nodes;
+}
+
+/// Whether the new replicas find a node each now. Where they do not, metrics-server waits for a later run: what it is
+/// for is worth less than what else this run may repair.
+bool placeable(Planner& planner, const Json& deployment, const Json& body, const std::vector<cluster::Node>& nodes,
+               int replicas) {
+  std::set<std::string> open;
+  std::vector<std::string> closed;
+  for (const auto& node : nodes) {
+    if (node.open())
+      open.insert(node.host);
+    else if (node.eligible())
+      closed.push_back(closed_words(node));
+  }
+  if (static_cast<int>(open.size()) < replicas) {
+    planner.warn(
+        fmt::format("metrics-server is left as it is for now: its {} replicas need a node each, and {} take "
+                    "pods now (not {}).",
+                    replicas, open.size(), few(closed)));
+    return false;
+  }
+  Json pod_template = cluster::overlay(deployment, body)["spec"]["template"];
+  Placement placement{.pods = 0, .staying = nodes_of(planner)};
+  placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+  Fit fit = judge_fit(planner.snapshot, metrics_server.title, pod_template, nodes, placement);
+  planner.want_usage(fit.unread);
+  if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
+  if (fit.refusal.empty()) return true;
+  planner.warn(fmt::format("metrics-server is left as it is: {}", fit.refusal));
+  return false;
+}
+
+void plan_as_shipped(Planner& planner, const Json& deployment) {
+  const auto held = cluster::applied_fields(deployment, kube::field_manager);
+  const bool ours =
+      !held.empty() || planner.live(metrics_server.budget) != nullptr || sets_count(deployment, kube::field_manager);
+  if (!ours) return;
+  planner.remove_own("metrics-server-budget", metrics_server.budget, "k3s ships none");
+  plan_rollout(planner, metrics_server, deployment,
+               {.body = apply_body(metrics_server.deployment), .replicas = 1, .count = Count::released});
+}
+
+}  // namespace
+
+void plan_metrics_server(Planner& planner) {
+  const Json* deployment = planner.live(metrics_server.deployment);
+  if (deployment == nullptr) {
+    planner.remove_own("metrics-server-budget", metrics_server.budget, "metrics-server is gone");
+    return;
+  }
+  const auto nodes = cluster::judge_nodes(planner.snapshot, (*deployment)["spec"]["template"]["spec"]);
+  const Sizing sizing = size_metrics_server(planner.spec, nodes);
+  if (planner.spec.metrics_server_strategy == "packaged") return plan_as_shipped(planner, *deployment);
+  if (!cluster::applied_manifest(*deployment)) {
+    planner.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.",
+                             kube::to_string(metrics_server.deployment)));
+    return;
+  }
+  if (sizing.refusal) return planner.refuse(sizing.refusal->status, sizing.refusal->message);
+  const int replicas = sizing.min_replicas;
+  if (replicas < 2) return plan_as_shipped(planner, *deployment);
+  check_shipped(planner, metrics_server, *deployment);
+  if (refuse_foreign_autoscaler(planner, metrics_server)) return;
+  const Json body = overlay(planner, *deployment);
+  if ((!planner.holds(body) || replicas_of(*deployment) != replicas) &&
+      !placeable(planner, *deployment, body, nodes, replicas))
+    return;
+  plan_rollout(planner, metrics_server, *deployment, {.body = body, .replicas = replicas, .count = Count::fixed});
+  plan_budget(planner, metrics_server, *deployment, replicas);
+}
+
+Json metrics_server_stands(const Planner& planner) {
+  const Json* deployment = planner.live(metrics_server.deployment);
+  if (deployment == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
+  const bool overlaid = !cluster::applied_fields(*deployment, kube::field_manager).empty();
+  const auto nodes = nodes_of(planner);
+  return {{"strategy", overlaid ? "replicas" : "packaged"},
+          {"replicas", replicas_of(*deployment)},
+          {"ready", deployment->value("status", Json::object()).value("readyReplicas", 0)},
+          {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};
+}
+
+}  // namespace core_ha::ha

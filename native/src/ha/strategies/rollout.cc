@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/strategies/rollout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+#include "cluster/managed_fields.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+class Rollout {
+ public:
+  Rollout(Planner& planner, const Component& component, const Json& deployment, const Target& target)
+      : planner_(planner),
+        component_(component),
+        deployment_(deployment),
+        target_(target),
+        now_(replicas_of(deployment)) {}
+
+  void plan() {
+    const bool raises = target_.count != Count::released && now_ < target_.replicas;
+    const bool lowers = target_.count == Count::fixed && now_ > target_.replicas;
+    const bool resets = target_.count == Count::released && now_ != target_.replicas;
+    if (refuse_paused(planner_, component_, deployment_)) return;
+    if ((raises || lowers) && refuse_foreign_count(planner_, component_, deployment_, target_.replicas)) return;
+    if (target_.count == Count::fixed) planner_.fix_count(component_.deployment, target_.replicas);
+    if (raises) {
+      scale("scale", "so many");
+      wait("scaled", "as many replicas as wished, all available");
+    }
+    const std::string reason =
+        cluster::fields_in(target_.body).empty() ? "no field of ours is left" : "what makes its end and spread safe";
+    Json body = target_.body;
+    // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all.
+    if (cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field))
+      body["spec"]["replicas"] = std::max(now_, target_.replicas);
+    if (planner_.ensure(id("overlay"), body, reason) || updating(deployment_))
+      wait("rollout", "every replica runs the wished template and is available");
+    if (lowers) {
+      scale("scale-in", "no more than so many");
+      wait("scaled-in", "as many replicas as wished, all available");
+    }
+    if (resets && count_may_go(deployment_))
+      release();
+    else if (resets)
+      warn_of_count(planner_, component_, deployment_);
+  }
+
+ private:
+  std::string id(const char* what) const { return fmt::format("{}-{}", component_.id, what); }
+
+  void scale(const char* what, const char* why) {
+    planner_.scale(id(what), component_.deployment, target_.replicas,
+                   fmt::format("{}: {} replicas, from {}", why, target_.replicas, now_));
+  }
+
+  void wait(const char* what, const char* why) {
+    planner_.add({.id = id(what), .action = Action::wait_rollout, .object = component_.deployment, .reason = why});
+  }
+
+  /// Held for a moment and let go: then the count is nobody's, as k3s leaves it.
+  void release() {
+    Json body = target_.body;
+    body["spec"]["replicas"] = target_.replicas;
+    planner_.apply(id("count"), body,
+                   fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, now_));
+    wait("scaled-in", "as many replicas as wished, all available");
+    planner_.apply(id("count-free"), target_.body, "the count is nobody's");
+  }
+
+  Planner& planner_;
+  const Component& component_;
+  const Json& deployment_;
+  const Target& target_;
+  const int now_;
+};
+
+}  // namespace
+
+void plan_rollout(Planner& planner, const Component& component, const Json& deployment, const Target& target) {
+  Rollout(planner, component, deployment, target).plan();
+}
+
+}  // namespace core_ha::ha

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/turn.h"
+
+#include <algorithm>
+
+namespace core_ha::ha {
+
+namespace {
+
+std::string mark_of(const Json& node) {
+  return node["metadata"].value("annotations", Json::object()).value(std::string(reconciles_annotation), "");
+}
+
+bool ready(const Json& node) {
+  const Json conditions = node.value("status", Json::object()).value("conditions", Json::array());
+  return std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
+    return condition.value("type", "") == "Ready" && condition.value("status", "") == "True";
+  });
+}
+
+}  // namespace
+
+bool reconciles(const Json& node, std::string_view version) {
+  return mark_of(node) == version;
+}
+
+std::string whose_turn(const Json& nodes) {
+  std::string first;
+  for (const auto& node : nodes) {
+    const std::string name = node["metadata"].value("name", "");
+    if (!mark_of(node).empty() && ready(node) && (first.empty() || name < first)) first = name;
+  }
+  return first;
+}
+
+}  // namespace core_ha::ha
