@@ -20,7 +20,7 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-const Spec shipped_dns = wish({{"coredns_strategy", "packaged"}});
+const Spec shipped_dns{.coredns_strategy = "packaged"};
 
 SimulatedCluster with_metrics(int nodes) {
   SimulatedCluster cluster(nodes);

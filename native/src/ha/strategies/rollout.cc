@@ -37,7 +37,8 @@ class Rollout {
         cluster::fields_in(target_.body).empty() ? "no field of ours is left" : "what makes its end and spread safe";
     Json body = target_.body;
     // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all.
-    if (cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field))
+    const bool already = target_.count == Count::released && !resets;
+    if (!already && cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field))
       body["spec"]["replicas"] = std::max(now_, target_.replicas);
     if (planner_.ensure(id("overlay"), body, reason) || updating(deployment_))
       wait("rollout", "every replica runs the wished template and is available");
