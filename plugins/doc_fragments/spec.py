@@ -62,9 +62,10 @@ options:
     default: auto
   metrics_server_strategy:
     description:
-      - How metrics-server gets there, so that C(kubectl top) and every HorizontalPodAutoscaler go on when its node dies.
-      - V(replicas) lays settings over the packaged Deployment that k3s leaves alone, so that two replicas are never on
-        one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
+      - How metrics-server gets there, so that C(kubectl top) and every HorizontalPodAutoscaler go on when its node
+        dies.
+      - V(replicas) lays settings over the packaged Deployment that k3s leaves alone, so that two replicas are never
+        on one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
       - V(packaged) leaves metrics-server as k3s ships it, or brings it back to that.
     type: str
     choices: [replicas, packaged]

@@ -114,6 +114,7 @@ class Site:
         given = {
             "__k3s_core_ha_installed": str(self.place) + "/{{ inventory_hostname }}/bin/k3s-core-ha",
             "__k3s_core_ha_lent": str(self.place) + "/{{ inventory_hostname }}/bin/k3s-core-ha.once",
+            "__k3s_core_ha_units": str(self.place / "units"),
             "k3s_core_ha_helper_path": str(self.helper),
             **extra,
         }
@@ -266,6 +267,10 @@ def test_no_answer_anywhere_is_told_for_each_server(site: Site) -> None:
         ({"k3s_core_ha_level": "planet"}, "k3s_core_ha_level"),
         ({"k3s_core_ha_coredns_min_replicas": "three"}, "k3s_core_ha_coredns_min_replicas"),
         ({"k3s_core_ha_server_group": "none"}, "The inventory has no group none"),
+        (
+            {"k3s_core_ha_reconcile": True, "k3s_core_ha_reconcile_interval": 9},
+            "k3s_core_ha_reconcile_interval is 9; allowed is an integer from 10 to 86400",
+        ),
         ({"k3s_core_ha_helper_path": "/no/such"}, "k3s_core_ha_helper_path is not a file on the controller: /no/such"),
         ({"k3s_core_ha_helper_source": "artefact"}, "This copy of the collection has no helper for"),
     ],
