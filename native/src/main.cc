@@ -83,6 +83,7 @@ int main(int argc, char** argv) {
   core_ha::cli::add_plan(app, context);
   core_ha::cli::add_apply(app, context);
   core_ha::cli::add_probe(app, context);
+  core_ha::cli::add_lead(app, context);
   core_ha::cli::add_version(app, context);
   try {
     app.parse(argc, argv);
