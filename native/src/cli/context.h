@@ -47,6 +47,7 @@ struct Outcome {
 class Context {
  public:
   GlobalOptions options;
+  std::vector<std::string> program;  ///< what stood after `--`: a program and its arguments, word by word
 
   bool json() const { return options.output == "json"; }
   /// The run's deadline (`--timeout`).

@@ -5,14 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "cli/verbs.h"
 #include "lead/lead.h"
@@ -23,10 +22,12 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr const char* footer =
-    R"(PROGRAM runs only while the Lease is held: never beside another one's. When the Lease is lost, PROGRAM is sent SIGTERM
-at the renew deadline, and is killed, with all that it started, before the Lease has run out; then we are a candidate
-again. When PROGRAM ends by itself, what it left is killed, the Lease released, and PROGRAM's exit status is ours.
-SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on; a candidate ends by them.
+    R"(  k3s-core-ha lead --name LEASE --namespace NAMESPACE [OPTIONS] -- PROGRAM [ARGUMENT...]
+
+PROGRAM runs only while the Lease is held: never beside another one's. When the Lease is lost, PROGRAM is sent
+SIGTERM at the renew deadline, and is killed, with all that it started, before the Lease has run out; then we are a
+candidate again. When PROGRAM ends by itself, what it left is killed, the Lease released, and PROGRAM's exit status is
+ours. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on; a candidate ends by the first four.
 
 In a pod without a kubeconfig the pod's service account is used; it needs get, create and update on leases. Processes
 that PROGRAM has others start (a container engine, systemd) are none of ours, and one that waits in the kernel, as for a
@@ -38,7 +39,8 @@ came while it did not run, 7 when a process of it is left that we may not end; t
 Examples:
   k3s-core-ha lead --namespace kube-system --name backup -- /usr/local/bin/backup --loop
   k3s-core-ha lead --namespace kube-system --name local-path-provisioner -- local-path-provisioner start
-  k3s-core-ha lead --namespace default --name fast --lease-duration 6s --renew-deadline 4s --retry-period 1s -- ./serve)";
+  k3s-core-ha lead --namespace default --name quick --lease-duration 6s --renew-deadline 4s --retry-period 1s \
+      -- ./serve)";
 
 struct Arguments {
   std::string name;
@@ -47,19 +49,19 @@ struct Arguments {
   std::string lease_duration = "15s";
   std::string renew_deadline = "10s";
   std::string retry_period = "2s";
-  std::vector<std::string> program;
 };
 
 /// `15s`, `700ms`, `1.5s`, `2m`; seconds without a unit.
 std::optional<milliseconds> parse_duration(std::string_view text) {
-  double count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  const std::string number(text.substr(0, text.find_first_not_of("0123456789.")));
+  const std::string_view unit = text.substr(number.size());
+  char* end = nullptr;
+  const double count = std::strtod(number.c_str(), &end);
   double factor = 0;
   if (unit.empty() || unit == "s") factor = 1000;
   if (unit == "ms") factor = 1;
   if (unit == "m") factor = 60000;
-  if (error != std::errc() || factor == 0 || !(count > 0) || count * factor > 86400000) return std::nullopt;
+  if (*end != '\0' || factor == 0 || count <= 0 || count * factor > 86400000) return std::nullopt;
   return milliseconds(std::llround(count * factor));
 }
 
@@ -81,6 +83,7 @@ std::string host_name() {
 }
 
 Outcome lead(const Context& context, const Arguments& arguments) {
+  if (context.program.empty()) return Error{ExitStatus::usage, "lead needs a program to run, after --"};
   const core_ha::lead::Timing timing{.lease_duration = *parse_duration(arguments.lease_duration),
                                      .renew_deadline = *parse_duration(arguments.renew_deadline),
                                      .retry_period = *parse_duration(arguments.retry_period)};
@@ -103,7 +106,7 @@ Outcome lead(const Context& context, const Arguments& arguments) {
   outcome.passed_on = core_ha::lead::run_while_leading({.lease = core_ha::lead::lease_ref(arguments.ns, arguments.name),
                                                         .identity = std::move(*identity),
                                                         .timing = timing,
-                                                        .program = arguments.program},
+                                                        .program = context.program},
                                                        connect);
   return outcome;
 }
@@ -134,7 +137,6 @@ void add_lead(CLI::App& app, Context& context) {
       ->type_name("TIME")
       ->check(duration)
       ->capture_default_str();
-  verb->add_option("program", arguments->program, "what to run, after --")->type_name("PROGRAM ARG...")->required();
   context.on_run(*verb, [&context, arguments] { return lead(context, *arguments); });
 }
 

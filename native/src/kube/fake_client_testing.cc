@@ -186,7 +186,7 @@ ApiResult<Json> FakeClient::replace(const ObjectRef& ref, const Json& body) {
     const auto it = objects.find(path);
     if (it == objects.end()) return status_error(404, "NotFound");
     for (const char* precondition : {"uid", "resourceVersion"})
-      if (body["metadata"].value(precondition, "") != it->second["metadata"][precondition])
+      if (it->second["metadata"][precondition] != body["metadata"].value(precondition, std::string()))
         return status_error(409, "Conflict", precondition);
     return put(body, std::string(field_manager));
   });

@@ -33,7 +33,6 @@ using std::chrono::milliseconds;
 namespace {
 
 const auto lease = core_ha::lead::lease_ref("kube-system", "gate");
-const Json::json_pointer spec("/spec");
 const Json::json_pointer transitions("/spec/leaseTransitions");
 
 Json held_by(const std::string& holder, int version, int seconds = 15) {
@@ -244,7 +243,6 @@ TEST_CASE(
 
   SUBCASE("then we are a candidate, and take again what is still ours") {
     bench.elector.program_gone();
-    CHECK(bench.next().program == Program::none);
     bench.order(Order::Kind::read);
     bench.answer(held_by("us_1", 3));
     const Order take = bench.order(Order::Kind::replace);
@@ -529,11 +527,11 @@ class Simulation {
 
 }  // namespace
 
-TEST_CASE("lead: in 50 simulated hours of trouble no two are active, and somebody mostly is") {
+TEST_CASE("lead: in 10 simulated hours of trouble no two are active, and somebody mostly is") {
   Simulation simulation(20260820);
-  simulation.run(50h);
+  simulation.run(10h);
   CHECK(simulation.overlaps == 0);
-  CHECK(simulation.leaders.size() > 100);
+  CHECK(simulation.leaders.size() > 20);
   CHECK(simulation.switched > 20);
   INFO(simulation.active_steps, " of ", simulation.steps, " steps with a leader");
   CHECK(simulation.active_steps * 10 > simulation.steps * 6);

@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -177,6 +178,8 @@ int Leadership::run() {
     switch_.set(charge_.there() || next.program == Program::run ? next.switch_at : BootTime::max());
     if (next.order) client_.send(std::move(*next.order));
     charge_.want(next.program);
+    // The time to begin had passed before it began.
+    if (next.program != Program::none && !charge_.there()) elector_.program_gone();
     if (charge_.stuck()) return static_cast<int>(ExitStatus::not_rolled_back);
     wait(charge_.dying() ? std::min(next.wake, BootClock::now() + between_kills) : next.wake);
   }
