@@ -90,6 +90,7 @@ class Journal:
         self.path = path
         self.path.touch()
         self.acts: list[Act] = []
+        self.terms: dict[str, Act] = {}  # by their first act, in order
         self._file = path.open()
         self._rest = ""
 
@@ -99,12 +100,15 @@ class Journal:
         self._rest = lines.pop()
         for line in lines:
             moment, term, role = line.split()
-            self.acts.append(Act(float(moment), term, role))
+            act = Act(float(moment), term, role)
+            self.acts.append(act)
+            self.terms.setdefault(term, act)
         return self.acts
 
-    def next_term(self, since: int, name: str) -> Act | None:
-        """The first act since then by another candidate than this."""
-        return next((act for act in self.read()[since:] if act.name != name), None)
+    def latest(self) -> Act:
+        """The first act of the term that began last."""
+        self.read()
+        return next(reversed(self.terms.values()))
 
 
 class Freezer:
@@ -135,10 +139,15 @@ class Freezer:
         """Let all of it go on."""
         self.file.write_text(self.thawed)
 
+    def pids(self) -> list[int]:
+        """Who is in it."""
+        return [int(pid) for pid in (self.group / "cgroup.procs").read_text().split()]
+
     def remove(self) -> None:
         """Take the empty group away."""
         self.thaw()
-        wait_for("an empty group", lambda: not (self.group / "cgroup.procs").read_text(), 30)
+        send(self.pids(), signal.SIGKILL)
+        wait_for("an empty group", lambda: not self.pids(), 30)
         self.group.rmdir()
 
 
@@ -192,6 +201,15 @@ class Candidate:
     def ended(self, seconds: float = 60) -> int:
         """Its exit status, once there is one."""
         return self.process.wait(timeout=seconds)
+
+    def killed_by_its_switch(self, told: int) -> None:
+        """Wait for its end; or, if it had lost the Lease just before all this, for what it tells as a candidate."""
+        wait_for(
+            f"the end of {self.name}",
+            lambda: self.process.poll() is not None or self.log.stat().st_size > told,
+        )
+        if self.process.poll() is None and "waiting for" not in self.log.read_text()[told:]:
+            assert self.ended() == 128 + signal.SIGKILL
 
     def remove(self) -> None:
         """End it, and all of its tree."""
@@ -266,21 +284,22 @@ def terminated(leader: Candidate) -> Iterator[None]:
 @contextlib.contextmanager
 def stopped(leader: Candidate) -> Iterator[None]:
     """All of it stopped until another leads, then told to go on."""
-    pids = tree(leader.process.pid)
+    pids, told = tree(leader.process.pid), leader.log.stat().st_size
     send(pids, signal.SIGSTOP)
     yield
-    send(list(reversed(pids)), signal.SIGCONT)  # the daemon first, its supervisor last
-    assert leader.ended() == 128 + signal.SIGKILL
+    send(list(reversed(pids)), signal.SIGCONT)  # the daemon first, who would end it last
+    leader.killed_by_its_switch(told)
 
 
 @contextlib.contextmanager
 def frozen(leader: Candidate) -> Iterator[None]:
     """All of it frozen by the kernel until another leads."""
     assert leader.freezer
+    told = leader.log.stat().st_size
     leader.freezer.freeze()
     yield
     leader.freezer.thaw()
-    assert leader.ended() == 128 + signal.SIGKILL
+    leader.killed_by_its_switch(told)
 
 
 @contextlib.contextmanager
