@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -83,8 +84,14 @@ int main(int argc, char** argv) {
   core_ha::cli::add_plan(app, context);
   core_ha::cli::add_apply(app, context);
   core_ha::cli::add_probe(app, context);
+  core_ha::cli::add_lead(app, context);
   core_ha::cli::add_reconcile(app, context);
   core_ha::cli::add_version(app, context);
+  // Taken away before the rest is read: CLI11 would take a word like [a,b] for a list.
+  char** const end = argv + argc;
+  char** const mark = std::find_if(argv, end, [](const char* word) { return std::string_view(word) == "--"; });
+  if (mark != end) context.program.assign(mark + 1, end);
+  argc = static_cast<int>(mark - argv);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -94,6 +101,7 @@ int main(int argc, char** argv) {
   if (app.get_subcommands().empty()) return report_usage("A verb is required", wants_json(argc, argv));
   if (context.options.output == "manifests" && !app.got_subcommand("plan"))
     return report_usage("-o manifests is for plan alone", false);
+  if (mark != end && !app.got_subcommand("lead")) return report_usage("A program after -- is for lead alone", false);
   core_ha::catch_interrupts();
   try {
     return static_cast<int>(context.run());

@@ -77,6 +77,8 @@ class Proxy:
         self._upstream: set[http.client.HTTPSConnection] = set()
         self._trap: Trap | None = None
         self._cut = False
+        self._way = threading.Event()  # set: requests and answers get through
+        self._way.set()
         certificate, key = directory / "proxy.crt", directory / "proxy.key"
         request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -subj /CN=proxy -days 2"
         command = ["openssl", *request.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key]
@@ -112,8 +114,23 @@ class Proxy:
             for connection in self._upstream:
                 hang_up(connection)
 
+    def partition(self) -> None:
+        """From now on no request arrives and no answer comes back, as if a cable had been pulled."""
+        self._way.clear()
+
+    def heal(self) -> None:
+        """The way is free again; what was under way is lost."""
+        self._way.set()
+
+    def let_through(self) -> None:
+        """Hold a request or an answer for as long as there is no way; then it is too late for it."""
+        if not self._way.is_set():
+            self._way.wait()
+            raise ConnectionAbortedError
+
     def close(self) -> None:
         """Take no more connections."""
+        self.heal()
         self._listener.shutdown()
         self._listener.server_close()
         self.arm(None)
@@ -179,11 +196,13 @@ class Proxy:
                     self.send_error(401)
                     return
                 request = Request(self.command, self.path, body, time.monotonic())
+                proxy.let_through()
                 proxy.admit(request)
                 time.sleep(proxy.latency)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
                 self.upstream.request(self.command, self.path, body or None, headers)
                 answer = self.upstream.getresponse()
+                proxy.let_through()
                 proxy.answered(request, answer.status)
                 self.pass_on(answer, request)
 

@@ -4,12 +4,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/yaml.h"
-#include "kube/api_client.h"
 #include "kube/kubeconfig.h"
 
 namespace core_ha::cli {
@@ -34,7 +35,7 @@ std::string to_json_text(Json result, const std::optional<Error>& error) {
   return result.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Result<std::unique_ptr<kube::Client>> Context::connect() {
+Result<std::unique_ptr<kube::ApiClient>> Context::connect(const http::Options& http, size_t turn) const {
   auto connection = kube::load_kubeconfig(kube::default_search(options.kubeconfig, options.context));
   if (!connection) return connection.error();
   if (!options.servers.empty()) {
@@ -42,7 +43,13 @@ Result<std::unique_ptr<kube::Client>> Context::connect() {
   }
   log::detail(fmt::format("kubeconfig {}, context {}, server {}", connection->source, connection->context,
                           fmt::join(connection->servers, ", ")));
-  auto client = kube::ApiClient::open(std::move(*connection), {}, deadline_);
+  auto& servers = connection->servers;
+  std::rotate(servers.begin(), servers.begin() + static_cast<std::ptrdiff_t>(turn % servers.size()), servers.end());
+  return kube::ApiClient::open(std::move(*connection), http, deadline_);
+}
+
+Result<std::unique_ptr<kube::Client>> Context::connect() {
+  auto client = connect(http::Options{});
   if (!client) return client.error();
   if (options.wait_api > 0) {
     if (auto ready = (*client)->wait_until_ready(std::chrono::seconds(options.wait_api)); !ready) return ready.error();
@@ -58,6 +65,7 @@ ExitStatus Context::run() {
   log::set_verbosity(options.verbosity);
   if (options.timeout > 0) deadline_ = Deadline::after(std::chrono::seconds(options.timeout));
   const Outcome outcome = run_();
+  if (outcome.passed_on) return static_cast<ExitStatus>(*outcome.passed_on);
   const bool printed = print(json() ? to_json_text(outcome.result, outcome.error) : outcome.text);
   if (outcome.error) log::error(outcome.error->message);
   if (outcome.error) return outcome.error->status;

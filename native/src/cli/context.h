@@ -10,6 +10,7 @@
 #include "base/deadline.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "kube/api_client.h"
 #include "kube/client.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own name
@@ -33,7 +34,8 @@ struct GlobalOptions {
 struct Outcome {
   Json result = Json::object();
   std::string text = {};
-  std::optional<Error> error = {};  ///< also decides the exit status
+  std::optional<Error> error = {};    ///< also decides the exit status
+  std::optional<int> passed_on = {};  ///< another program's exit status, to be ours; then nothing is printed
 
   Outcome() = default;
   Outcome(Json result_, std::string text_) : result(std::move(result_)), text(std::move(text_)) {}
@@ -45,6 +47,7 @@ struct Outcome {
 class Context {
  public:
   GlobalOptions options;
+  std::vector<std::string> program;  ///< what stood after `--`: a program and its arguments, word by word
 
   bool json() const { return options.output == "json"; }
   /// The run's deadline (`--timeout`).
@@ -52,6 +55,8 @@ class Context {
 
   /// A client for the chosen kubeconfig and context; with `--wait-api`, once /readyz answers.
   Result<std::unique_ptr<kube::Client>> connect();
+  /// The same with times of its own, without that wait; of several servers that one is asked first whose turn it is.
+  Result<std::unique_ptr<kube::ApiClient>> connect(const http::Options& http, size_t turn = 0) const;
 
   /// Registers what the verb does; main runs it after the command line was read.
   void on_run(CLI::App& verb, std::function<Outcome()> run);

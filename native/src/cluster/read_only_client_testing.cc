@@ -35,6 +35,14 @@ kube::ApiResult<Json> ReadOnlyClient::apply(const kube::ObjectRef&, const Json&,
   return refused(405, "MethodNotAllowed");
 }
 
+kube::ApiResult<Json> ReadOnlyClient::create(const kube::ObjectRef&, const Json&) {
+  return refused(405, "MethodNotAllowed");
+}
+
+kube::ApiResult<Json> ReadOnlyClient::replace(const kube::ObjectRef&, const Json&) {
+  return refused(405, "MethodNotAllowed");
+}
+
 kube::ApiResult<Json> ReadOnlyClient::merge_patch(const kube::ObjectRef&, const Json&, const kube::PatchOptions&) {
   return refused(405, "MethodNotAllowed");
 }

@@ -21,6 +21,8 @@ class ReadOnlyClient : public kube::Client {
   std::vector<kube::ApiResult<Json>> read_all(const std::vector<kube::Read>& reads) override;
   kube::ApiResult<bool> follow(const kube::Read&, const std::function<bool(const kube::Objects&)>&, Deadline) override;
   kube::ApiResult<Json> apply(const kube::ObjectRef&, const Json&, const kube::ApplyOptions&) override;
+  kube::ApiResult<Json> create(const kube::ObjectRef&, const Json&) override;
+  kube::ApiResult<Json> replace(const kube::ObjectRef&, const Json&) override;
   kube::ApiResult<Json> merge_patch(const kube::ObjectRef&, const Json&, const kube::PatchOptions&) override;
   kube::ApiResult<Json> remove(const kube::ObjectRef&, const kube::DeleteOptions&) override;
   std::vector<std::string> take_warnings() override { return {}; }

@@ -255,6 +255,24 @@ ApiResult<Json> ApiClient::apply(const ObjectRef& ref, const Json& object, const
                    .body = body.dump()});
 }
 
+ApiResult<Json> ApiClient::create(const ObjectRef& ref, const Json& object) {
+  ObjectRef collection = ref;
+  collection.name.clear();
+  return send_one({.method = "POST",
+                   .path = with_query(rest_path(collection),
+                                      {{"fieldManager", std::string(field_manager)}, {"fieldValidation", "Strict"}}),
+                   .content_type = "application/json",
+                   .body = object.dump()});
+}
+
+ApiResult<Json> ApiClient::replace(const ObjectRef& ref, const Json& object) {
+  return send_one({.method = "PUT",
+                   .path = with_query(rest_path(ref),
+                                      {{"fieldManager", std::string(field_manager)}, {"fieldValidation", "Strict"}}),
+                   .content_type = "application/json",
+                   .body = object.dump()});
+}
+
 ApiResult<Json> ApiClient::merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) {
   return send_one({.method = "PATCH",
                    .path = with_query(rest_path(ref, options.subresource), {{"fieldManager", options.manager},

@@ -25,6 +25,8 @@ class ApiClient final : public Client {
   std::vector<ApiResult<Json>> read_all(const std::vector<Read>& reads) override;
   ApiResult<bool> follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) override;
   ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) override;
+  ApiResult<Json> create(const ObjectRef& ref, const Json& object) override;
+  ApiResult<Json> replace(const ObjectRef& ref, const Json& object) override;
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
   std::vector<std::string> take_warnings() override;

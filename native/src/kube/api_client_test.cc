@@ -243,6 +243,22 @@ TEST_CASE("server-side apply: strict, no managedFields in the body; a conflict n
   CHECK(seen.body.find("managedFields") == std::string::npos);
 }
 
+TEST_CASE("an object is created in its collection, and replaced under its own path") {
+  const HttpsServer server([](const SeenRequest& request) {
+    return request.method == "POST" ? Reply{.code = 409, .body = "{}"} : Reply{.body = request.body};
+  });
+  const Json body{{"metadata", {{"name", "coredns"}, {"resourceVersion", "7"}}}};
+  CHECK(client_of(server)->create(deployment, body).error().reason == "AlreadyExists");
+  CHECK(*client_of(server)->replace(deployment, body) == body);
+  CHECK(server.seen().at(0).path ==
+        "/apis/apps/v1/namespaces/kube-system/deployments?fieldManager=k3s-core-ha&fieldValidation=Strict");
+  const auto put = server.seen().at(1);
+  CHECK(put.method == "PUT");
+  CHECK(put.path ==
+        "/apis/apps/v1/namespaces/kube-system/deployments/coredns?fieldManager=k3s-core-ha&fieldValidation=Strict");
+  CHECK(put.headers.at("content-type") == "application/json");
+}
+
 TEST_CASE("deletes carry a uid precondition and the propagation policy") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
   CHECK(client_of(server)->remove({"apps/v1", "ReplicaSet", "kube-system", "coredns-1"},

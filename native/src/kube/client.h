@@ -94,6 +94,11 @@ class Client {
   virtual ApiResult<bool> follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) = 0;
   /// Server-side apply with strict field validation; the object that is then stored.
   virtual ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) = 0;
+  /// Creates (POST); AlreadyExists when it is there.
+  virtual ApiResult<Json> create(const ObjectRef& ref, const Json& object) = 0;
+  /// Puts the object in the place of the stored one (PUT); Conflict unless that is of the resourceVersion and the uid
+  /// that the object carries.
+  virtual ApiResult<Json> replace(const ObjectRef& ref, const Json& object) = 0;
   /// JSON merge patch. A uid in `metadata` is a precondition (Conflict when another object has the name).
   virtual ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) = 0;
   /// Deletes; the Status or the object that the server sends back. NotFound is an error for the caller to judge.

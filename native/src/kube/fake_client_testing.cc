@@ -172,6 +172,26 @@ ApiResult<Json> FakeClient::apply(const ObjectRef& ref, const Json& body, const 
   });
 }
 
+ApiResult<Json> FakeClient::create(const ObjectRef& ref, const Json& body) {
+  const std::string path = rest_path(ref);
+  return perform({.verb = "create", .path = path, .body = body}, [&](bool) -> ApiResult<Json> {
+    if (objects.contains(path)) return status_error(409, "AlreadyExists");
+    return put(body, std::string(field_manager));
+  });
+}
+
+ApiResult<Json> FakeClient::replace(const ObjectRef& ref, const Json& body) {
+  const std::string path = rest_path(ref);
+  return perform({.verb = "replace", .path = path, .body = body}, [&](bool) -> ApiResult<Json> {
+    const auto it = objects.find(path);
+    if (it == objects.end()) return status_error(404, "NotFound");
+    for (const char* precondition : {"uid", "resourceVersion"})
+      if (it->second["metadata"][precondition] != body["metadata"].value(precondition, std::string()))
+        return status_error(409, "Conflict", precondition);
+    return put(body, std::string(field_manager));
+  });
+}
+
 ApiResult<Json> FakeClient::merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) {
   const std::string path = rest_path(ref);
   const Call call{

@@ -13,7 +13,7 @@ namespace core_ha::kube::testing {
 
 /// One call as the fake saw it, for tests that count or order them.
 struct Call {
-  std::string verb;  ///< get list apply patch delete
+  std::string verb;  ///< get list apply create replace patch delete
   std::string path;
   bool dry_run = false;
   bool force = false;
@@ -44,6 +44,8 @@ class FakeClient final : public Client {
   /// Lists again and again, since nobody else is there to tell of a change; each list is a call.
   ApiResult<bool> follow(const Read& read, const std::function<bool(const Objects&)>& look, Deadline until) override;
   ApiResult<Json> apply(const ObjectRef& ref, const Json& object, const ApplyOptions& options) override;
+  ApiResult<Json> create(const ObjectRef& ref, const Json& object) override;
+  ApiResult<Json> replace(const ObjectRef& ref, const Json& object) override;
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
   std::vector<std::string> take_warnings() override { return {}; }

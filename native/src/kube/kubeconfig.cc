@@ -146,6 +146,13 @@ Result<std::string> data_or_file(const Entry& entry, const std::string& key, con
   return content;
 }
 
+Result<std::string> read_token(const fs::path& file) {
+  auto token = read_file(file);
+  while (token && !token->empty() && std::isspace(static_cast<unsigned char>(token->back())) != 0)
+    token->pop_back();
+  return token;
+}
+
 Result<void> read_cluster(const Entry& entry, const std::string& name, http::Connection& connection) {
   const std::string whose = fmt::format("kubeconfig {}: cluster \"{}\"", entry.file.string(), name);
   const std::string server = text(entry.value, "server");
@@ -182,11 +189,9 @@ Result<void> read_user(Entry& entry, const std::string& name, http::Connection& 
 
   std::string token = text(entry.value, "token");
   if (const std::string file = text(entry.value, "tokenFile"); token.empty() && !file.empty()) {
-    auto content = read_file(entry.file.parent_path() / file);
+    auto content = read_token(entry.file.parent_path() / file);
     if (!content) return refuse(fmt::format("{}: tokenFile {}", whose, content.error().message));
     token = std::move(*content);
-    while (!token.empty() && std::isspace(static_cast<unsigned char>(token.back())) != 0)
-      token.pop_back();
   }
   connection.token = SecretString::take(std::move(token));
   connection.username = text(entry.value, "username");
@@ -194,6 +199,27 @@ Result<void> read_user(Entry& entry, const std::string& name, http::Connection& 
   if (!connection.token.empty() && !connection.username.empty())
     return refuse(whose + " has both a token and a user name: only one can be used");
   return {};
+}
+
+/// What a pod is given (client-go's rest.InClusterConfig).
+Result<http::Connection> in_cluster(const KubeconfigSearch& search) {
+  const fs::path account = search.service_account;
+  const bool ipv6 = search.service_host.find(':') != std::string::npos;
+  auto url = http::server_url(fmt::format(fmt::runtime(ipv6 ? "https://[{}]:{}" : "https://{}:{}"), search.service_host,
+                                          search.service_port.empty() ? "443" : search.service_port));
+  if (!url) return refuse("KUBERNETES_SERVICE_HOST and _PORT: " + url.error().message);
+  http::Connection connection;
+  connection.source = account.string();
+  connection.context = "the pod's service account";
+  connection.servers = {std::move(*url)};
+  auto token = read_token(account / "token");
+  if (!token) return refuse(fmt::format("the pod's service account: {}", token.error().message));
+  connection.token = SecretString::take(std::move(*token));
+  auto ca = read_file(account / "ca.crt");
+  if (!ca) return refuse(fmt::format("the pod's service account: {}", ca.error().message));
+  connection.ca_pem = std::move(*ca);
+  if (auto ns = read_file(account / "namespace")) connection.namespace_ = std::move(*ns);
+  return connection;
 }
 
 Result<void> keep_credentials_safe(const http::Connection& connection, const std::string& whose) {
@@ -210,13 +236,15 @@ KubeconfigSearch default_search(std::string path, std::string context) {
   KubeconfigSearch search{std::move(path), std::move(context), {}, {"/etc/rancher/k3s/k3s.yaml"}};
   // Read once, before any thread is started.
   if (const char* env = std::getenv("KUBECONFIG")) search.env = env;
+  if (const char* host = std::getenv("KUBERNETES_SERVICE_HOST")) search.service_host = host;
+  if (const char* port = std::getenv("KUBERNETES_SERVICE_PORT")) search.service_port = port;
   if (const char* home = std::getenv("HOME")) search.defaults.push_back(std::string(home) + "/.kube/config");
   return search;
 }
 
 Result<http::Connection> load_kubeconfig(const KubeconfigSearch& search) {
   auto files = files_to_read(search);
-  if (!files) return files.error();
+  if (!files) return search.may_be_in_pod() ? in_cluster(search) : files.error();
   Merged merged;
   for (const std::string& file : *files)
     if (auto done = merge_file(fs::absolute(file), merged); !done) return done.error();

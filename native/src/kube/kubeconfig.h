@@ -17,9 +17,15 @@ struct KubeconfigSearch {
   std::string context;                ///< `--context`; empty: current-context
   std::string env;                    ///< the value of KUBECONFIG
   std::vector<std::string> defaults;  ///< the first that exists and can be read, when neither of the above is set
+  // Inside a pod, when none of these is there:
+  std::string service_host = {};  ///< the value of KUBERNETES_SERVICE_HOST; empty: not in a pod
+  std::string service_port = {};  ///< and of KUBERNETES_SERVICE_PORT
+  std::string service_account = "/var/run/secrets/kubernetes.io/serviceaccount";  ///< where its files are mounted
+
+  bool may_be_in_pod() const { return path.empty() && env.empty() && !service_host.empty(); }
 };
 
-/// The search of this process: its environment, then k3s's own file, then ~/.kube/config.
+/// The search of this process: its environment, then k3s's own file, then ~/.kube/config, then the pod's own account.
 KubeconfigSearch default_search(std::string path, std::string context);
 
 /// Finds, reads, merges and validates; every failure is one sentence (exit 2).

@@ -202,3 +202,31 @@ TEST_CASE("a context that names what is not there is said") {
   const auto file = folder.write("c", config(k3s_cluster, "token: t"));
   CHECK(load_kubeconfig({file, "other", "", {}}).error().message.ends_with("has no context \"other\""));
 }
+
+TEST_CASE("merged_client_builder.go: the pod's service account, only when no kubeconfig was given or found") {
+  const Folder folder;
+  const auto token = folder.write("account/token", "t0ken\n");
+  folder.write("account/ca.crt", "a certificate");
+  folder.write("account/namespace", "kube-system");
+  KubeconfigSearch search{"", "", "", {folder.at("absent")}, "10.43.0.1", "443", folder.at("account")};
+  auto loaded = load_kubeconfig(search);
+  REQUIRE(loaded);
+  CHECK(loaded->servers == std::vector<std::string>{"https://10.43.0.1:443"});
+  CHECK(loaded->token.reveal() == "t0ken");
+  CHECK(loaded->ca_pem == "a certificate");
+  CHECK(loaded->namespace_ == "kube-system");
+
+  search.service_host = "fd00::1";
+  CHECK(load_kubeconfig(search)->servers == std::vector<std::string>{"https://[fd00::1]:443"});
+
+  search.defaults.push_back(folder.write("found", config(k3s_cluster, "token: other")));
+  CHECK(load_kubeconfig(search)->token.reveal() == "other");
+  search.defaults.pop_back();
+  search.env = folder.at("absent");
+  CHECK_FALSE(load_kubeconfig(search));
+  search.env.clear();
+  std::filesystem::remove(token);
+  CHECK(load_kubeconfig(search).error().message.find("the pod's service account: " + token) == 0);
+  search.service_host.clear();
+  CHECK(load_kubeconfig(search).error().message.find("no kubeconfig") == 0);
+}
