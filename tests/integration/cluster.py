@@ -93,7 +93,7 @@ class Server:
 
 
 class Cluster:
-    """A sandbox cluster by its name; whoever starts it is in its network from then on."""
+    """A sandbox cluster by its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -110,9 +110,12 @@ class Cluster:
         assert done.returncode == 0, f"sandbox {' '.join(words)}: {done.stderr[-1000:]}"
         return done.stdout
 
-    def up(self, topology: str) -> None:
-        """Start it, and enter its network."""
-        self.sandbox("up", topology, timeout=600)
+    def up(self, topology: str, *options: str) -> None:
+        """Start it."""
+        self.sandbox("up", topology, *options, timeout=600)
+
+    def enter(self) -> None:
+        """Be in its network from now on."""
         namespace = self.sandbox("net", "sh", "-c", "ip netns identify $$").strip()
         libc = ctypes.CDLL(None, use_errno=True)
         with pathlib.Path("/run/netns", namespace).open() as file:

@@ -32,6 +32,7 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster(os.environ.get("SANDBOX_NAME", "integration"))
     try:
         made.up(f"fleet:{NODES}")
+        made.enter()
         yield made
     finally:
         if not os.environ.get("KEEP"):
