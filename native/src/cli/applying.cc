@@ -99,17 +99,18 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
       acted = carry_out(client, spec, *observed, options);
     }
     // Only a run that left nothing behind may start over.
-    if (!acted.stale || acted.changed()) return Applied{std::move(observed->plan), std::move(acted)};
+    if (!acted.stale || acted.changed())
+      return Applied{std::move(observed->plan), std::move(acted), std::move(observed->snapshot)};
     if (attempt == attempts) {
       if (acted.error->status == ExitStatus::api)
         acted.error = Error{ExitStatus::conflict, fmt::format("others changed the cluster {} times meanwhile: {}",
                                                               attempts, acted.error->message)};
-      return Applied{std::move(observed->plan), std::move(acted)};
+      return Applied{std::move(observed->plan), std::move(acted), std::move(observed->snapshot)};
     }
     log::progress(acted.error->message + "; observing the cluster anew");
     // Not at once, and not when the others do: two runs that met would meet again.
     if (!sleep_for(random_time(options.poll / 10, options.poll)))
-      return Applied{std::move(observed->plan), std::move(acted)};
+      return Applied{std::move(observed->plan), std::move(acted), std::move(observed->snapshot)};
   }
 }
 

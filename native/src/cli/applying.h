@@ -8,6 +8,7 @@
 #include "act/act.h"
 #include "base/deadline.h"
 #include "base/result.h"
+#include "cluster/snapshot.h"
 #include "ha/plan.h"
 #include "ha/spec.h"
 #include "kube/client.h"
@@ -24,6 +25,7 @@ struct Applying {
 struct Applied {
   ha::Plan plan;
   act::Outcome acted;
+  cluster::Snapshot snapshot = {};  ///< what was observed before
 };
 
 /// Observes, plans and carries out; once more where the cluster moved in between and nothing was left behind. A run

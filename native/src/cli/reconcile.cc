@@ -43,6 +43,11 @@ Outcome look(Context& context, const ReconcileOptions& options, Reconciled& done
     outcome.result["components"] = done.applied->plan.components;
     if (!done.applied->plan.refusal) outcome.text = report::text(outcome.result);
     outcome.error = done.applied->acted.error;
+    if (!done.moved.empty()) {
+      outcome.result["changed"] = true;
+      outcome.result["moved"] = done.moved;
+      outcome.text += done.moved + "\n";
+    }
   } else {
     outcome.result["changed"] = false;
     outcome.text = done.revision == 0 ? "No wish is kept in this cluster: nothing to do.\n"

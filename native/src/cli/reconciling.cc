@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cli/rebalancing.h"
+#include "ha/rebalance.h"
 #include "ha/spec.h"
 #include "ha/state.h"
 #include "ha/turn.h"
@@ -60,6 +62,12 @@ Result<Reconciled> reconcile(kube::Client& client, const Reconciling& options) {
                  {.revision = kept->revision, .dry_run = false, .deadline = options.deadline, .poll = options.poll});
   if (!applied) return applied.error();
   out.applied = std::move(*applied);
+  const bool idle = !out.applied->acted.error && !out.applied->acted.changed();
+  if (idle && ha::choose_move(out.applied->snapshot).move) {
+    auto moved = rebalance(client, {.deadline = options.deadline, .wait_timeout = spec->wait_timeout});
+    if (!moved) return moved.error();
+    if (moved->changed) out.moved = moved->words;
+  }
   return out;
 }
 

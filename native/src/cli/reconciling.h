@@ -23,10 +23,12 @@ struct Reconciled {
   std::int64_t revision = 0;            ///< of the wish that the cluster keeps; 0: it keeps none
   std::string turn = {};                ///< the server that reconciles
   std::optional<Applied> applied = {};  ///< what it did, where that is this one
+  std::string moved = {};               ///< one sentence, where a pod was moved
 };
 
 /// Reads the wish and whose turn it is, marks this server's Node where it is not marked yet, and in its turn does what
-/// `apply` would do with the same wish. A server without a Node reconciles only where no other one can.
+/// `apply` would do with the same wish, or, where nothing is to be done, what `rebalance` would do. A server without a
+/// Node reconciles only where no other one can.
 Result<Reconciled> reconcile(kube::Client& client, const Reconciling& options);
 
 }  // namespace core_ha::cli

@@ -15,6 +15,7 @@ void add_plan(CLI::App& app, Context& context);
 void add_apply(CLI::App& app, Context& context);
 void add_probe(CLI::App& app, Context& context);
 void add_lead(CLI::App& app, Context& context);
+void add_rebalance(CLI::App& app, Context& context);
 void add_reconcile(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 

@@ -51,4 +51,8 @@ kube::ApiResult<Json> ReadOnlyClient::remove(const kube::ObjectRef&, const kube:
   return refused(405, "MethodNotAllowed");
 }
 
+kube::ApiResult<Json> ReadOnlyClient::evict(const kube::ObjectRef&, const kube::DeleteOptions&) {
+  return refused(405, "MethodNotAllowed");
+}
+
 }  // namespace core_ha::cluster::testing

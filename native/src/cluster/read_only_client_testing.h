@@ -25,6 +25,7 @@ class ReadOnlyClient : public kube::Client {
   kube::ApiResult<Json> replace(const kube::ObjectRef&, const Json&) override;
   kube::ApiResult<Json> merge_patch(const kube::ObjectRef&, const Json&, const kube::PatchOptions&) override;
   kube::ApiResult<Json> remove(const kube::ObjectRef&, const kube::DeleteOptions&) override;
+  kube::ApiResult<Json> evict(const kube::ObjectRef&, const kube::DeleteOptions&) override;
   std::vector<std::string> take_warnings() override { return {}; }
   void set_deadline(Deadline) override {}
 };

@@ -94,6 +94,23 @@ TEST_CASE("usage: of a whole cluster, page by page, with an entry for each node"
   CHECK(snapshot.usage["c"] == Json::array());
 }
 
+TEST_CASE("usage: of some nodes, from the server's cache (resourceVersion=0 where a cached read will do)") {
+  testing::ReadOnlyClient client;
+  std::vector<std::string> asked;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    asked.push_back(read.path + " " + read.field_selector);
+    return page_of(read.field_selector.find("=b,") != std::string::npos ? "b" : "a", "");
+  };
+  Snapshot snapshot = three_nodes();
+  REQUIRE(observe_usage(client, snapshot, {"a", "b"}));
+  CHECK(client.round_trips == 1);
+  REQUIRE(asked.size() == 2);
+  for (const auto& path : asked)
+    CHECK(path.find("?resourceVersion=0 spec.nodeName=") != std::string::npos);
+  CHECK(snapshot.usage["b"][0]["cpu"] == 1);
+  CHECK_FALSE(snapshot.usage.contains("c"));
+}
+
 TEST_CASE("usage: pages that ran out are read anew, in one piece; any other failure is the result") {
   testing::ReadOnlyClient client;
   int code = 410;

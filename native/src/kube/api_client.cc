@@ -292,6 +292,16 @@ ApiResult<Json> ApiClient::remove(const ObjectRef& ref, const DeleteOptions& opt
       {.method = "DELETE", .path = rest_path(ref), .content_type = "application/json", .body = body.dump()});
 }
 
+ApiResult<Json> ApiClient::evict(const ObjectRef& pod, const DeleteOptions& options) {
+  Json body{{"apiVersion", "policy/v1"},
+            {"kind", "Eviction"},
+            {"metadata", {{"name", pod.name}, {"namespace", pod.ns}}},
+            {"deleteOptions", {{"preconditions", {{"uid", options.uid}}}}}};
+  if (options.dry_run) body["deleteOptions"]["dryRun"] = {"All"};
+  return send_one(
+      {.method = "POST", .path = rest_path(pod, "eviction"), .content_type = "application/json", .body = body.dump()});
+}
+
 std::vector<std::string> ApiClient::take_warnings() {
   return std::exchange(warnings_, {});
 }

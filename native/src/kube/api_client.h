@@ -29,6 +29,7 @@ class ApiClient final : public Client {
   ApiResult<Json> replace(const ObjectRef& ref, const Json& object) override;
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
+  ApiResult<Json> evict(const ObjectRef& pod, const DeleteOptions& options) override;
   std::vector<std::string> take_warnings() override;
   void set_deadline(Deadline deadline) override { deadline_ = deadline; }
 

@@ -104,6 +104,10 @@ class Client {
   /// Deletes; the Status or the object that the server sends back. NotFound is an error for the caller to judge.
   virtual ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) = 0;
 
+  /// Asks for the end of a pod as a drain does: 429 when a PodDisruptionBudget says not yet. Of the options `uid` and
+  /// `dry_run` are read.
+  virtual ApiResult<Json> evict(const ObjectRef& pod, const DeleteOptions& options) = 0;
+
   /// Warning headers of all answers so far, each text once; cleared by the call.
   virtual std::vector<std::string> take_warnings() = 0;
   /// Replaces the run's deadline: going back gets a time of its own.

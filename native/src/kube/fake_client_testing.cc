@@ -108,7 +108,7 @@ ApiResult<Json> FakeClient::list(const Read& read) {
   return perform({.verb = "list", .path = read.path}, [&](bool) -> ApiResult<Json> {
     Json items = Json::array();
     for (const auto& [path, object] : objects)
-      if (path.starts_with(path_without_query(read.path) + "/") &&
+      if (path.starts_with(path_without_query(read.path) + "/") && (!listed || listed(read, object)) &&
           (read.field_selector.empty() ||
            read.field_selector == "metadata.name=" + object["metadata"].value("name", std::string())))
         items.push_back(object);
@@ -207,6 +207,10 @@ ApiResult<Json> FakeClient::merge_patch(const ObjectRef& ref, const Json& patch,
     if (store) it->second = object;
     return object;
   });
+}
+
+ApiResult<Json> FakeClient::evict(const ObjectRef& pod, const DeleteOptions& options) {
+  return remove(pod, options);
 }
 
 ApiResult<Json> FakeClient::remove(const ObjectRef& ref, const DeleteOptions& options) {

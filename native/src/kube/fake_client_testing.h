@@ -27,6 +27,8 @@ class FakeClient final : public Client {
   std::map<std::string, Json> objects;  ///< by REST path
   std::vector<Call> calls;
   std::function<void(const Call&)> after_write;
+  /// What a label selector lists; without it, everything.
+  std::function<bool(const Read&, const Json&)> listed;
   /// Asked before each call; an error is the answer. With `sent` and not dry-run the write happens all the same.
   std::function<std::optional<ApiError>(const Call&)> fault;
   /// May change what a call answers.
@@ -48,6 +50,7 @@ class FakeClient final : public Client {
   ApiResult<Json> replace(const ObjectRef& ref, const Json& object) override;
   ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) override;
   ApiResult<Json> remove(const ObjectRef& ref, const DeleteOptions& options) override;
+  ApiResult<Json> evict(const ObjectRef& pod, const DeleteOptions& options) override;
   std::vector<std::string> take_warnings() override { return {}; }
   void set_deadline(Deadline until) override { deadline = until; }
 
