@@ -63,6 +63,10 @@ func Build(o Options) (build.Result, error) {
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
 func Up(o Options) error {
+	settings, err := settingsOf(o)
+	if err != nil {
+		return err
+	}
 	layout, err := machine.Check()
 	if err != nil {
 		return err
@@ -95,6 +99,11 @@ func Up(o Options) error {
 	}
 	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
 	c.Kubectl, c.Kwok, c.ServerArgs = built.Kubectl, built.Kwok, o.ServerArgs
+	if settings.DualStack() {
+		for i := range c.Nodes {
+			c.Nodes[i].IPv6 = topology.IPv6(c.Nodes[i].Address)
+		}
+	}
 	progress.Step("cluster %q: %s, Kubernetes %s, control groups v%d, state in %s", c.Name, c.Topology, release.Minor, layout.Version, c.Dir)
 	if err := c.Save(); err != nil {
 		return err
