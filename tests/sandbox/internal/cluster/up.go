@@ -114,7 +114,11 @@ func Up(o Options) error {
 	if err := machine.LoadModules(); err != nil {
 		return err
 	}
-	if err := machine.AllowInotify(c.Servers(), len(c.Nodes)-c.Servers()); err != nil {
+	recorded, err := recordedNodes()
+	if err != nil {
+		return err
+	}
+	if err := machine.AllowInotify(nodesOf(c), recorded); err != nil {
 		return err
 	}
 	if err := network.Up(c); err != nil {
@@ -148,6 +152,32 @@ func Up(o Options) error {
 	}
 	c.Ready = true
 	return c.Save()
+}
+
+func nodesOf(c *state.Cluster) machine.Nodes {
+	return machine.Nodes{Servers: c.Servers(), Agents: len(c.Nodes) - c.Servers()}
+}
+
+// recordedNodes are the nodes of all clusters, this one too, whose record is written by now.
+func recordedNodes() (machine.Nodes, error) {
+	var sum machine.Nodes
+	names, err := state.All()
+	if err != nil {
+		return sum, err
+	}
+	for _, name := range names {
+		c, err := state.Load(name)
+		if failure.Exit(err) == failure.Absent {
+			continue // it is going, or its record is still to come: then it counts this one
+		}
+		if err != nil {
+			return sum, err
+		}
+		n := nodesOf(c)
+		sum.Servers += n.Servers
+		sum.Agents += n.Agents
+	}
+	return sum, nil
 }
 
 // again is up on a cluster that is up.
