@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -37,9 +38,7 @@ class Site(Cluster):
         """Start it, with a pod that can ask for names."""
         settings = [word for setting in self.shape.settings for word in ("--server-arg", setting)]
         self.up(self.shape.topology, *settings, "--timeout", "400")
-        self.kubectl(
-            "run", CLIENT, f"--image={CLIENT_IMAGE}", "--restart=Never", "--grace-period=0", "--", "sleep", "1000000"
-        )
+        self.kubectl("run", CLIENT, f"--image={CLIENT_IMAGE}", "--restart=Never", "--", "sleep", "1000000")
 
     def ready(self, helper: bytes) -> None:
         """Give the client, and each machine, a probe; and each machine the client's resolv.conf."""
@@ -58,6 +57,7 @@ class Site(Cluster):
         """An object or a list."""
         return json.loads(self.kubectl("get", "-o", "json", *words))
 
+    @functools.cached_property
     def client_node(self) -> str:
         """Where the client runs."""
         return self.get("pod", CLIENT)["spec"]["nodeName"]
@@ -65,6 +65,15 @@ class Site(Cluster):
     def plan(self) -> Json:
         """What the installed helper would do on the server, and at which level the cluster is."""
         return json.loads(self.sandbox("exec", "server-1", INSTALLED, "-o", "json", "plan"))
+
+    def dns_endpoints(self) -> dict[str, set[str]]:
+        """The nodes of the ready endpoints of the cluster's DNS, by family."""
+        found: dict[str, set[str]] = {}
+        selector = "kubernetes.io/service-name=kube-dns"
+        for part in self.get("-n", "kube-system", "endpointslices", "-l", selector)["items"]:
+            nodes = found.setdefault(part["addressType"], set())
+            nodes.update(end["nodeName"] for end in part.get("endpoints") or [] if end["conditions"]["ready"])
+        return found
 
     def autoscaler(self) -> Json:
         """The spec of the autoscaler that the role made."""

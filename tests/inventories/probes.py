@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cluster import wait_for
-from clusters import CLIENT, POD_RESOLV_CONF, PROBE, Site, Sites
+from clusters import CLIENT, PROBE, Site
 
 RATE = "50"  # queries a second of each
 STARVED = 500  # milliseconds: a probe that sent so late had no processor, and CoreDNS had none either
@@ -22,7 +23,7 @@ class Probe:
         self.name = f"{site.name}, {name}"
         self._site = site
         self._node = node
-        self._unit = f"dns-probe-{name.replace(' ', '-')}"
+        self._unit = f"dns-probe-{re.sub('[^a-z0-9]+', '-', name)}"
         place = "/run" if node else ""
         self._output = f"{place}/{self._unit}.out"
         ask = ["-o", "json", "probe", "--duration=0", f"--rate={RATE}", *options]
@@ -37,7 +38,7 @@ class Probe:
         wait_for(f"{self.name}: an answer", self._answered, 30)
 
     def _answered(self) -> bool:
-        return '"answered":0' not in self._last() and '"answered"' in self._last()
+        return self._last().get("answered", 0) > 0
 
     def _run(self, script: str) -> str:
         words = ("sh", "-c", script)
@@ -45,14 +46,15 @@ class Probe:
             return self._site.sandbox("exec", self._node, *words)
         return self._site.kubectl("exec", CLIENT, "--", *words)
 
-    def _last(self) -> str:
-        return self._run(f"tail -n 1 {self._output}")
+    def _last(self) -> dict[str, Any]:
+        """Its last whole line."""
+        lines = self._run(f"tail -n 2 {self._output}").splitlines(keepends=True)
+        return json.loads(next((line for line in reversed(lines) if line.endswith("\n")), "{}"))
 
     def stop(self) -> dict[str, Any]:
         """End it; gives the summary of what it saw."""
         self._run(f"systemctl stop {self._unit}" if self._node else f"kill $(cat /{self._unit}.pid)")
-        line = wait_for(f"{self.name}: a summary", lambda: self._last() if '"summary"' in self._last() else "", 30)
-        return json.loads(line)["summary"]
+        return wait_for(f"{self.name}: a summary", lambda: self._last().get("summary"), 30)
 
 
 def unanswered(name: str, summary: dict[str, Any]) -> int:
@@ -68,13 +70,17 @@ def unanswered(name: str, summary: dict[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def nothing_lost(sites: Sites) -> Iterator[None]:
-    """Clients in all clusters, all of whose queries must be answered: in a pod, and on a machine where pods are."""
+def nothing_lost(sites: Iterable[Site]) -> Iterator[None]:
+    """Clients in these clusters, all of whose queries must be answered: a pod, which asks as its resolv.conf says, and
+    the machine that it is on, which asks each address of the cluster's DNS.
+    """
     probes = []
     try:
         for site in sites:
             probes.append(Probe(site, "a pod", None))
-            probes.append(Probe(site, "its node", site.client_node(), f"--from-resolv-conf={POD_RESOLV_CONF}"))
+            for address in site.shape.dns:
+                options = (f"--server={address}", f"--name=kubernetes.default.svc.{site.shape.domain}")
+                probes.append(Probe(site, f"a machine by {address}", site.client_node, *options))
         yield
     finally:
         lost = {}

@@ -35,13 +35,14 @@ RESERVED = Shape(
     dns_nodes=("agent-1", "agent-2", "server-1"),  # CoreDNS tolerates the taint
     settings=(
         "node-taint=CriticalAddonsOnly=true:NoExecute",
-        "service-cidr=10.50.0.0/16",
-        "cluster-dns=10.50.0.53",
+        "cluster-cidr=10.49.0.0/16,fd00:49::/56",
+        "service-cidr=10.50.0.0/16,fd00:50::/112",
+        "cluster-dns=10.50.0.53,fd00:50::35",
         "cluster-domain=lab.internal",
     ),
     domain="lab.internal",
     kubernetes="10.50.0.1",
-    dns=("10.50.0.53",),
+    dns=("10.50.0.53", "fd00:50::35"),
     server_group="k3s_core_ha_server_group",
 )
 

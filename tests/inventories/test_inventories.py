@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from cluster import changes
+from cluster import changes, wait_for
 from clusters import CLIENT, POD_RESOLV_CONF, Play, Sites
 from probes import nothing_lost
 from shapes import RESERVED, SHAPES
@@ -51,8 +51,12 @@ def find_kubernetes(sites: Sites, name: str) -> None:
     assert full in site.kubectl("exec", CLIENT, "--", "nslookup", shape.kubernetes)
     # The C library's resolver, which goes through the list of domains.
     borrow = f"mount --bind {POD_RESOLV_CONF} /etc/resolv.conf && getent hosts kubernetes.default {shape.kubernetes}"
-    found = site.sandbox("exec", site.client_node(), "unshare", "--mount", "sh", "-c", borrow)
+    found = site.sandbox("exec", site.client_node, "unshare", "--mount", "sh", "-c", borrow)
     assert [line.split() for line in found.splitlines()] == [[shape.kubernetes, full]] * 2
+    for address in shape.dns:
+        assert shape.kubernetes in site.kubectl("exec", CLIENT, "--", "nslookup", full, address)
+    families = ["IPv4", "IPv6"][: len(shape.dns)]
+    assert sorted(site.dns_endpoints()) == families
 
 
 def test_check_mode_writes_nothing(sites: Sites) -> None:
@@ -112,6 +116,21 @@ def test_a_wish_of_one_cluster_is_no_other_cluster_s(sites: Sites) -> None:
         assert site.autoscaler()["maxReplicas"] != 9
 
 
+def test_a_node_dies_and_no_client_notices(sites: Sites) -> None:
+    """Where both families are, and each node has a CoreDNS of its own."""
+    site = sites.of(RESERVED)
+    (victim,) = {"agent-1", "agent-2"} - {site.client_node}
+    living = set(RESERVED.dns_nodes) - {victim}
+    with nothing_lost([site]):
+        site.sandbox("kill", victim)
+        site.kubectl("wait", f"node/{victim}", "--for=condition=Ready=Unknown", "--timeout=150s")
+        for family in ("IPv4", "IPv6"):
+            wait_for(f"endpoints of {family}", lambda family=family: site.dns_endpoints()[family] == living)
+        find_kubernetes(sites, RESERVED.name)
+    site.sandbox("restore", victim)
+    site.wait_for_dns(RESERVED.dns_nodes, 240)
+
+
 def test_the_way_back(sites: Sites) -> None:
     """Over all clusters, while no client loses a query; then nothing of ours is left, and a second time none to do."""
     with nothing_lost(sites):
@@ -121,7 +140,7 @@ def test_the_way_back(sites: Sites) -> None:
         ours = [thing for thing in things if "k3s-core-ha" in json.dumps(thing)]
         assert [f"{thing['kind']}/{thing['metadata']['name']}" for thing in ours] == []
         assert site.helpers() == []
-        assert len(site.ready_dns()) == 1
+        wait_for(f"one CoreDNS of {site.name}", lambda site=site: len(site.ready_dns()) == 1)
     before = marks(sites)
     assert changed(sites.play("remove")) == set()
     for site in sites:

@@ -186,7 +186,7 @@ func (b *Builder) k3s() (entry, error) {
 	if b.source == "" {
 		return entry{}, failure.New(failure.Machine, "SANDBOX_SOURCE is not set; start this program by tests/sandbox/sandbox")
 	}
-	sources, err := sourceText(b.source, "go.mod", "go.sum", "versions", "cmd/k3s", "internal/k3s")
+	sources, err := sourceText(b.source, "go.mod", "go.sum", "versions", "cmd/k3s", "internal/k3s", "internal/ranges")
 	if err != nil {
 		return entry{}, err
 	}

@@ -63,6 +63,10 @@ func Build(o Options) (build.Result, error) {
 
 // Up starts a cluster and waits until its nodes and its DNS are ready.
 func Up(o Options) error {
+	settings, err := settingsOf(o)
+	if err != nil {
+		return err
+	}
 	layout, err := machine.Check()
 	if err != nil {
 		return err
@@ -95,6 +99,11 @@ func Up(o Options) error {
 	}
 	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
 	c.Kubectl, c.Kwok, c.ServerArgs = built.Kubectl, built.Kwok, o.ServerArgs
+	if settings.DualStack() {
+		for i := range c.Nodes {
+			c.Nodes[i].IPv6 = topology.IPv6(c.Nodes[i].Address)
+		}
+	}
 	progress.Step("cluster %q: %s, Kubernetes %s, control groups v%d, state in %s", c.Name, c.Topology, release.Minor, layout.Version, c.Dir)
 	if err := c.Save(); err != nil {
 		return err
@@ -105,7 +114,11 @@ func Up(o Options) error {
 	if err := machine.LoadModules(); err != nil {
 		return err
 	}
-	if err := machine.AllowInotify(c.Servers(), len(c.Nodes)-c.Servers()); err != nil {
+	recorded, err := recordedNodes()
+	if err != nil {
+		return err
+	}
+	if err := machine.AllowInotify(nodesOf(c), recorded); err != nil {
 		return err
 	}
 	if err := network.Up(c); err != nil {
@@ -139,6 +152,32 @@ func Up(o Options) error {
 	}
 	c.Ready = true
 	return c.Save()
+}
+
+func nodesOf(c *state.Cluster) machine.Nodes {
+	return machine.Nodes{Servers: c.Servers(), Agents: len(c.Nodes) - c.Servers()}
+}
+
+// recordedNodes are the nodes of all clusters, this one too, whose record is written by now.
+func recordedNodes() (machine.Nodes, error) {
+	var sum machine.Nodes
+	names, err := state.All()
+	if err != nil {
+		return sum, err
+	}
+	for _, name := range names {
+		c, err := state.Load(name)
+		if failure.Exit(err) == failure.Absent {
+			continue // it is going, or its record is still to come: then it counts this one
+		}
+		if err != nil {
+			return sum, err
+		}
+		n := nodesOf(c)
+		sum.Servers += n.Servers
+		sum.Agents += n.Agents
+	}
+	return sum, nil
 }
 
 // again is up on a cluster that is up.

@@ -25,17 +25,24 @@ const (
 	nodeWatches     = 200
 )
 
+// Nodes are how many there are of each kind.
+type Nodes struct{ Servers, Agents int }
+
+func (n Nodes) instances() int { return n.Servers*serverInstances + n.Agents*agentInstances }
+func (n Nodes) watches() int   { return (n.Servers + n.Agents) * nodeWatches }
+
 // AllowInotify raises the machine's limits where they are too low for the nodes that are to start beside what runs
 // already: without, a kubelet ends with "too many open files". They stay raised until the machine restarts, since other
-// clusters may rely on them by the time that this one ends.
-func AllowInotify(servers, agents int) error {
+// clusters may rely on them by the time that this one ends. all are the nodes of every cluster with a record: those of
+// one that starts at the same time hold nothing yet.
+func AllowInotify(own, all Nodes) error {
 	instances, watches, err := inotifyInUse("/proc")
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		raise("/proc/sys", "fs.inotify.max_user_instances", instances+servers*serverInstances+agents*agentInstances),
-		raise("/proc/sys", "fs.inotify.max_user_watches", watches+(servers+agents)*nodeWatches))
+		raise("/proc/sys", "fs.inotify.max_user_instances", max(instances+own.instances(), all.instances())),
+		raise("/proc/sys", "fs.inotify.max_user_watches", max(watches+own.watches(), all.watches())))
 }
 
 // raise makes a limit of the kernel's at least as high as is needed, and says so.

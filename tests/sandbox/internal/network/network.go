@@ -51,6 +51,10 @@ func Up(c *state.Cluster) error {
 		{"-n", c.Netns, "addr", "add", cidr(topology.Gateway), "dev", "br0"},
 		{"-n", c.Netns, "link", "set", "br0", "up"},
 	}
+	if c.DualStack() {
+		gateway := cidr6(topology.IPv6(topology.Gateway))
+		steps = append(steps, []string{"-n", c.Netns, "addr", "add", gateway, "dev", "br0", "nodad"})
+	}
 	for _, n := range c.Nodes {
 		steps = append(steps, nodeSteps(c, n)...)
 	}
@@ -58,7 +62,7 @@ func Up(c *state.Cluster) error {
 }
 
 func nodeSteps(c *state.Cluster, n state.Node) [][]string {
-	return [][]string{
+	steps := [][]string{
 		{"netns", "add", n.Netns},
 		{"-n", c.Netns, "link", "add", n.Name, "type", "veth", "peer", "name", "eth0", "netns", n.Netns},
 		{"-n", c.Netns, "link", "set", n.Name, "master", "br0", "up"},
@@ -67,9 +71,18 @@ func nodeSteps(c *state.Cluster, n state.Node) [][]string {
 		{"-n", n.Netns, "link", "set", "eth0", "up"},
 		{"-n", n.Netns, "route", "add", "default", "via", topology.Gateway},
 	}
+	if n.IPv6 != "" {
+		// At once, without asking whether another has the address: none has.
+		steps = append(steps,
+			[]string{"-n", n.Netns, "addr", "add", cidr6(n.IPv6), "dev", "eth0", "nodad"},
+			[]string{"-n", n.Netns, "-6", "route", "add", "default", "via", topology.IPv6(topology.Gateway)},
+		)
+	}
+	return steps
 }
 
-func cidr(address string) string { return address + "/" + strconv.Itoa(topology.PrefixBits) }
+func cidr(address string) string  { return address + "/" + strconv.Itoa(topology.PrefixBits) }
+func cidr6(address string) string { return address + "/" + strconv.Itoa(topology.PrefixBits6) }
 
 func all(steps [][]string) error {
 	for _, s := range steps {

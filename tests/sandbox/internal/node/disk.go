@@ -86,6 +86,9 @@ func Service(n state.Node) string {
 // config is config.yaml as k3s-ansible writes it.
 func config(c *state.Cluster, n state.Node) map[string]any {
 	v := map[string]any{"token": c.Token, "node-ip": n.Address}
+	if n.IPv6 != "" {
+		v["node-ip"] = n.Address + "," + n.IPv6
+	}
 	first := c.Server()
 	if n.Role == topology.Server {
 		v["tls-san"] = []string{first.Address}
@@ -98,7 +101,7 @@ func config(c *state.Cluster, n state.Node) map[string]any {
 	}
 	if c.Fleet > 0 {
 		// A pod network for each node of a fleet: k3s's own range has 256.
-		v["cluster-cidr"] = "10.64.0.0/10"
+		v["cluster-cidr"] = topology.FleetPods
 	}
 	if n.Zone != "" {
 		v["node-label"] = []string{"topology.kubernetes.io/zone=" + n.Zone}

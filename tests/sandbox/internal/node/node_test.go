@@ -92,3 +92,15 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("hosts: %q", got)
 	}
 }
+
+func TestNodeOfBothFamilies(t *testing.T) {
+	t.Setenv("SANDBOX_DIR", t.TempDir())
+	c, err := state.New("unit", "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Nodes[1].IPv6 = "2001:2::21"
+	if got := config(c, c.Nodes[1])["node-ip"]; got != "198.18.0.21,2001:2::21" {
+		t.Errorf("node-ip: %v", got)
+	}
+}

@@ -31,6 +31,7 @@ type Node struct {
 	Machine string `json:"machine"` // name for systemd-nspawn
 	Group   string `json:"group"`   // control group in every hierarchy
 	Netns   string `json:"netns"`
+	IPv6    string `json:"ipv6,omitempty"` // beside the address of IPv4, where the cluster has both families
 }
 
 // Cluster is the record of one cluster.
@@ -182,6 +183,9 @@ func (c *Cluster) Servers() int {
 func (c *Cluster) HasKubelet(n Node) bool {
 	return n.Role == topology.Agent || !slices.Contains(c.ServerArgs, "disable-agent=true")
 }
+
+// DualStack says whether the nodes have addresses of both families.
+func (c *Cluster) DualStack() bool { return c.Server().IPv6 != "" }
 
 // NodeDir is where a node's files are.
 func (c *Cluster) NodeDir(n Node) string { return filepath.Join(c.Dir, n.Name) }

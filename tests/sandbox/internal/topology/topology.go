@@ -10,12 +10,18 @@ import (
 	"strings"
 )
 
-// The clusters' network is a part of 198.18.0.0/15, the range for benchmarks, which no real host has. Every cluster
-// has the same addresses, each in a network namespace of its own.
+// The clusters' network is a part of 198.18.0.0/15, and of 2001:2::/48 for those of both families: the ranges for
+// benchmarks, which no real host has. Every cluster has the same addresses, each in a network namespace of its own.
 const (
-	Gateway    = "198.18.0.1"
-	PrefixBits = 24
+	Gateway     = "198.18.0.1"
+	PrefixBits  = 24
+	PrefixBits6 = 64
 )
+
+// IPv6 is the address of IPv6 beside one of the clusters' network.
+func IPv6(address string) string {
+	return "2001:2::" + address[strings.LastIndexByte(address, '.')+1:]
+}
 
 type Role string
 
@@ -44,6 +50,9 @@ var counts = map[string]struct {
 	"ha":     {3, 1, false},
 	"zones":  {3, 3, true},
 }
+
+// FleetPods is the range of a fleet's pods.
+const FleetPods = "10.64.0.0/10"
 
 const (
 	fleetPrefix = "fleet:"

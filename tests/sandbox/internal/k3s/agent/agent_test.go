@@ -79,13 +79,27 @@ func TestResolvConf(t *testing.T) {
 
 func TestConflist(t *testing.T) {
 	var parsed struct {
-		Plugins []struct{ Type, Bridge string }
+		Plugins []struct {
+			Type, Bridge string
+			IPAM         struct {
+				Ranges [][]struct{ Subnet string }
+				Routes []struct{ Dst string }
+			}
+		}
 	}
-	if err := json.Unmarshal(conflist("10.42.1.0/24"), &parsed); err != nil {
+	text, err := conflist([]string{"10.42.1.0/24", "fd00:42:0:1::/64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &parsed); err != nil {
 		t.Fatal(err)
 	}
 	if len(parsed.Plugins) != 2 || parsed.Plugins[0].Bridge != "cni0" || parsed.Plugins[1].Type != "portmap" {
 		t.Errorf("%+v", parsed)
+	}
+	ipam := parsed.Plugins[0].IPAM
+	if len(ipam.Ranges) != 2 || ipam.Ranges[1][0].Subnet != "fd00:42:0:1::/64" || len(ipam.Routes) != 2 || ipam.Routes[1].Dst != "::/0" {
+		t.Errorf("%+v", ipam)
 	}
 }
 

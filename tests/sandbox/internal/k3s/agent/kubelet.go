@@ -33,7 +33,7 @@ func (a *Agent) startKubelet() error {
 		"config-dir":        a.etc("kubelet.conf.d"),
 		"hostname-override": a.c.NodeName,
 		"kubeconfig":        a.dir("kubelet.kubeconfig"),
-		"node-ip":           a.c.NodeIP,
+		"node-ip":           strings.Join(a.c.NodeIPs, ","),
 		"node-labels":       strings.Join(labels, ","),
 		"provider-id":       "k3s://" + a.c.NodeName,
 	}

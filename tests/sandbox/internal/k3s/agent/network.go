@@ -6,8 +6,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,12 +40,19 @@ const (
 type network struct {
 	a       *Agent
 	kubelet kubernetes.Interface
-	routes  map[string]string // node → pod CIDR that we have a route for
+	run     func(ctx context.Context, name string, args ...string) error
+	routes  map[string]map[netip.Prefix]netip.Addr // node → its pod networks, and the address that leads there
 }
 
 func (a *Agent) startNetwork(ctx context.Context) error {
-	if err := masquerade(ctx, a.reply.Settings.ClusterCIDR); err != nil {
-		return err
+	for _, text := range strings.Split(a.reply.Settings.ClusterCIDR, ",") {
+		pods, err := netip.ParsePrefix(text)
+		if err == nil {
+			err = masquerade(ctx, pods)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	kubelet, err := a.client("kubelet")
 	if err != nil {
@@ -52,7 +62,7 @@ func (a *Agent) startNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n := &network{a, kubelet, map[string]string{}}
+	n := &network{a, kubelet, command, map[string]map[netip.Prefix]netip.Addr{}}
 	factory := informers.NewSharedInformerFactory(watch, resync)
 	informer := factory.Core().V1().Nodes().Informer()
 	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -102,10 +112,14 @@ func (n *network) own(ctx context.Context, node *corev1.Node, removed bool) erro
 	if err := n.annotate(ctx, node); err != nil {
 		return err
 	}
-	if node.Spec.PodCIDR == "" {
+	if len(node.Spec.PodCIDRs) == 0 {
 		return nil
 	}
-	return pki.WriteFile(n.a.etc("cni", "net.d", "10-k3s.conflist"), conflist(node.Spec.PodCIDR), 0o644)
+	text, err := conflist(node.Spec.PodCIDRs)
+	if err != nil {
+		return err
+	}
+	return pki.WriteFile(n.a.etc("cni", "net.d", "10-k3s.conflist"), text, 0o644)
 }
 
 func (n *network) annotate(ctx context.Context, node *corev1.Node) error {
@@ -115,7 +129,7 @@ func (n *network) annotate(ctx context.Context, node *corev1.Node) error {
 		annotationEnv:      c.NodeEnv,
 		annotationHash:     c.ConfigHash(),
 		annotationHostname: c.NodeName,
-		annotationIP:       c.NodeIP,
+		annotationIP:       strings.Join(c.NodeIPs, ","),
 	}
 	same := true
 	for k, v := range want {
@@ -132,60 +146,101 @@ func (n *network) annotate(ctx context.Context, node *corev1.Node) error {
 	return err
 }
 
+// route leads to another node's pods through its address of the same family. New
+// routes come before old ones go: what is right already is not away for a moment.
 func (n *network) route(ctx context.Context, node *corev1.Node, removed bool) error {
-	cidr, via := node.Spec.PodCIDR, nodes.InternalIP(node)
-	if old := n.routes[node.Name]; old != "" && (removed || old != cidr) {
-		if err := command(ctx, "ip", "route", "del", old); err != nil {
-			return err
+	before, now := n.routes[node.Name], hops(node)
+	if removed {
+		now = nil
+	}
+	n.routes[node.Name] = now
+	var failed []error
+	for pods, via := range now {
+		// Also where nothing is new: a route can be lost with a link.
+		failed = append(failed, n.ip(ctx, "replace", pods, via))
+	}
+	for pods, via := range before {
+		if _, kept := now[pods]; !kept {
+			failed = append(failed, n.ip(ctx, "del", pods, via))
 		}
-		delete(n.routes, node.Name)
 	}
-	if removed || cidr == "" || via == "" {
-		return nil
-	}
-	if err := command(ctx, "ip", "route", "replace", cidr, "via", via); err != nil {
-		return err
-	}
-	n.routes[node.Name] = cidr
-	return nil
+	return errors.Join(failed...)
 }
 
-func conflist(podCIDR string) []byte {
-	return fmt.Appendf(nil, `{
-  "name": "cbr0",
-  "cniVersion": "1.0.0",
-  "plugins": [
-    {
-      "type": "bridge",
-      "bridge": "cni0",
-      "isGateway": true,
-      "hairpinMode": true,
-      "ipam": {
-        "type": "host-local",
-        "ranges": [[{"subnet": %q}]],
-        "routes": [{"dst": "0.0.0.0/0"}]
-      }
-    },
-    {"type": "portmap", "capabilities": {"portMappings": true}}
-  ]
+func (n *network) ip(ctx context.Context, verb string, pods netip.Prefix, via netip.Addr) error {
+	family := "-4"
+	if via.Is6() {
+		family = "-6"
+	}
+	return n.run(ctx, "ip", family, "route", verb, pods.String(), "via", via.String())
 }
-`, podCIDR)
+
+// hops are a node's pod networks, each with the address of the node that leads there.
+// One that is not registered in full yet has none.
+func hops(node *corev1.Node) map[netip.Prefix]netip.Addr {
+	found := map[netip.Prefix]netip.Addr{}
+	for _, cidr := range node.Spec.PodCIDRs {
+		for _, address := range nodes.InternalIPs(node) {
+			pods, err := netip.ParsePrefix(cidr)
+			via, err2 := netip.ParseAddr(address)
+			// The API server takes no text that is neither.
+			if err == nil && err2 == nil && via.Is4() == pods.Addr().Is4() {
+				found[pods] = via
+			}
+		}
+	}
+	return found
+}
+
+// conflist is the CNI configuration of a node whose pods have an address of each
+// of the networks.
+func conflist(podCIDRs []string) ([]byte, error) {
+	type entry map[string]any
+	var ranges [][]entry
+	var routes []entry
+	for _, cidr := range podCIDRs {
+		pods, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return nil, err
+		}
+		everywhere := "0.0.0.0/0"
+		if pods.Addr().Is6() {
+			everywhere = "::/0"
+		}
+		ranges = append(ranges, []entry{{"subnet": cidr}})
+		routes = append(routes, entry{"dst": everywhere})
+	}
+	return json.MarshalIndent(entry{
+		"name":       "cbr0",
+		"cniVersion": "1.0.0",
+		"plugins": []entry{
+			{
+				"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+				"ipam": entry{"type": "host-local", "ranges": ranges, "routes": routes},
+			},
+			{"type": "portmap", "capabilities": entry{"portMappings": true}},
+		},
+	}, "", "  ")
 }
 
 // masquerade lets pods out of the cluster under their node's address. Between
 // pods, and from pods to nodes of the pod network, addresses stay what they are.
-func masquerade(ctx context.Context, clusterCIDR string) error {
+func masquerade(ctx context.Context, pods netip.Prefix) error {
+	tool, network := "iptables", pods.String()
+	if pods.Addr().Is6() {
+		tool = "ip6tables"
+	}
 	for _, rule := range [][]string{
-		{"nat", "POSTROUTING", "-s", clusterCIDR, "!", "-d", clusterCIDR, "-m", "comment", "--comment", "k3s pod masquerade", "-j", "MASQUERADE"},
-		{"filter", "FORWARD", "-s", clusterCIDR, "-m", "comment", "--comment", "k3s pods", "-j", "ACCEPT"},
-		{"filter", "FORWARD", "-d", clusterCIDR, "-m", "comment", "--comment", "k3s pods", "-j", "ACCEPT"},
+		{"nat", "POSTROUTING", "-s", network, "!", "-d", network, "-m", "comment", "--comment", "k3s pod masquerade", "-j", "MASQUERADE"},
+		{"filter", "FORWARD", "-s", network, "-m", "comment", "--comment", "k3s pods", "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-d", network, "-m", "comment", "--comment", "k3s pods", "-j", "ACCEPT"},
 	} {
 		table, chain, match := rule[0], rule[1], rule[2:]
 		check := append([]string{"-w", "-t", table, "-C", chain}, match...)
-		if exec.CommandContext(ctx, "iptables", check...).Run() == nil {
+		if exec.CommandContext(ctx, tool, check...).Run() == nil {
 			continue
 		}
-		if err := command(ctx, "iptables", append([]string{"-w", "-t", table, "-A", chain}, match...)...); err != nil {
+		if err := command(ctx, tool, append([]string{"-w", "-t", table, "-A", chain}, match...)...); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"k3s-ha.core/sandbox/internal/ranges"
 )
 
 // DefaultComponents is where the components' binaries lie; K3S_COMPONENTS names
@@ -34,9 +36,7 @@ type Config struct {
 	Server         string // host:port of the supervisor to join, or empty
 	ClusterInit    bool
 	TLSSANs        []string
-	ClusterCIDR    string
-	ServiceCIDR    string
-	ClusterDNS     string
+	Ranges         ranges.Ranges
 	ClusterDomain  string
 	Disable        map[string]bool
 	DisableAgent   bool // control plane only
@@ -46,7 +46,8 @@ type Config struct {
 	PauseImage     string
 
 	NodeName   string
-	NodeIP     string
+	NodeIP     string   // the first of them: the one that others reach the node's own services by
+	NodeIPs    []string // one, or IPv4 and IPv6
 	NodeLabels []string
 	NodeTaints []string
 
@@ -71,10 +72,7 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		DataDir:        v.last("data-dir", "/var/lib/rancher/k3s"),
 		Components:     env("K3S_COMPONENTS"),
 		Token:          v.last("token", ""),
-		TLSSANs:        split(v["tls-san"]),
-		ClusterCIDR:    v.last("cluster-cidr", "10.42.0.0/16"),
-		ServiceCIDR:    v.last("service-cidr", "10.43.0.0/16"),
-		ClusterDNS:     v.last("cluster-dns", ""),
+		TLSSANs:        ranges.Split(v["tls-san"]),
 		ClusterDomain:  v.last("cluster-domain", "cluster.local"),
 		Disable:        map[string]bool{},
 		EgressMode:     v.last("egress-selector-mode", "agent"),
@@ -98,7 +96,7 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 	if c.DisableAgent, err = v.on("disable-agent"); err != nil {
 		return nil, err
 	}
-	for _, d := range split(v["disable"]) {
+	for _, d := range ranges.Split(v["disable"]) {
 		c.Disable[d] = true
 	}
 	mode, err := strconv.ParseUint(v.last("write-kubeconfig-mode", "0600"), 8, 32)
@@ -106,10 +104,8 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		return nil, fmt.Errorf("flag --write-kubeconfig-mode: %w", err)
 	}
 	c.KubeconfigMode = os.FileMode(mode)
-	if c.ClusterDNS == "" {
-		if c.ClusterDNS, err = nthAddress(c.ServiceCIDR, 10); err != nil {
-			return nil, fmt.Errorf("flag --service-cidr: %w", err)
-		}
+	if c.Ranges, err = ranges.Parse(v["cluster-cidr"], v["service-cidr"], v["cluster-dns"]); err != nil {
+		return nil, err
 	}
 	if file := v.last("token-file", ""); file != "" && c.Token == "" {
 		data, err := os.ReadFile(file)
@@ -130,10 +126,17 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		}
 		c.NodeName = strings.ToLower(host)
 	}
-	if ips := split(v["node-ip"]); len(ips) > 0 {
-		c.NodeIP = ips[0]
-	} else if c.NodeIP, err = defaultIP(); err != nil {
-		return nil, err
+	if c.NodeIPs = ranges.Split(v["node-ip"]); len(c.NodeIPs) == 0 {
+		ip, err := defaultIP()
+		if err != nil {
+			return nil, err
+		}
+		c.NodeIPs = []string{ip}
+	}
+	c.NodeIP = c.NodeIPs[0]
+	if c.Command == "server" && !c.DisableAgent && c.Ranges.DualStack() != (len(c.NodeIPs) == 2) {
+		return nil, fmt.Errorf("cluster-cidr %s and node-ip %s are not of the same families",
+			ranges.Join(c.Ranges.Cluster), strings.Join(c.NodeIPs, ","))
 	}
 	if c.Command == "agent" {
 		if c.Server == "" {
@@ -154,21 +157,6 @@ func (c *Config) Dir(elem ...string) string {
 // APIAddress is host:port under which nodes reach this server's apiserver.
 func (c *Config) APIAddress() string { return net.JoinHostPort(c.NodeIP, APIPort) }
 
-// KubernetesIP is the address of the Service default/kubernetes.
-func (c *Config) KubernetesIP() (string, error) { return nthAddress(c.ServiceCIDR, 1) }
-
-func split(list []string) []string {
-	var out []string
-	for _, s := range list {
-		for _, one := range strings.Split(s, ",") {
-			if one = strings.TrimSpace(one); one != "" {
-				out = append(out, one)
-			}
-		}
-	}
-	return out
-}
-
 // supervisor turns --server (https://HOST:6443, as k3s takes it) into the
 // address of our join endpoint, which has a port of its own.
 func supervisor(s string) (string, error) {
@@ -180,18 +168,6 @@ func supervisor(s string) (string, error) {
 		return "", fmt.Errorf("%q is not an https URL", s)
 	}
 	return net.JoinHostPort(u.Hostname(), strconv.Itoa(SupervisorPort)), nil
-}
-
-func nthAddress(cidr string, n byte) (string, error) {
-	_, ipnet, err := net.ParseCIDR(cidr)
-	if err != nil {
-		return "", err
-	}
-	ip := ipnet.IP.To4()
-	if ip == nil {
-		return "", fmt.Errorf("%s: only IPv4 is supported", cidr)
-	}
-	return net.IPv4(ip[0], ip[1], ip[2], ip[3]+n).String(), nil
 }
 
 // defaultIP is the source address of the default route, or the first address

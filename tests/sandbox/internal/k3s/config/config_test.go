@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"k3s-ha.core/sandbox/internal/ranges"
 )
 
 // load writes the files below a directory and loads the command line over them.
@@ -137,7 +139,7 @@ func TestMerge(t *testing.T) {
 			map[string]string{"config.yaml": "token: x"},
 			nil,
 			func(c *Config) any {
-				return []any{c.ClusterCIDR, c.ServiceCIDR, c.ClusterDNS, c.ClusterDomain, c.DataDir, c.KubeconfigMode, c.EgressMode}
+				return []any{ranges.Join(c.Ranges.Cluster), ranges.Join(c.Ranges.Service), ranges.Join(c.Ranges.DNS), c.ClusterDomain, c.DataDir, c.KubeconfigMode, c.EgressMode}
 			},
 			[]any{"10.42.0.0/16", "10.43.0.0/16", "10.43.0.10", "cluster.local", "/var/lib/rancher/k3s", os.FileMode(0o600), "agent"},
 		},
@@ -145,8 +147,17 @@ func TestMerge(t *testing.T) {
 			"cluster DNS follows the service CIDR",
 			map[string]string{"config.yaml": "service-cidr: 10.96.0.0/16"},
 			nil,
-			func(c *Config) any { return c.ClusterDNS },
+			func(c *Config) any { return ranges.Join(c.Ranges.DNS) },
 			"10.96.0.10",
+		},
+		{
+			"both families, as a list and with a comma",
+			map[string]string{"config.yaml": "cluster-cidr: [10.42.0.0/16, 'fd00:42::/56']\nservice-cidr: 10.43.0.0/16,fd00:43::/112"},
+			[]string{"--node-ip=2001:db8::7"},
+			func(c *Config) any {
+				return []any{ranges.Join(c.Ranges.Cluster), ranges.Join(c.Ranges.DNS), c.NodeIPs, c.NodeIP}
+			},
+			[]any{"10.42.0.0/16,fd00:42::/56", "10.43.0.10,fd00:43::a", []string{"192.0.2.7", "2001:db8::7"}, "192.0.2.7"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -204,6 +215,9 @@ func TestErrors(t *testing.T) {
 		"agent without token":              {"server: https://a:6443", []string{"agent"}, "--token"},
 		"server by plain http":             {"server: http://a:6443\ntoken: x", []string{"agent"}, "https"},
 		"an IPv6 service CIDR":             {"service-cidr: fd00::/112", []string{"server"}, "IPv4"},
+		"two families, and a node of one": {
+			"cluster-cidr: 10.42.0.0/16,fd00:42::/56\nservice-cidr: 10.43.0.0/16,fd00:43::/112", []string{"server"}, "node-ip 192.0.2.7",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := load(t, map[string]string{"config.yaml": test.file}, test.args...)

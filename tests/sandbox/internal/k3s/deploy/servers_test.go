@@ -5,6 +5,7 @@ package deploy_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,7 @@ const broken = "a: [\n"
 // peer is a start of another server, before its loop's first pass.
 func (c *cluster) peer(t *testing.T, dir string, disable ...string) *k3s {
 	t.Helper()
-	if err := deploy.Stage(dir, deploy.Values{ClusterDNS: "10.43.0.10", ClusterDomain: "cluster.local", LocalStoragePath: "/storage"}); err != nil {
+	if err := deploy.Stage(dir, deploy.Values{ClusterDNS: []netip.Addr{netip.MustParseAddr("10.43.0.10")}, ClusterDomain: "cluster.local", LocalStoragePath: "/storage"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"local-storage.yaml", "metrics-server", "rolebindings.yaml"} {

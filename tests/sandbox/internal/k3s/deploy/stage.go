@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"k3s-ha.core/sandbox/internal/ranges"
 	"k3s-ha.core/sandbox/versions"
 )
 
@@ -22,7 +24,7 @@ var packaged embed.FS
 
 // Values fill the placeholders of the packaged manifests.
 type Values struct {
-	ClusterDNS       string
+	ClusterDNS       []netip.Addr // one, or one of each family
 	ClusterDomain    string
 	LocalStoragePath string
 }
@@ -31,13 +33,17 @@ type Values struct {
 // carry in plain: the sandbox builds several releases from one set of manifests.
 func (v Values) table() map[string]string {
 	release := versions.Current()
+	policy := "SingleStack"
+	if len(v.ClusterDNS) > 1 {
+		policy = "RequireDualStack"
+	}
 	return map[string]string{
 		"COREDNS_VERSION":            release.CoreDNS,
 		"LOCAL_PATH_VERSION":         release.LocalPath,
 		"METRICS_SERVER_VERSION":     release.MetricsServer,
-		"CLUSTER_DNS":                v.ClusterDNS,
-		"CLUSTER_DNS_LIST":           "[" + v.ClusterDNS + "]",
-		"CLUSTER_DNS_IPFAMILYPOLICY": "SingleStack",
+		"CLUSTER_DNS":                v.ClusterDNS[0].String(),
+		"CLUSTER_DNS_LIST":           "[" + ranges.Join(v.ClusterDNS) + "]",
+		"CLUSTER_DNS_IPFAMILYPOLICY": policy,
 		"CLUSTER_DOMAIN":             v.ClusterDomain,
 		"DEFAULT_LOCAL_STORAGE_PATH": v.LocalStoragePath,
 		"PREFERRED_ADDRESS_TYPES":    "InternalIP,ExternalIP,Hostname",

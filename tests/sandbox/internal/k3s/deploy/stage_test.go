@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,14 +17,16 @@ import (
 	"k3s-ha.core/sandbox/versions"
 )
 
-var testValues = Values{ClusterDNS: "10.43.0.10", ClusterDomain: "cluster.local", LocalStoragePath: "/var/lib/rancher/k3s/storage"}
+var testValues = Values{
+	ClusterDNS: []netip.Addr{netip.MustParseAddr("10.43.0.10")}, ClusterDomain: "cluster.local", LocalStoragePath: "/var/lib/rancher/k3s/storage",
+}
 
 // staged is every object of the staged manifests, by "Kind/name", and the file
 // each came from.
-func staged(t *testing.T) (objects map[string]map[string]any, files map[string]string) {
+func staged(t *testing.T, values Values) (objects map[string]map[string]any, files map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := Stage(dir, testValues); err != nil {
+	if err := Stage(dir, values); err != nil {
 		t.Fatal(err)
 	}
 	objects, files = map[string]map[string]any{}, map[string]string{}
@@ -86,7 +89,7 @@ type (
 // One row for each row of the table of packaged components: what each
 // Deployment carries, and what it does not.
 func TestPackagedDeployments(t *testing.T) {
-	objects, _ := staged(t)
+	objects, _ := staged(t, testValues)
 	spread := func(key, when string) m {
 		return m{
 			"maxSkew": int64(1), "topologyKey": key, "whenUnsatisfiable": when,
@@ -180,7 +183,7 @@ func TestPackagedDeployments(t *testing.T) {
 
 // Which file carries which objects, and so which AddOn owns them.
 func TestPackagedObjects(t *testing.T) {
-	objects, files := staged(t)
+	objects, files := staged(t, testValues)
 	want := map[string]string{
 		"ServiceAccount/coredns":                                  "coredns.yaml",
 		"ClusterRole/system:coredns":                              "coredns.yaml",
@@ -232,8 +235,23 @@ func TestPackagedObjects(t *testing.T) {
 	}
 }
 
+// Where k3s has both families, so has its DNS, and must have them.
+func TestPackagedDNSOfBothFamilies(t *testing.T) {
+	values := testValues
+	values.ClusterDNS = append(slices.Clone(values.ClusterDNS), netip.MustParseAddr("fd00:43::a"))
+	objects, _ := staged(t, values)
+	service := at(objects["Service/kube-dns"], "spec")
+	for field, want := range map[string]any{
+		"clusterIP": "10.43.0.10", "clusterIPs": l{"10.43.0.10", "fd00:43::a"}, "ipFamilyPolicy": "RequireDualStack",
+	} {
+		if got := at(service, field); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, want %v", field, got, want)
+		}
+	}
+}
+
 func TestPackagedDNS(t *testing.T) {
-	objects, _ := staged(t)
+	objects, _ := staged(t, testValues)
 	service := at(objects["Service/kube-dns"], "spec")
 	for field, want := range map[string]any{
 		"clusterIP": "10.43.0.10", "clusterIPs": l{"10.43.0.10"}, "ipFamilyPolicy": "SingleStack", "trafficDistribution": nil,

@@ -98,11 +98,13 @@ func (c *Controller) changed(ctx context.Context, node *corev1.Node, removed boo
 	if !c.duties.NodeHosts {
 		return nil
 	}
-	address := InternalIP(node)
-	if address == "" && !removed {
+	addresses := InternalIPs(node)
+	if removed {
+		addresses = nil
+	} else if len(addresses) == 0 {
 		return nil // not registered in full yet
 	}
-	return c.updateNodeHosts(ctx, address, node.Name, removed)
+	return c.updateNodeHosts(ctx, addresses, node.Name)
 }
 
 func has(have, want map[string]string) bool {
@@ -123,9 +125,9 @@ func (c *Controller) mark(ctx context.Context, name string) error {
 	return err
 }
 
-// updateNodeHosts changes one node's line. While the ConfigMap is missing there
+// updateNodeHosts changes one node's lines. While the ConfigMap is missing there
 // is nothing to do, and nothing is remembered: the next event of the node counts.
-func (c *Controller) updateNodeHosts(ctx context.Context, address, name string, removed bool) error {
+func (c *Controller) updateNodeHosts(ctx context.Context, addresses []string, name string) error {
 	configMaps := c.client.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		cm, err := configMaps.Get(ctx, configMapName, metav1.GetOptions{})
@@ -134,7 +136,7 @@ func (c *Controller) updateNodeHosts(ctx context.Context, address, name string, 
 		} else if err != nil {
 			return err
 		}
-		hosts := SetHost(cm.Data[nodeHostsKey], address, name, removed)
+		hosts := SetHost(cm.Data[nodeHostsKey], addresses, name)
 		if old, ok := cm.Data[nodeHostsKey]; ok && old == hosts {
 			return nil
 		}
@@ -147,33 +149,32 @@ func (c *Controller) updateNodeHosts(ctx context.Context, address, name string, 
 	})
 }
 
-// SetHost sets or removes a node's "address name" line; lines are in the order
-// of the names.
-func SetHost(hosts, address, name string, removed bool) string {
-	byName := map[string]string{}
+// SetHost sets a node's "address name" lines, one for each address; lines are in
+// the order of the names. Without addresses the node is removed.
+func SetHost(hosts string, addresses []string, name string) string {
+	byName := map[string][]string{}
 	for _, line := range strings.Split(hosts, "\n") {
 		if f := strings.Fields(line); len(f) == 2 {
-			byName[f[1]] = f[0]
+			byName[f[1]] = append(byName[f[1]], f[0])
 		}
 	}
-	if removed {
-		delete(byName, name)
-	} else {
-		byName[name] = address
-	}
+	byName[name] = addresses
 	var out strings.Builder
 	for _, n := range slices.Sorted(maps.Keys(byName)) {
-		out.WriteString(byName[n] + " " + n + "\n")
+		for _, address := range byName[n] {
+			out.WriteString(address + " " + n + "\n")
+		}
 	}
 	return out.String()
 }
 
-// InternalIP is the first internal address of a node.
-func InternalIP(node *corev1.Node) string {
+// InternalIPs are the internal addresses of a node: one, or one of each family.
+func InternalIPs(node *corev1.Node) []string {
+	var list []string
 	for _, a := range node.Status.Addresses {
 		if a.Type == corev1.NodeInternalIP {
-			return a.Address
+			list = append(list, a.Address)
 		}
 	}
-	return ""
+	return list
 }

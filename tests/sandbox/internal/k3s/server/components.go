@@ -11,6 +11,7 @@ import (
 	"k3s-ha.core/sandbox/internal/k3s/config"
 	"k3s-ha.core/sandbox/internal/k3s/etcd"
 	"k3s-ha.core/sandbox/internal/k3s/supervise"
+	"k3s-ha.core/sandbox/internal/ranges"
 )
 
 // ControlPlane starts a server's datastore, apiserver, controller manager and
@@ -73,7 +74,7 @@ func (p *controlPlane) apiserver() error {
 		"service-account-issuer":             issuer(p.c),
 		"service-account-key-file":           f("service.key"),
 		"service-account-signing-key-file":   f("service.key"),
-		"service-cluster-ip-range":           p.c.ServiceCIDR,
+		"service-cluster-ip-range":           ranges.Join(p.c.Ranges.Service),
 		"service-node-port-range":            "30000-32767",
 		"storage-backend":                    "etcd3",
 		"tls-cert-file":                      f("serving-kube-apiserver.crt"),
@@ -100,7 +101,7 @@ func (p *controlPlane) controllerManager() error {
 		"authentication-kubeconfig": kubeconfig,
 		"authorization-kubeconfig":  kubeconfig,
 		"bind-address":              "127.0.0.1",
-		"cluster-cidr":              p.c.ClusterCIDR,
+		"cluster-cidr":              ranges.Join(p.c.Ranges.Cluster),
 		"cluster-signing-kube-apiserver-client-cert-file": f("client-ca.crt"),
 		"cluster-signing-kube-apiserver-client-key-file":  f("client-ca.key"),
 		"cluster-signing-kubelet-client-cert-file":        f("client-ca.crt"),
@@ -116,7 +117,7 @@ func (p *controlPlane) controllerManager() error {
 		"root-ca-file":                                    f("server-ca.crt"),
 		"secure-port":                                     "10257",
 		"service-account-private-key-file":                f("service.key"),
-		"service-cluster-ip-range":                        p.c.ServiceCIDR,
+		"service-cluster-ip-range":                        ranges.Join(p.c.Ranges.Service),
 		"use-service-account-credentials":                 "true",
 	}, p.c.ControllerArgs)
 }

@@ -163,7 +163,7 @@ func (s *Server) supervisorConfig() (*rest.Config, error) {
 func (s *Server) Stage() (string, error) {
 	dir := s.c.Dir("server", "manifests")
 	values := deploy.Values{
-		ClusterDNS: s.c.ClusterDNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
+		ClusterDNS: s.c.Ranges.DNS, ClusterDomain: s.c.ClusterDomain, LocalStoragePath: s.c.Dir("storage"),
 	}
 	err := deploy.Stage(dir, values)
 	if err == nil {

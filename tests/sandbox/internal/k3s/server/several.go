@@ -19,6 +19,7 @@ import (
 	"k3s-ha.core/sandbox/internal/k3s/etcd"
 	"k3s-ha.core/sandbox/internal/k3s/join"
 	"k3s-ha.core/sandbox/internal/k3s/pki"
+	"k3s-ha.core/sandbox/internal/ranges"
 )
 
 const askAgain = time.Second
@@ -105,7 +106,8 @@ func (s *Server) bootstrap(ctx context.Context, client *join.Client) error {
 
 func settings(c *config.Config) join.Settings {
 	return join.Settings{
-		ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceCIDR, ClusterDNS: c.ClusterDNS, ClusterDomain: c.ClusterDomain,
+		ClusterCIDR: ranges.Join(c.Ranges.Cluster), ServiceCIDR: ranges.Join(c.Ranges.Service),
+		ClusterDNS: ranges.Join(c.Ranges.DNS), ClusterDomain: c.ClusterDomain,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"k3s-ha.core/sandbox/internal/k3s/config"
 	"k3s-ha.core/sandbox/internal/k3s/etcd"
@@ -50,14 +51,10 @@ func loadIdentity(c *config.Config) (*identity, error) {
 	if _, err := pki.LoadKey(id.file("service.key")); err != nil {
 		return nil, err
 	}
-	kubernetesIP, err := c.KubernetesIP()
-	if err != nil {
-		return nil, err
-	}
-	names := append([]string{
+	names := slices.Concat([]string{
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + c.ClusterDomain,
-		"localhost", c.NodeName, "127.0.0.1", kubernetesIP, c.NodeIP,
-	}, c.TLSSANs...)
+		"localhost", c.NodeName, "127.0.0.1", c.Ranges.Kubernetes().String(),
+	}, c.NodeIPs, c.TLSSANs)
 	for _, cert := range []struct {
 		authority *pki.Authority
 		name      string
