@@ -29,6 +29,9 @@ ROLE_ONLY = {
     "server_group",
     "wait_api",
     "timeout",
+    "reconcile",
+    "reconcile_interval",
+    "textfile",
 }
 
 

@@ -20,6 +20,7 @@ DEFAULTS = {
     "coredns_strategy": "autoscaling",
     "coredns_cpu_utilization": 75,
     "coredns_traffic_distribution": "auto",
+    "metrics_server_strategy": "replicas",
     "wait_timeout": 300,
     "unreachable_counts_for": 604800,
 }
@@ -95,7 +96,11 @@ def test_diff_is_given_in_ansibles_form(run: Any, fake_helper: FakeHelper) -> No
 
 def test_absent_asks_for_the_packaged_components_alone(run: Any, fake_helper: FakeHelper) -> None:
     run(k3s_core_ha, state="absent", coredns_min_replicas=4, wait_timeout=20)
-    assert spec_of(fake_helper) == {"coredns_strategy": "packaged", "metrics_server_strategy": "packaged", "wait_timeout": 20}
+    assert spec_of(fake_helper) == {
+        "coredns_strategy": "packaged",
+        "metrics_server_strategy": "packaged",
+        "wait_timeout": 20,
+    }
 
 
 def test_numbers_are_passed_as_numbers(run: Any, fake_helper: FakeHelper) -> None:
