@@ -124,7 +124,8 @@ func TestDualStack(t *testing.T) {
 
 	// Each to each, by both families, its own node's bridge included.
 	fetch := func(from pod, host string) string {
-		wget := []string{"kubectl", "exec", from.name, "--", "wget", "-q", "-T", "5", "-O", "-", "http://" + host + "/"}
+		// Not wget's own -T: with it Debian's busybox ends by a signal.
+		wget := []string{"kubectl", "exec", from.name, "--", "timeout", "5", "wget", "-q", "-O", "-", "http://" + host + "/"}
 		return strings.TrimSpace(s.try(soon, "", wget...).stdout)
 	}
 	for from, a := range pods {
