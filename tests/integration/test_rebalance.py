@@ -47,9 +47,13 @@ def test_rebalance(server: Server, ways: Ways, helper: Helper) -> None:
     drain(server, nodes[0])
     assert sorted(spread(server).values()) == [1, 1, 2]
 
-    early = helper.run("rebalance")
-    assert (early.status, early.result["changed"]) == (0, False)
-    assert "when nothing was made or moved for 10 min" in early.result["words"]
+    def early() -> str:
+        run = helper.run("rebalance")
+        assert (run.status, run.result["changed"], run.writes) == (0, False, [])
+        return run.result["words"]
+
+    # At first the new one is not available yet.
+    wait_for("a word of the cool-down", lambda: "when nothing was made or moved for 10 min" in early())
 
     moved = helper.run("rebalance", "--cool-down", "0")
     assert moved.status == 0, moved.stderr
