@@ -74,8 +74,8 @@ int under_init(const std::function<int(const Signals&)>& work) {
   const int status = watch_over(child, signals);
   if (WIFSIGNALED(status))
     log::error(
-        fmt::format("ended by signal {}, be it that time ran out while we could not run, or by hand; ending what is "
-                    "left of the program",
+        fmt::format("the election ended by signal {}, be it by hand or because time ran out while it could not "
+                    "go on; ending what is left of the program",
                     WTERMSIG(status)));
   const bool ended = end_descendants();
   return WIFEXITED(status) && !ended ? static_cast<int>(ExitStatus::not_rolled_back) : exit_status_of(status);

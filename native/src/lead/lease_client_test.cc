@@ -24,6 +24,8 @@ using core_ha::lead::Order;
 
 namespace {
 
+using Connected = Result<std::unique_ptr<Client>>;
+
 const auto ref = core_ha::lead::lease_ref("kube-system", "gate");
 
 Order order(Order::Kind kind, Json body = {}) {
@@ -42,9 +44,7 @@ ApiResult<Json> answer_of(LeaseClient& client, Order order) {
 }  // namespace
 
 TEST_CASE("lease client: reads, creates and replaces, and says when the answer is there") {
-  LeaseClient client(ref, [](int) -> Result<std::unique_ptr<Client>> {
-    return std::unique_ptr<Client>(std::make_unique<FakeClient>());
-  });
+  LeaseClient client(ref, [](int) -> Connected { return std::unique_ptr<Client>(std::make_unique<FakeClient>()); });
   CHECK_FALSE(client.take_answer());
   CHECK(answer_of(client, order(Order::Kind::read)).error().not_found());
   const Json lease = core_ha::lead::new_lease(ref, {.identity = "us_1"}, {});
@@ -57,7 +57,7 @@ TEST_CASE("lease client: reads, creates and replaces, and says when the answer i
 
 TEST_CASE("lease client: connects anew after silence and after 401, and counts the silences") {
   std::vector<int> connected;
-  LeaseClient client(ref, [&](int failures) -> Result<std::unique_ptr<Client>> {
+  LeaseClient client(ref, [&](int failures) -> Connected {
     connected.push_back(failures);
     if (connected.size() == 1) return core_ha::Error{core_ha::ExitStatus::usage, "no kubeconfig"};
     auto made = std::make_unique<FakeClient>();
