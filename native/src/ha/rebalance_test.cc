@@ -44,7 +44,7 @@ TEST_CASE("rebalance: two on one host and none on another: one of the two is mov
   CHECK(choice.move->from == "server-1");
   CHECK(choice.move->to == "agent-2");
   CHECK(choice.move->reason == "server-1 has 2 replicas and agent-2 has 0");
-  CHECK(choice.move->uid == cluster.snapshot.pods[0]["metadata"]["uid"]);
+  CHECK(Json(choice.move->uid) == cluster.snapshot.pods[0]["metadata"]["uid"]);
   CHECK(choice.move->note == "agent-2 2026-06-01T12:00:00Z");
 }
 
