@@ -116,8 +116,8 @@ TEST_CASE("child: a program that cannot be started is told as env(1) does") {
 
 TEST_CASE("child: its exit status is told as a shell does") {
   for (const auto& [script, status] : {std::pair{"exit 0", 0}, {"exit 42", 42}, {"kill -TERM $$", 143}}) {
-    CHECK(in_own_process([script = std::string(script)] {
-            const auto program = shell(script);
+    CHECK(in_own_process([command = std::string(script)] {
+            const auto program = shell(command);
             std::optional<int> ended;
             if (!wait_for([&] { return (ended = core_ha::lead::bury_dead(program)).has_value(); })) return 1;
             return exit_status_of(*ended);

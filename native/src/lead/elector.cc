@@ -189,9 +189,7 @@ void Elector::release_answered(BootTime, Purpose purpose, const kube::ApiResult<
     if (!answer.error().not_found())
       news_.push_back(fmt::format("{} is not released: {}", name(), answer.error().message));
     state_ = State::finished;
-  } else if (seen_ && current_ && !ours()) {
-    state_ = State::finished;
-  } else if (!answer && ++clashes_ > most_clashes) {
+  } else if ((seen_ && current_ && !ours()) || (!answer && ++clashes_ > most_clashes)) {
     state_ = State::finished;
   }
 }
