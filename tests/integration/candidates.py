@@ -309,4 +309,5 @@ def cut_off(leader: Candidate) -> Iterator[None]:
     leader.proxy.partition()
     yield
     leader.proxy.heal()
-    assert leader.process.poll() is None
+    # Killed by its switch where the machine let it run too late to kill its program by itself.
+    assert leader.process.poll() in (None, 128 + signal.SIGKILL)
