@@ -50,7 +50,7 @@ def test_rebalance(server: Server, ways: Ways, helper: Helper) -> None:
     def early() -> str:
         run = helper.run("rebalance")
         assert (run.status, run.result["changed"], run.writes) == (0, False, [])
-        return run.result["words"]
+        return run.result["message"]
 
     # At first the new one is not available yet.
     wait_for("a word of the cool-down", lambda: "when nothing was made or moved for 10 min" in early())

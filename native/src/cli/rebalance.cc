@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <memory>
 
 #include "cli/rebalancing.h"
@@ -12,7 +13,7 @@ void add_rebalance(CLI::App& app, Context& context) {
       app.add_subcommand("rebalance", "Move one replica of CoreDNS, where two are on one node and another has none");
   struct Options {
     bool dry_run = false;
-    int cool_down = 600;
+    int cool_down = static_cast<int>(std::chrono::seconds(ha::cool_down).count());
   };
   const auto options = std::make_shared<Options>();
   verb->add_option("--cool-down", options->cool_down,
@@ -36,7 +37,7 @@ void add_rebalance(CLI::App& app, Context& context) {
                                      .deadline = context.deadline(),
                                      .cool_down = std::chrono::seconds(options->cool_down)});
     if (!done) return done.error();
-    return {Json{{"changed", done->changed}, {"words", done->words}}, done->words};
+    return {Json{{"changed", done->changed}, {"message", done->words}}, done->words};
   });
 }
 

@@ -70,6 +70,10 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
   if (!at_rest(coredns))
     return none("CoreDNS is not at rest: its replicas are not all available, or a change rolls out.");
 
+  // Without our overlay an evicted pod takes the queries with it that are on their way to it.
+  if (std::any_of(coredns.pods.begin(), coredns.pods.end(), [](const auto& pod) { return !pod.gentle; }))
+    return none("CoreDNS is as k3s ships it, and a pod of it that ends loses queries: nothing is moved.");
+
   std::map<std::string, int> pods;  // by host that takes pods
   std::map<std::string, std::string> host_of;
   for (const auto& node : cluster::judge_nodes(snapshot, coredns.pod_spec())) {

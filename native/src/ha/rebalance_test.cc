@@ -79,6 +79,10 @@ TEST_CASE("rebalance: what does not help is left alone") {
     cluster.deployment()["spec"]["replicas"] = 1;
     words = "no second replica";
   }
+  SUBCASE("a pod does not end gently") {
+    cluster.snapshot.pods[2]["spec"]["containers"][0].erase("lifecycle");
+    words = "a pod of it that ends loses queries";
+  }
   SUBCASE("the cluster keeps no wish") {
     cluster.snapshot.configmaps = Json::array();
     words = "No wish is kept";
