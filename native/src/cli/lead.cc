@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -13,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/host.h"
 #include "cli/verbs.h"
 #include "lead/lead.h"
 
@@ -75,11 +74,6 @@ std::string check_name(const std::string& text) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyz0123456789-.";
   if (!text.empty() && text.size() <= 253 && text.find_first_not_of(allowed) == std::string::npos) return "";
   return fmt::format("\"{}\" is no name of a Kubernetes object: lower-case letters, digits, - and . only", text);
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "unknown";
 }
 
 Outcome lead(const Context& context, const Arguments& arguments) {

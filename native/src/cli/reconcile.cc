@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <chrono>
 #include <memory>
 #include <string>
 
 #include "base/file.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/reconciling.h"
@@ -23,11 +22,6 @@ struct ReconcileOptions {
   std::string node;
   std::string textfile;
 };
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
-}
 
 Outcome look(Context& context, const ReconcileOptions& options, Reconciled& done) {
   auto client = context.connect();

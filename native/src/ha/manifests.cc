@@ -12,7 +12,6 @@
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
-#include "ha/strategies/metrics_server.h"
 
 namespace core_ha::ha {
 
@@ -74,7 +73,7 @@ std::vector<Json> manifests(const Plan& plan) {
   std::vector<Json> own;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
-    if (ref != coredns_deployment && ref != coredns_service && ref != metrics_server.deployment) {
+    if (body["metadata"].contains("labels")) {  // only what is ours alone carries any from us
       own.push_back(std::move(body));
       continue;
     }

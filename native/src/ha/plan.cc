@@ -134,7 +134,6 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
     const Sizing sizing = size_coredns(spec, nodes);
     plan.level = sizing.level;
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
-    plan.replicas = sizing.min_replicas;
     if (coredns.deployment == nullptr)
       refuse_missing(planner);
     else if (check_shipped(planner, coredns_component, *coredns.deployment); sizing.refusal)

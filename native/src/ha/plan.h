@@ -67,7 +67,6 @@ struct Plan {
   Level level;
   std::vector<Step> steps;        ///< empty: nothing to do
   std::vector<Json> wished = {};  ///< our whole set for each lasting object, whether it is so already or not
-  int replicas = 1;               ///< of CoreDNS, at least
   std::map<kube::ObjectRef, int> counts = {};  ///< fixed counts of replicas, which manifests must hold
   std::vector<Difference> diff;                ///< one for each lasting object that a step changes
   std::vector<std::string> warnings;           ///< sentences for a person

@@ -67,6 +67,10 @@ std::string budget_words(const Json& budget) {
 
 }  // namespace
 
+Json answers_on(std::string_view container, int seconds) {
+  return Json::array({{{"name", container}, {"lifecycle", {{"preStop", {{"sleep", {{"seconds", seconds}}}}}}}}});
+}
+
 Json pod_labels(const Json& deployment) {
   return deployment["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
 }
@@ -85,9 +89,9 @@ std::string count_holder(const Json& deployment) {
   return {};
 }
 
-bool sets_count(const Json& deployment, std::string_view manager) {
+bool count_is_ours(const Json& deployment) {
   const auto owners = cluster::owners_of(deployment, replicas_field);
-  return std::find(owners.begin(), owners.end(), manager) != owners.end();
+  return std::find(owners.begin(), owners.end(), kube::field_manager) != owners.end();
 }
 
 bool count_may_go(const Json& deployment) {

@@ -37,6 +37,12 @@ struct Target {
 
 inline const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
 
+/// First version whose kubelets and API know `lifecycle.preStop.sleep`.
+inline constexpr int pre_stop_sleep_minor = 30;
+
+/// The containers of an overlay by which a pod goes on answering for so long after its endpoint is taken away.
+Json answers_on(std::string_view container, int seconds);
+
 /// The labels that a Deployment gives its pods.
 Json pod_labels(const Json& deployment);
 
@@ -46,8 +52,8 @@ int replicas_of(const Json& deployment);
 /// `kubectl scale` set it once and go on.
 std::string count_holder(const Json& deployment);
 
-/// Whether that manager holds the count, by whatever operation.
-bool sets_count(const Json& deployment, std::string_view manager);
+/// Whether the count is one that we set, by whatever operation.
+bool count_is_ours(const Json& deployment);
 
 /// Whether nobody but k3s, an autoscaler or us set the count, so that it may be set back; else a warning says who did.
 bool count_may_go(const Json& deployment);

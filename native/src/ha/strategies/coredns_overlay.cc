@@ -56,8 +56,7 @@ Json coredns_overlay(const CoreDns& coredns, int minor) {
     const auto named = std::find_if(containers.begin(), containers.end(),
                                     [](const Json& container) { return container.value("name", "") == "coredns"; });
     const std::string name = (named != containers.end() ? *named : containers.at(0)).value("name", "");
-    wish["containers"] =
-        Json::array({{{"name", name}, {"lifecycle", {{"preStop", {{"sleep", {{"seconds", pre_stop_seconds}}}}}}}}});
+    wish["containers"] = answers_on(name, pre_stop_seconds);
   }
   return body;
 }

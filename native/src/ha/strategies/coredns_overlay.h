@@ -10,9 +10,6 @@ namespace core_ha::ha {
 /// or two, and a resolver's retry to the same address comes after five.
 inline constexpr int pre_stop_seconds = 8;
 
-/// First version whose kubelets and API know `lifecycle.preStop.sleep`.
-inline constexpr int pre_stop_sleep_minor = 30;
-
 /// Our whole set for the packaged Deployment: durable fields only, never `replicas`.
 Json coredns_overlay(const CoreDns& coredns, int minor);
 

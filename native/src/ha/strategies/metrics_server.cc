@@ -17,7 +17,6 @@
 #include "ha/placement/capacity.h"
 #include "ha/placement/level.h"
 #include "ha/placement/words.h"
-#include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/rollout.h"
 #include "kube/client.h"
 
@@ -26,7 +25,7 @@ namespace core_ha::ha {
 namespace {
 
 /// How long a pod answers on after its endpoint is taken away, in seconds: API servers learn of it within one or two.
-constexpr int answers_on = 5;
+constexpr int pre_stop_seconds = 5;
 
 Json overlay(const Planner& planner, const Json& deployment) {
   Json body = apply_body(metrics_server.deployment);
@@ -35,8 +34,7 @@ Json overlay(const Planner& planner, const Json& deployment) {
       Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", deployment["spec"]["selector"]}}});
   if (planner.snapshot.minor() >= pre_stop_sleep_minor)
     pod["containers"] =
-        Json::array({{{"name", deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", "")},
-                      {"lifecycle", {{"preStop", {{"sleep", {{"seconds", answers_on}}}}}}}}});
+        answers_on(deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", ""), pre_stop_seconds);
   return body;
 }
 
@@ -84,8 +82,7 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
 
 void plan_as_shipped(Planner& planner, const Json& deployment) {
   const auto held = cluster::applied_fields(deployment, kube::field_manager);
-  const bool ours =
-      !held.empty() || planner.live(metrics_server.budget) != nullptr || sets_count(deployment, kube::field_manager);
+  const bool ours = !held.empty() || planner.live(metrics_server.budget) != nullptr || count_is_ours(deployment);
   if (!ours) return;
   planner.remove_own("metrics-server-budget", metrics_server.budget, "k3s ships none");
   plan_rollout(planner, metrics_server, deployment,

@@ -16,11 +16,11 @@ namespace core_ha::ha {
 namespace {
 
 /// Whether the Deployment's count is one that we, or our autoscaler, made, and nobody else's autoscaler goes on with.
-bool count_is_ours(const Planner& planner, const CoreDns& coredns) {
+bool count_was_ours(const Planner& planner, const CoreDns& coredns) {
   if (!foreign_autoscaler(planner.snapshot, coredns_component).empty()) return false;
   if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
   if (planner.live(coredns_autoscaler) != nullptr) return true;
-  return sets_count(*coredns.deployment, kube::field_manager);
+  return count_is_ours(*coredns.deployment);
 }
 
 /// Whether a pod of the Deployment ends gently once our fields are gone.
@@ -77,7 +77,7 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
   plan_swap(planner, coredns, nodes,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
-             .count = count_is_ours(planner, coredns) ? Count::released : Count::at_least},
+             .count = count_was_ours(planner, coredns) ? Count::released : Count::at_least},
             gentle);
 }
 
