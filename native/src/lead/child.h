@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "lead/boot_clock.h"
 
 namespace core_ha::lead {
+
+/// What is to die is killed again so often: it may have started more meanwhile.
+inline constexpr std::chrono::milliseconds between_kills{20};
 
 /// A program that could not be started, with the exit status that env(1) gives then: 127 not found, 126 anything else.
 struct StartError : Error {

@@ -20,8 +20,6 @@
 namespace core_ha::lead {
 namespace {
 
-constexpr int between_kills = 20;  // milliseconds
-
 int run(const std::function<int(const Signals&)>& work, const Signals& signals) {
   try {
     return work(signals);
@@ -52,7 +50,7 @@ bool end_descendants() {
       log::error(fmt::format("process {} is left, and we may not end it", *remains.out_of_reach));
       return false;
     }
-    poll(nullptr, 0, between_kills);
+    poll(nullptr, 0, static_cast<int>(between_kills.count()));
   }
 }
 

@@ -28,7 +28,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds between_kills{20};
 constexpr seconds patience{5};  // then it is said for which process we wait
 
 /// Wakes poll(2) at a time of BootClock, also after a sleep of the machine.
