@@ -156,7 +156,7 @@ Endpoint::Endpoint(std::string url_, const std::string& tls_server_name) : url(s
     base_url.pop_back();
 }
 
-CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoint, milliseconds connect_timeout,
+CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoint, const Options& options,
                            milliseconds timeout) {
   const Request& request = *job.request;
   curl_easy_reset(easy.get());
@@ -175,7 +175,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   set(CURLOPT_URL, (endpoint.base_url + request.path).c_str());
   set(CURLOPT_PATH_AS_IS, 1L);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(options.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
   set(CURLOPT_HTTPHEADER, headers.get());
   set(CURLOPT_USERAGENT, user_agent.c_str());
   set(CURLOPT_NOSIGNAL, 1L);
@@ -183,7 +183,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   set(CURLOPT_SOCKOPTDATA, this);
   set(CURLOPT_PREREQFUNCTION, on_request_start);
   set(CURLOPT_PREREQDATA, this);
-  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(connect_timeout.count()));
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(std::max(milliseconds(1), timeout).count()));
   set(CURLOPT_ERRORBUFFER, error_text.data());
   set(CURLOPT_WRITEFUNCTION, on_body);
@@ -197,7 +197,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   }
   set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
   if (request.is_read()) {
-    set(CURLOPT_PIPEWAIT, 1L);  // wait to hear whether the first connection can carry the others too
+    if (options.http2) set(CURLOPT_PIPEWAIT, 1L);  // wait to hear whether the first connection can carry the others too
   } else {
     // curl repeats a request by itself when a connection that it used before turns out dead. A write must not be
     // repeated without being read back first, so it gets a connection of its own.

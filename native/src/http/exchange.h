@@ -53,7 +53,7 @@ struct Exchange {
   std::array<char, CURL_ERROR_SIZE> error_text{};
 
   /// Makes the handle ready for the job. Keys are borrowed from the connection, which must outlive the exchange.
-  CURLcode prepare(const Connection& connection, const Endpoint& endpoint, std::chrono::milliseconds connect_timeout,
+  CURLcode prepare(const Connection& connection, const Endpoint& endpoint, const Options& options,
                    std::chrono::milliseconds timeout);
   /// Takes the status, or what went wrong, into the response.
   void finish(CURLcode code, const Endpoint& endpoint);

@@ -149,7 +149,7 @@ const Authority& HttpsServer::authority() {
 }
 
 HttpsServer::HttpsServer(Handler handler, const std::string& names, Protocol protocol, int port)
-    : handler_(std::move(handler)), protocol_(protocol), tls_(std::make_unique<Tls>(names, protocol)) {
+    : handler_(std::move(handler)), tls_(std::make_unique<Tls>(names, protocol)) {
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -254,8 +254,12 @@ void HttpsServer::note(const SeenRequest& request) {
 void HttpsServer::serve(int fd, int number) {
   const Session session(SSL_new(tls_->context.get()));
   SSL_set_fd(session.get(), fd);
-  if (SSL_accept(session.get()) == 1)
-    protocol_ == Protocol::http2 ? serve_http2(session.get(), fd, number) : serve_http1(session.get(), fd, number);
+  if (SSL_accept(session.get()) == 1) {
+    const unsigned char* chosen = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(session.get(), &chosen, &size);
+    size != 0 ? serve_http2(session.get(), fd, number) : serve_http1(session.get(), fd, number);
+  }
   close(fd);
 }
 

@@ -94,7 +94,6 @@ class HttpsServer {
   void note(const SeenRequest& request);
 
   Handler handler_;
-  Protocol protocol_;
   std::unique_ptr<Tls> tls_;
   int listener_ = -1;
   int port_ = 0;

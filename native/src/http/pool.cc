@@ -64,7 +64,7 @@ std::optional<Response> Pool::Impl::start(Job job, milliseconds timeout) {
   if (free.empty()) free.push_back(all.emplace_back(std::make_unique<Exchange>()).get());
   Exchange& exchange = *free.back();
   exchange.job = std::move(job);
-  const CURLcode prepared = exchange.prepare(connection, endpoint, options.connect_timeout, timeout);
+  const CURLcode prepared = exchange.prepare(connection, endpoint, options, timeout);
   if (prepared != CURLE_OK || curl_multi_add_handle(multi.get(), exchange.easy.get()) != CURLM_OK) {
     exchange.finish(prepared == CURLE_OK ? CURLE_FAILED_INIT : prepared, endpoint);
     return std::move(exchange.response);
@@ -142,6 +142,11 @@ std::vector<Job> Pool::Impl::leave(Exchange& failed) {
   for (Job& job : jobs)
     job.tried += fmt::format(", nor {} ({})", endpoints[left].url, why);
   return jobs;
+}
+
+bool http2_is_sound() {
+  constexpr unsigned rewritten = 0x080100;
+  return curl_version_info(CURLVERSION_NOW)->version_num >= rewritten;
 }
 
 Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

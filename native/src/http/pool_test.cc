@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <thread>
@@ -196,7 +197,7 @@ TEST_CASE("rest/with_retry.go: a probable EOF is a broken connection") {
 
 TEST_CASE("HTTP/2 where the server speaks it: requests in parallel share one connection") {
   const HttpsServer server(good, "IP:127.0.0.1", Protocol::http2);
-  const auto pool = pool_of(server, {});
+  const auto pool = pool_of(server, {}, {.http2 = true});
   for (const Response& answer : pool->send(std::vector(30, version_read), {}))
     CHECK(answer.code == 200);
   CHECK(pool->send({version_read}, {}).front().body == "{}");
@@ -206,12 +207,23 @@ TEST_CASE("HTTP/2 where the server speaks it: requests in parallel share one con
     CHECK(request.connection == 1);
 }
 
+TEST_CASE("a libcurl whose HTTP/2 may stand still is left to HTTP/1.1") {
+  const HttpsServer server(good, "IP:127.0.0.1", Protocol::http2);
+  const auto pool = pool_of(server, {}, Options{});
+  for (const Response& answer : pool->send(std::vector(30, version_read), {}))
+    CHECK(answer.code == 200);
+  const auto seen = server.seen();
+  const bool shared =
+      std::all_of(seen.begin(), seen.end(), [](const SeenRequest& request) { return request.connection == 1; });
+  CHECK(shared == http2_is_sound());
+}
+
 TEST_CASE("rest/with_retry.go: a read that meets HTTP/2's GOAWAY is sent again on another connection") {
   std::atomic<int> count{0};
   const HttpsServer server(
       [&](const SeenRequest&) { return ++count == 1 ? Reply{.fault = Reply::Fault::goaway} : Reply{}; }, "IP:127.0.0.1",
       Protocol::http2);
-  const auto pool = pool_of(server, {});
+  const auto pool = pool_of(server, {}, {.http2 = true});
   const Exchanger exchanger([&](const auto& requests, Deadline until) { return pool->send(requests, until); });
   CHECK(exchanger.send({version_read}, {}).front().code == 200);
   const auto seen = server.seen();
