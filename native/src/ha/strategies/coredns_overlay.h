@@ -13,6 +13,12 @@ inline constexpr int pre_stop_seconds = 8;
 /// First version whose kubelets and API know `lifecycle.preStop.sleep`.
 inline constexpr int pre_stop_sleep_minor = 30;
 
+/// Time enough for preStop and what comes after it, in seconds; more, where somebody else gives more.
+int coredns_grace_period(const CoreDns& coredns);
+
+/// The pod's container that answers queries.
+Json& coredns_container(Json& pod_spec);
+
 /// Our whole set for the packaged Deployment: durable fields only, never `replicas`.
 Json coredns_overlay(const CoreDns& coredns, int minor);
 
