@@ -527,7 +527,9 @@ TEST_CASE("daemonset: manifests hold the DaemonSet and a packaged Deployment of 
     if (!object["kind"].get<std::string>().starts_with("Validating")) cluster.apply(object, "k3s-core-ha");
   cluster.settle();
   cluster.losses.clear();  // kubectl ends what it will
-  CHECK(make_plan(all, cluster.snapshot).steps.empty());
+  reach(cluster, all);
+  CHECK(cluster.serving() == 3);
+  CHECK(cluster.deployment()["spec"]["replicas"] == 0);
   CHECK(manifests(make_plan(all, cluster.snapshot)) == objects);
   for (const Spec* end : {&packaged, &autoscaling, &control_plane}) {
     CAPTURE(name_of(*end));
