@@ -24,9 +24,11 @@ options:
         HorizontalPodAutoscaler and a PodDisruptionBudget.
       - V(replicas) does the same with a fixed count instead of the HorizontalPodAutoscaler. A count that drifted is
         put back.
+      - V(daemonset) runs a replica per node from a DaemonSet of ours, made of what k3s ships, while the packaged
+        Deployment has none. No replica comes up elsewhere for one whose node is gone.
       - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
     type: str
-    choices: [autoscaling, replicas, packaged]
+    choices: [autoscaling, replicas, daemonset, packaged]
     default: autoscaling
   coredns_min_replicas:
     description:
@@ -45,6 +47,14 @@ options:
       - When not given, it follows from O(level) and the number of nodes.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
+  coredns_daemonset_nodes:
+    description:
+      - Where CoreDNS runs under O(coredns_strategy=daemonset).
+      - V(control_plane) is every node of the control plane whose taints CoreDNS tolerates, V(all) every node.
+      - Where no node is left to it, or O(level) asks for more, it is refused before anything is touched.
+    type: str
+    choices: [control_plane, all]
+    default: control_plane
   coredns_cpu_utilization:
     description:
       - The mean CPU utilization, in percent of the requests, 1 to 100, above which replicas are added.

@@ -11,10 +11,15 @@ import typing as t
 # The wish, key by key, as `k3s-core-ha plan --schema` has it; ranges are the helper's to check. A unit test compares.
 SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "level": {"type": "str", "choices": ["auto", "none", "node"], "default": "auto"},
-    "coredns_strategy": {"type": "str", "choices": ["autoscaling", "replicas", "packaged"], "default": "autoscaling"},
+    "coredns_strategy": {
+        "type": "str",
+        "choices": ["autoscaling", "replicas", "daemonset", "packaged"],
+        "default": "autoscaling",
+    },
     "coredns_min_replicas": {"type": "int"},
     "coredns_max_replicas": {"type": "int"},
     "coredns_replicas": {"type": "int"},
+    "coredns_daemonset_nodes": {"type": "str", "choices": ["control_plane", "all"], "default": "control_plane"},
     "coredns_cpu_utilization": {"type": "int", "default": 75},
     "coredns_traffic_distribution": {
         "type": "str",

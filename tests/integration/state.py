@@ -17,6 +17,8 @@ HASH = "pod-template-hash"
 SYSTEM = "namespaces/kube-system"
 DEPLOYMENT = f"/apis/apps/v1/{SYSTEM}/deployments/coredns"
 SCALE = f"{DEPLOYMENT}/scale"
+DAEMONSET = f"/apis/apps/v1/{SYSTEM}/daemonsets/k3s-core-ha-coredns"
+REVISIONS = f"/apis/apps/v1/{SYSTEM}/controllerrevisions?labelSelector=k3s-core-ha%2Fcomponent%3Dcoredns"
 SERVICE = f"/api/v1/{SYSTEM}/services/kube-dns"
 AUTOSCALER = f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-ha-coredns"
 BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns"
@@ -28,7 +30,7 @@ SLICES = f"/apis/discovery.k8s.io/v1/{SYSTEM}/endpointslices?labelSelector=kuber
 # What the server and its controllers add and count by themselves.
 COUNTED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
 LONGEST = 1000  # characters of a value in a message
-REVISION = "deployment.kubernetes.io/revision"
+COUNTING = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")  # annotations
 
 
 def _ours(thing: Json) -> list[Json]:
@@ -49,14 +51,16 @@ def _lasting(thing: Json | None) -> Json | None:
     if thing is None:
         return None
     metadata = {key: value for key, value in thing["metadata"].items() if key not in COUNTED}
-    metadata.get("annotations", {}).pop(REVISION, None)
+    for annotation in COUNTING:
+        metadata.get("annotations", {}).pop(annotation, None)
     rest = {key: value for key, value in thing.items() if key not in ("metadata", "status")}
     return {"metadata": metadata, "ours": _ours(thing), **rest}
 
 
 def _of_coredns(thing: Json) -> bool:
     labels = thing["metadata"].get("labels", {})
-    return labels.get("k8s-app") == "kube-dns" or RETIRING in labels or thing["metadata"]["name"].startswith("coredns-")
+    made = thing["metadata"]["name"].startswith(("coredns-", "k3s-core-ha-coredns-"))
+    return labels.get("k8s-app") == "kube-dns" or RETIRING in labels or made
 
 
 def state(server: Server) -> Json:
@@ -66,6 +70,8 @@ def state(server: Server) -> Json:
     template = sets[0]["metadata"]["labels"][HASH] if sets else None
     return {
         "deployment": _lasting(server.get(DEPLOYMENT)),
+        "daemonset": _lasting(server.find(DAEMONSET)),
+        "revisions": [one["metadata"]["name"] for one in server.get(REVISIONS)["items"]],
         "service": _lasting(server.get(SERVICE)),
         "autoscaler": _lasting(server.find(AUTOSCALER)),
         "budget": _lasting(server.find(BUDGET)),
@@ -81,7 +87,10 @@ def settled(server: Server) -> Json:
     def rest() -> Json | None:
         found = state(server)
         there = [ready for _, ready in found["pods"]]
-        return found if len(there) == found["deployment"]["spec"]["replicas"] and all(there) else None
+        wished = found["deployment"]["spec"]["replicas"]
+        if found["daemonset"] is not None:
+            wished += server.get(DAEMONSET)["status"]["desiredNumberScheduled"]
+        return found if len(there) == wished and all(there) else None
 
     return wait_for("CoreDNS at rest", rest)
 

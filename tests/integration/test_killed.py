@@ -17,7 +17,7 @@ from state import Endpoints
 from ways import PACKAGED, Ways, evenly, kill_points, spec
 
 
-@pytest.mark.parametrize(("strategy", "few"), [("autoscaling", 2), ("replicas", 1)])
+@pytest.mark.parametrize(("strategy", "few"), [("autoscaling", 2), ("replicas", 1), ("daemonset", 1)])
 def test_killed_between_any_two_requests(strategy: str, few: int, ways: Ways, subtests: pytest.Subtests) -> None:
     """Killed on the way to a strategy, or back: the next run ends where an undisturbed one does."""
     there = kill_points(ways.way(PACKAGED, strategy))

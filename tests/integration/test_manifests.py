@@ -10,11 +10,11 @@ import pytest
 import yaml
 from cluster import Cluster, Json, Server, wait_for
 from helper import Helper
-from state import AUTOSCALER, BUDGET, DEPLOYMENT, SERVICE, WISH, Endpoints, difference, state
+from state import AUTOSCALER, BUDGET, DAEMONSET, DEPLOYMENT, SERVICE, WISH, Endpoints, difference, state
 from ways import PACKAGED, STRATEGIES, Ways, spec
 
 APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=k3s-core-ha", "-f", "-")
-KEPT = "this object is k3s's own, and the cluster needs it"
+KEPT = "the cluster needs this object"
 GUARD = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/k3s-core-ha-keep"
 
 
@@ -23,7 +23,9 @@ def of_both(end: Json) -> Json:
     count came to be (a field of ours, or a call of the scale subresource).
     """
     end = copy.deepcopy(end)
-    for name in ("deployment", "service"):
+    for name in ("deployment", "daemonset", "service"):
+        if end[name] is None:
+            continue
         del end[name]["ours"]
         end[name]["metadata"]["annotations"] = {
             key: value
@@ -33,10 +35,10 @@ def of_both(end: Json) -> Json:
     return end
 
 
-def guarded(cluster: Cluster, manifests: str) -> bool:
-    """Whether the API server refuses to delete what is k3s's own; an admission policy takes a moment to be in force."""
+def guarded(cluster: Cluster, manifests: str, kept: int) -> bool:
+    """Whether the API server refuses to delete what is kept; an admission policy takes a moment to be in force."""
     tried = cluster.run("kubectl", "delete", "--dry-run=server", "-f", "-", stdin=manifests.encode())
-    return tried.stderr.count(KEPT) == 3
+    return tried.stderr.count(KEPT) == kept
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -56,15 +58,17 @@ def test_applied_and_deleted_by_kubectl(
     wished = of_both(ways.ends[strategy])
     wait_for(f"the state {strategy}", lambda: not difference(wished, of_both(state(server))), 60)
 
-    wait_for("the guard to be in force", lambda: guarded(cluster, printed.stdout), 60)
+    kept = sum("k3s-core-ha/keep" in one["metadata"].get("annotations", {}) for one in objects)
+    assert kept >= 2
+    wait_for("the guard to be in force", lambda: guarded(cluster, printed.stdout, kept), 60)
 
     with Endpoints(server) as endpoints:
         deleted = cluster.run("kubectl", "delete", "-f", "-", stdin=printed.stdout.encode())
     assert deleted.returncode != 0
-    assert deleted.stderr.count(KEPT) == 3, deleted.stderr
-    assert deleted.stdout.count(" deleted") == len(objects) - 3
+    assert deleted.stderr.count(KEPT) == kept, deleted.stderr
+    assert deleted.stdout.count(" deleted") == len(objects) - kept
     assert [server.find(path) for path in (AUTOSCALER, BUDGET, WISH, GUARD)] == [None] * 4
-    assert server.get(DEPLOYMENT)["spec"]["replicas"] >= 1
+    assert server.get(DEPLOYMENT)["spec"]["replicas"] >= 1 or server.find(DAEMONSET)
     assert server.get(SERVICE)["spec"]["clusterIP"]
     assert endpoints.below(0) == []
 

@@ -154,6 +154,12 @@ REFUSALS = [
         spec={"coredns_strategy": "replicas", "coredns_replicas": 6},
     ),
     Refusal(
+        "daemonset-without-a-server",
+        4,
+        ["0 of 1 control-plane nodes", "not server-1 (taint", "with coredns_daemonset_nodes all it is 4 nodes"],
+        spec={"coredns_strategy": "daemonset"},
+    ),
+    Refusal(
         "tainted-but-one",
         4,
         ["level is node", "needs 2 nodes", "1 of 5 registered nodes", "taint example.org/gpu:NoSchedule"],

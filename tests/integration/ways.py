@@ -11,7 +11,7 @@ from helper import Helper, Point, Run
 from state import Endpoints, difference, settled, state
 
 PACKAGED = "packaged"
-STRATEGIES = ("autoscaling", "replicas")
+STRATEGIES = ("autoscaling", "replicas", "daemonset")
 FULL = bool(os.environ.get("FULL"))
 
 
@@ -25,8 +25,11 @@ def kill_points(run: Run) -> list[Point]:
 
 
 def spec(strategy: str) -> Json:
-    """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component."""
-    return {"coredns_strategy": strategy} | ({"metrics_server_strategy": PACKAGED} if strategy == PACKAGED else {})
+    """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component, and a
+    DaemonSet's pods are on every node: those whose pods are ready at once carry no control plane.
+    """
+    more = {PACKAGED: {"metrics_server_strategy": PACKAGED}, "daemonset": {"coredns_daemonset_nodes": "all"}}
+    return {"coredns_strategy": strategy} | more.get(strategy, {})
 
 
 def evenly(points: list[Point], count: int) -> list[Point]:

@@ -83,7 +83,7 @@ class Run {
   std::set<size_t> done_;       ///< steps that changed something, or may have
   bool wrote_ = false;
   bool no_return_ = false;
-  bool let_roll_ = false;  ///< a Deployment was unpaused
+  bool let_roll_ = false;  ///< new pods were asked for
   bool stays_ = false;     ///< it went back only to where everything serves
 };
 
@@ -109,6 +109,9 @@ void Run::note(const ha::Step& step, size_t index, Written&& written) {
   if (step.object.kind == "Deployment" && step.action == ha::Action::apply && written.before.is_object() &&
       written.before.value(paused, false) && !step.body.value(paused, false))
     let_roll_ = true;
+  const Json::json_pointer replicas("/spec/replicas");
+  const bool first_pods = step.action == ha::Action::scale && written.before.value(replicas, 1) == 0;
+  if (first_pods || (step.object.kind == "DaemonSet" && step.action == ha::Action::apply)) let_roll_ = true;
   if (written.final) {
     no_return_ = true;
     journal_.clear();
@@ -172,13 +175,19 @@ Result<void, WriteError> Run::perform_way_back(const std::vector<ha::Step>& step
 /// back.
 Result<void, WriteError> Run::undo_journal() {
   std::vector<ha::Step> back;
-  std::set<kube::ObjectRef> deployments;
+  std::set<kube::ObjectRef> rolling;
   for (const Entry& entry : std::views::reverse(journal_)) {
     back.insert(back.end(), entry.undo.begin(), entry.undo.end());
-    if (entry.undo.front().object.kind == "Deployment") deployments.insert(entry.undo.front().object);
+    const ha::Step& first = entry.undo.front();
+    if (first.object.kind == "Deployment") rolling.insert(first.object);
+    if (first.object.kind != "DaemonSet") continue;
+    if (first.action == ha::Action::remove)
+      rolling.erase(first.object);
+    else
+      rolling.insert(first.object);
   }
-  for (const auto& deployment : deployments)
-    back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = deployment});
+  for (const auto& object : rolling)
+    back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = object});
   Result<void, WriteError> first;
   std::set<kube::ObjectRef> stuck;
   for (const ha::Step& step : back) {

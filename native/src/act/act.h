@@ -41,7 +41,7 @@ struct Outcome {
 };
 
 /// How the pods that a plan brings in differ from those that were there. It decides how a run goes back once they
-/// serve: by a rollout of the Deployment, or by `way_back`, which retires them as a swap does.
+/// are asked for: by a rollout of the Deployment, or by `way_back`, which retires them as a swap does.
 enum class NewPods {
   alike,   ///< both end gently: a rollout takes them back
   gentle,  ///< only the new ones do: a rollout would still cost clients that use a source port again

@@ -303,6 +303,48 @@ TEST_CASE("once new pods serve beside the old ones the caller's way back retires
   }
 }
 
+TEST_CASE("a DaemonSet's pods, and the first ones of a Deployment, are new pods: the caller's way back retires them") {
+  const kube::ObjectRef daemons{"apps/v1", "DaemonSet", "kube-system", "k3s-core-ha-coredns"};
+  const Step make{.id = "make", .action = Action::apply, .object = daemons, .body = body_of(daemons, {{"a", 1}})};
+  for (const bool set : {true, false}) {
+    CAPTURE(set);
+    Cluster cluster;
+    if (!set) (*cluster.client.find(deployment))["spec"]["replicas"] = 0;
+    cluster.client.fault = fail_at("apply", "poddisruptionbudgets/k3s-core-ha-coredns", status_error(422, "Invalid"));
+    act::Options options = quick;
+    options.new_pods = act::NewPods::gentle;
+    int asked = 0;
+    options.way_back = [&]() -> Result<std::vector<Step>> {
+      ++asked;
+      return std::vector<Step>{};
+    };
+    CHECK(act::carry_out({set ? make : scale, protect}, cluster.client, options).error);
+    CHECK(asked == 1);
+  }
+}
+
+TEST_CASE("a DaemonSet that was let go without its pods is made again, one that was made goes") {
+  const kube::ObjectRef daemons{"apps/v1", "DaemonSet", "kube-system", "k3s-core-ha-coredns"};
+  const Step make{.id = "make", .action = Action::apply, .object = daemons, .body = body_of(daemons, {{"a", 1}})};
+  Cluster cluster;
+  cluster.client.fault = fail_at("apply", "poddisruptionbudgets/k3s-core-ha-coredns", status_error(422, "Invalid"));
+  auto outcome = act::carry_out({make, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  CHECK(cluster.client.find(daemons) == nullptr);
+
+  cluster.client.fault = nullptr;
+  REQUIRE_FALSE(act::carry_out({make}, cluster.client, quick).error);
+  (*cluster.client.find(daemons))["status"] = {{"desiredNumberScheduled", 0}};
+  cluster.client.fault = fail_at("apply", "poddisruptionbudgets/k3s-core-ha-coredns", status_error(422, "Invalid"));
+  const Step let_go{.id = "free", .action = Action::remove, .object = daemons, .propagation = "Orphan"};
+  outcome = act::carry_out({let_go, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  REQUIRE(cluster.client.find(daemons) != nullptr);
+  CHECK((*cluster.client.find(daemons))["spec"]["a"] == 1);
+}
+
 TEST_CASE("the inverse of a merge patch") {
   const Json before{{"metadata", {{"labels", {{"a", "1"}}}}}};
   CHECK(act::inverse_patch({{"metadata", {{"labels", {{"a", nullptr}, {"b", "2"}}}}}}, before) ==

@@ -11,7 +11,8 @@ namespace core_ha::act {
 /// Collects what lasting objects were before the first write and are after the last one.
 class Changes {
  public:
-  /// Takes note of a write; pods and ReplicaSets come and go with a rollout and are no difference of their own.
+  /// Takes note of a write; pods and ReplicaSets, or a DaemonSet's ControllerRevisions, come and go with a rollout
+  /// and are no difference of their own.
   void note(const ha::Step& step, const Written& written);
 
   /// Reads the objects as they are now, after a real run; of a dry run what the server answered counts.

@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <functional>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "act/rollout.h"
 #include "base/interrupt.h"
@@ -33,7 +36,8 @@ std::string uid_of(const Json& object) {
 Look look_at_rollout(const ha::Step& step, const kube::Objects& found) {
   const std::string name = to_string(step.object);
   if (found.empty()) return {.over = true, .failed = Error{ExitStatus::api, name + " is gone"}};
-  const Rollout rollout = rollout_status(found.begin()->second);
+  const Json& object = found.begin()->second;
+  const Rollout rollout = step.object.kind == "DaemonSet" ? daemonset_rollout_status(object) : rollout_status(object);
   if (rollout.state == Rollout::State::failed)
     return {.over = true, .failed = Error{ExitStatus::api, fmt::format("{}: {}", name, rollout.words)}};
   return {.over = rollout.state == Rollout::State::done, .words = rollout.words};
@@ -74,25 +78,72 @@ Look look(const ha::Step& step, const kube::Objects& found) {
   }
 }
 
+/// How long a DaemonSet's own counts are waited for before the pods and nodes behind them are looked at: at first, and
+/// at most.
+constexpr std::chrono::seconds first_look{1};
+constexpr std::chrono::seconds longest_look{8};
+
+/// Whether all that the DaemonSet lacks is on nodes that are not ready: such a wait would have no end. Nothing where
+/// that cannot be told now.
+std::optional<Rollout> look_at_daemons(const ha::Step& step, kube::Client& client) {
+  const auto daemonset = client.get_object(step.object);
+  if (!daemonset) return std::nullopt;
+  kube::ObjectRef all{"v1", "Pod", step.object.ns, ""};
+  auto answers = client.read_all({{.path = rest_path(all), .list = true, .label_selector = "k3s-core-ha/component"}});
+  if (!answers.front()) return std::nullopt;
+  std::vector<Json> pods;
+  std::set<std::string> not_ready;
+  for (Json& pod : (*answers.front())["items"]) {
+    const Json owners = pod.value(Json::json_pointer("/metadata/ownerReferences"), Json::array());
+    if (std::none_of(owners.begin(), owners.end(),
+                     [&](const Json& owner) { return owner.value("uid", "") == uid_of(*daemonset); }))
+      continue;
+    const std::string name = node_of_daemon(pod);
+    if (!is_ready(pod) && !name.empty()) {
+      const auto node = client.get_object({"v1", "Node", "", name});
+      if (node ? !is_ready(*node) : node.error().not_found()) not_ready.insert(name);
+    }
+    pods.push_back(std::move(pod));
+  }
+  if (not_ready.empty()) return std::nullopt;
+  return daemonset_rollout_status(*daemonset, pods, not_ready);
+}
+
 }  // namespace
 
 Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::seconds timeout) {
   const auto start = Deadline::Clock::now();
+  const Deadline until = Deadline::after(timeout);
+  const bool by_nodes = step.action == ha::Action::wait_rollout && step.object.kind == "DaemonSet";
   Look now{.words = "nothing was heard of it"};
-  const auto seen = client.follow(
-      objects_of(step),
-      [&](const kube::Objects& found) {
-        Look next = look(step, found);
-        if (!next.over && next.words != now.words) log::progress(fmt::format("{}: {}", step.id, next.words));
-        now = std::move(next);
-        return now.over;
-      },
-      Deadline::after(timeout));
-  if (!seen) return seen.error().as_error();
-  if (!*seen)
+  for (auto slice = first_look;; slice = std::min(2 * slice, longest_look)) {
+    const auto rest = std::chrono::ceil<std::chrono::seconds>(until.remaining());
+    const auto seen = client.follow(
+        objects_of(step),
+        [&](const kube::Objects& found) {
+          Look next = look(step, found);
+          if (!next.over && next.words != now.words) log::progress(fmt::format("{}: {}", step.id, next.words));
+          now = std::move(next);
+          return now.over;
+        },
+        by_nodes ? Deadline::after(std::min(slice, rest)) : until);
+    if (!seen) return seen.error().as_error();
+    if (*seen) break;
+    if (by_nodes) {
+      if (const auto rollout = look_at_daemons(step, client)) {
+        now.words = rollout->words;
+        if (rollout->state == Rollout::State::done) {
+          log::progress(fmt::format("{}: {}; it goes on without those", step.id, rollout->words));
+          break;
+        }
+      }
+      if (should_stop()) return interrupted_error();
+      if (!until.expired()) continue;
+    }
     return Error{ExitStatus::api,
                  fmt::format("{}: after {:.0f} s of waiting {}", to_string(step.object),
                              std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words)};
+  }
   if (now.failed) return *now.failed;
   if (step.settle.count() > 0 && !sleep_for(step.settle)) return interrupted_error();
   return {};

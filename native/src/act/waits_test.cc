@@ -72,3 +72,52 @@ TEST_CASE("what is gone already is waited for no longer, another object of its n
   gone.uid = "u2";
   CHECK_FALSE(act::wait_for(gone, client, 0s));
 }
+
+namespace {
+
+/// A DaemonSet of two pods, of which one is on a node that is not ready, or, with `living`, on one that is.
+kube::testing::FakeClient two_daemons(bool living) {
+  const auto head = [](const char* api_version, const char* kind, const char* name) {
+    return Json{{"apiVersion", api_version},
+                {"kind", kind},
+                {"metadata", {{"name", name}, {"namespace", "kube-system"}, {"uid", std::string("uid-") + name}}}};
+  };
+  const auto ready = [](bool is) {
+    return Json{{"conditions", Json::array({{{"type", "Ready"}, {"status", is ? "True" : "False"}}})}};
+  };
+  kube::testing::FakeClient client;
+  Json set = head("apps/v1", "DaemonSet", "dns");
+  set["status"] = {{"desiredNumberScheduled", 2}, {"updatedNumberScheduled", 2}, {"numberAvailable", 1}};
+  const std::string uid = client.put(set)["metadata"]["uid"];
+  for (const bool first : {true, false}) {
+    Json pod = head("v1", "Pod", first ? "dns-1" : "dns-2");
+    pod["metadata"]["ownerReferences"] = Json::array({{{"uid", uid}, {"controller", true}}});
+    pod["spec"] = {{"nodeName", first ? "one" : "two"}};
+    pod["status"] = ready(first);
+    client.put(pod);
+  }
+  for (const bool first : {true, false}) {
+    Json node = head("v1", "Node", first ? "one" : "two");
+    node["metadata"].erase("namespace");
+    node["status"] = ready(first || living);
+    client.put(node);
+  }
+  return client;
+}
+
+}  // namespace
+
+TEST_CASE("a DaemonSet is not waited for on nodes that are not ready, by what they are and not by how long it takes") {
+  const ha::Step daemons{
+      .id = "daemons", .action = ha::Action::wait_rollout, .object = {"apps/v1", "DaemonSet", "kube-system", "dns"}};
+  auto dead = two_daemons(false);
+  CHECK(act::wait_for(daemons, dead, 60s));
+  auto living = two_daemons(true);
+  const auto waited = act::wait_for(daemons, living, 1s);
+  REQUIRE_FALSE(waited);
+  CHECK(waited.error().message.find("1 of 2 new pods are available") != std::string::npos);
+  dead.objects.erase(rest_path(daemons.object));
+  const auto gone = act::wait_for(daemons, dead, 60s);
+  REQUIRE_FALSE(gone);
+  CHECK(gone.error().message.find("is gone") != std::string::npos);
+}

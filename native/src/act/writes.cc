@@ -266,8 +266,9 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
 
   const std::string& kind = step.object.kind;
   Written written{.changed = true, .final = kind == "Pod", .before = std::move(*before)};
-  // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over.
-  if (kind != "Pod" && kind != "ReplicaSet") {
+  // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over. So it is with
+  // what a DaemonSet keeps of its templates.
+  if (kind != "Pod" && kind != "ReplicaSet" && kind != "ControllerRevision") {
     written.undo.push_back({.id = step.id, .object = step.object, .manager = step.manager});
     written.undo.front().body =
         cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));

@@ -25,6 +25,8 @@ constexpr int attempts = 5;
 
 act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
   if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
+  // Another controller's, or, of a DaemonSet, pods that no rollout can take back.
+  if (spec.coredns_strategy == "daemonset" || !before.daemonsets.empty()) return act::NewPods::gentle;
   const Json* const coredns = cluster::find_named(before.deployments, "coredns");
   const bool overlaid = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
   return overlaid ? act::NewPods::alike : act::NewPods::gentle;

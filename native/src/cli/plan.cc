@@ -11,6 +11,7 @@
 #include "cluster/snapshot.h"
 #include "ha/manifests.h"
 #include "ha/spec.h"
+#include "ha/strategies/coredns_view.h"
 #include "report/manifests.h"
 #include "report/result.h"
 
@@ -71,7 +72,13 @@ Outcome plan(Context& context, const PlanOptions& options) {
     const auto objects = ha::manifests(made);
     if (objects.empty())
       return Error{ExitStatus::usage, "What k3s ships needs no manifests: every strategy is packaged."};
-    return {Json::object(), report::manifests(objects, made.warnings)};
+    auto warnings = made.warnings;
+    if (const auto count = made.counts.find(ha::coredns_deployment); count != made.counts.end() && count->second == 0)
+      warnings.emplace_back(
+          "These manifests take the packaged CoreDNS's replicas away at once: apply the DaemonSet first and wait for "
+          "its "
+          "pods, or let `k3s-core-ha apply` make the change.");
+    return {Json::object(), report::manifests(objects, warnings)};
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
   Outcome outcome(report::result(made, source), "");

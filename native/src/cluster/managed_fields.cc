@@ -22,8 +22,10 @@ struct ListKeys {
 
 /// The key fields of a list that merges entry by entry; null for a list that is one value.
 const std::vector<std::string_view>* keys_of_list(std::string_view name) {
-  static const std::array<ListKeys, 6> table{{{"containers", {"name"}},
+  static const std::array<ListKeys, 8> table{{{"containers", {"name"}},
                                               {"initContainers", {"name"}},
+                                              {"imagePullSecrets", {"name"}},
+                                              {"ports", {"containerPort", "protocol"}},
                                               {"env", {"name"}},
                                               {"volumes", {"name"}},
                                               {"volumeMounts", {"mountPath"}},
@@ -33,9 +35,10 @@ const std::vector<std::string_view>* keys_of_list(std::string_view name) {
   return nullptr;
 }
 
-/// Maps that are replaced as a whole.
+/// Maps that are replaced as a whole. The last is a node selector; in pod affinity its name is that of a list.
 bool atomic_map(std::string_view name) {
-  constexpr std::array<std::string_view, 3> names{"selector", "labelSelector", "nodeSelector"};
+  constexpr std::array<std::string_view, 4> names{"selector", "labelSelector", "nodeSelector",
+                                                  "requiredDuringSchedulingIgnoredDuringExecution"};
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
@@ -141,6 +144,20 @@ void merge(Json& into, const Json& from, std::string_view name) {
   }
 }
 
+/// Where in its list each entry on the path is; 0 for other elements.
+std::vector<std::ptrdiff_t> places_in(const Json& object, const FieldPath& path) {
+  std::vector<std::ptrdiff_t> places;
+  const Json* at = &object;
+  for (const auto& element : path) {
+    const Json* child = value_at(*at, {element});
+    const bool entry = element.starts_with("k:") && child != nullptr;
+    places.push_back(entry ? child - at->get_ptr<const Json::array_t*>()->data() : 0);
+    if (child == nullptr) break;
+    at = child;
+  }
+  return places;
+}
+
 const Json& managed_fields(const Json& object) {
   static const Json none = Json::array();
   const auto metadata = object.find("metadata");
@@ -231,7 +248,11 @@ Json body_from_fields(const Json& object, const std::set<FieldPath>& fields) {
   const Json metadata = object.value("metadata", Json::object());
   for (const char* key : {"name", "namespace"})
     if (metadata.contains(key)) body["metadata"][key] = metadata[key];
-  for (const auto& path : fields) {
+  // Lists keep their order: another one would be another template of pods.
+  std::vector<FieldPath> ordered(fields.begin(), fields.end());
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [&](const auto& a, const auto& b) { return places_in(object, a) < places_in(object, b); });
+  for (const auto& path : ordered) {
     const Json* value = value_at(object, path);
     if (value == nullptr) continue;
     Json* at = &body;

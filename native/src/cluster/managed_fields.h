@@ -34,8 +34,8 @@ std::vector<std::string> owners_of(const Json& object, const FieldPath& path);
 /// The fields that applying `body` would hold: its leaves, with the lists that merge by key taken entry by entry.
 std::set<FieldPath> fields_in(const Json& body);
 
-/// The body whose apply would hold these fields with the values that `object` has now: what goes back to an earlier
-/// set of ours. Carries apiVersion, kind, name and namespace; with no fields, nothing else.
+/// The body whose apply would hold these fields with the values that `object` has now, lists in its order: what goes
+/// back to an earlier set of ours. Carries apiVersion, kind, name and namespace; with no fields, nothing else.
 Json body_from_fields(const Json& object, const std::set<FieldPath>& fields);
 
 /// `object` as it would be once `body` is applied over it; lists that merge by key are merged.

@@ -113,6 +113,25 @@ TEST_CASE("managed fields: an earlier set of ours can be applied again") {
   CHECK(empty["metadata"]["name"] == "coredns");
 }
 
+TEST_CASE("managed fields: a whole template comes back with its lists in their order") {
+  Json whole = Json::parse(R"({
+    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "kube-system"},
+    "spec": {"template": {"spec": {
+      "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "Exists"}]}]}}},
+      "containers": [{"name": "z", "ports": [{"containerPort": 53, "name": "dns", "protocol": "UDP"},
+                                             {"containerPort": 53, "name": "dns-tcp", "protocol": "TCP"},
+                                             {"containerPort": 9153, "name": "metrics", "protocol": "TCP"}]},
+                     {"name": "a", "securityContext": {}}],
+      "volumes": [{"name": "b", "emptyDir": {}}, {"name": "a", "configMap": {"items": [{"key": "K"}]}}]}}}})");
+  CHECK(body_from_fields(whole, fields_in(whole)) == whole);
+  const auto fields = fields_in(whole);
+  CHECK(fields.contains({"f:spec", "f:template", "f:spec", "f:affinity", "f:nodeAffinity",
+                         "f:requiredDuringSchedulingIgnoredDuringExecution"}));
+  CHECK(fields.contains({"f:spec", "f:template", "f:spec", "f:containers", R"(k:{"name":"z"})", "f:ports",
+                         R"(k:{"containerPort":53,"protocol":"TCP"})", "f:name"}));
+}
+
 TEST_CASE("managed fields: named as the API names them in a conflict") {
   CHECK(to_string({"f:spec", "f:replicas"}) == ".spec.replicas");
   CHECK(to_string({"f:a", R"(k:{"containerPort":53,"protocol":"UDP"})", "f:b"}) ==

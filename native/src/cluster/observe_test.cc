@@ -82,15 +82,19 @@ TEST_CASE("snapshot: anything else is told in a sentence") {
   empty.taken = "2026-06-01T12:00:00Z";
   const Json good = to_json(empty);
   REQUIRE(snapshot_from_json(good));
+  Json older = good;  // of a release that knew no DaemonSets
+  for (const char* list : {"daemonsets", "controllerrevisions"})
+    older.erase(list);
+  CHECK(snapshot_from_json(older));
   struct Row {
     const char* change;  ///< merge patch
     const char* word;
   };
-  for (const Row row :
-       {Row{R"({"kind": "Pod"})", "kind Snapshot"}, Row{R"({"taken": 5})", "`taken`"},
-        Row{R"({"version": null})", "`version`"}, Row{R"({"groups": {}})", "`groups`"},
-        Row{R"({"groups": [1]})", "`groups`"}, Row{R"({"pods": null})", "`pods`"}, Row{R"({"usage": 5})", "`usage`"},
-        Row{R"({"nodes": [5]})", "`nodes`"}, Row{R"({"nodes": [{"metadata": {}}]})", "`nodes`"}}) {
+  for (const Row row : {Row{R"({"kind": "Pod"})", "kind Snapshot"}, Row{R"({"taken": 5})", "`taken`"},
+                        Row{R"({"version": null})", "`version`"}, Row{R"({"groups": {}})", "`groups`"},
+                        Row{R"({"groups": [1]})", "`groups`"}, Row{R"({"pods": null})", "`pods`"},
+                        Row{R"({"daemonsets": {}})", "`daemonsets`"}, Row{R"({"usage": 5})", "`usage`"},
+                        Row{R"({"nodes": [5]})", "`nodes`"}, Row{R"({"nodes": [{"metadata": {}}]})", "`nodes`"}}) {
     CAPTURE(row.change);
     Json bad = good;
     bad.merge_patch(Json::parse(row.change));

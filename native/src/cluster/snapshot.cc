@@ -16,10 +16,13 @@ constexpr std::string_view kind = "Snapshot";
 struct ListField {
   const char* name;
   Json Snapshot::* list;
+  bool required = true;  ///< an older release wrote none of the others
 };
 
 constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"deployments", &Snapshot::deployments},
+                           ListField{"daemonsets", &Snapshot::daemonsets, false},
+                           ListField{"controllerrevisions", &Snapshot::controllerrevisions, false},
                            ListField{"replicasets", &Snapshot::replicasets},
                            ListField{"pods", &Snapshot::pods},
                            ListField{"services", &Snapshot::services},
@@ -65,7 +68,7 @@ Json lasting(Json object) {
     metadata->erase(key);
   if (const auto annotations = metadata->find("annotations"); annotations != metadata->end())
     for (const char* key : {"objectset.rio.cattle.io/applied", "kubectl.kubernetes.io/last-applied-configuration",
-                            "deployment.kubernetes.io/revision"})
+                            "deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"})
       annotations->erase(key);
   return object;
 }
@@ -103,6 +106,7 @@ Result<Snapshot> snapshot_from_json(const Json& document) {
   }
   for (const auto& field : lists) {
     const auto it = document.find(field.name);
+    if (it == document.end() && !field.required) continue;
     if (it == document.end() || !it->is_array()) return malformed(fmt::format("`{}` is not a list", field.name));
     for (const auto& item : *it)
       if (!is_object(item)) return malformed(fmt::format("`{}` holds something without metadata.name", field.name));

@@ -22,6 +22,8 @@ struct Snapshot {
   // Arrays of objects.
   Json nodes = Json::array();
   Json deployments = Json::array();
+  Json daemonsets = Json::array();
+  Json controllerrevisions = Json::array();  ///< of DaemonSets of ours
   Json replicasets = Json::array();
   Json pods = Json::array();
   Json services = Json::array();

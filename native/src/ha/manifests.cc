@@ -6,7 +6,8 @@
 // kubectl reads none. So the manifests bring a guard: an admission policy by which the API server itself refuses to
 // delete what carries our annotation. k3s's own deploy controller, which deletes the objects for `--disable coredns`,
 // is let through. The objects come first and the guard last: `kubectl delete -f` goes in that order, finds the first
-// two refused, and takes all that is ours away.
+// two refused, and takes all that is ours away. A DaemonSet of ours is kept like them: while it serves, k3s's
+// Deployment has no replicas.
 #include "ha/manifests.h"
 
 #include "ha/planner.h"
@@ -18,11 +19,10 @@ namespace core_ha::ha {
 namespace {
 
 constexpr const char* guard_name = "k3s-core-ha-keep";
-constexpr const char* keep = "k3s-core-ha/keep";
 
 /// What keeps tools from deleting an object that they only lay fields over.
 Json keeping_annotations() {
-  return {{keep, "true"},
+  return {{keep_annotation, "true"},
           {"argocd.argoproj.io/sync-options", "ServerSideApply=true,Prune=false,Delete=false"},
           {"kustomize.toolkit.fluxcd.io/prune", "disabled"},
           {"kustomize.toolkit.fluxcd.io/ssa", "Merge"},
@@ -45,18 +45,20 @@ Json guard() {
       {"failurePolicy", "Ignore"},
       {"matchConstraints",
        {{"namespaceSelector", {{"matchLabels", {{"kubernetes.io/metadata.name", coredns_deployment.ns}}}}},
-        {"resourceRules", Json::array({rule("apps", "deployments"), rule("", "services")})}}},
+        {"resourceRules",
+         Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
-                     {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep +
+                     {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +
                                         "' in oldObject.metadata.annotations"}},
                     {{"name", "not-by-k3s"}, {"expression", "!request.userInfo.username.startsWith('system:k3s-')"}}})},
       {"validations",
        Json::array(
            {{{"expression", "false"},
-             {"message", std::string("this object is k3s's own, and the cluster needs it: k3s-core-ha only lays "
-                                     "fields over it; to delete it all the same, remove its annotation ") +
-                             keep}}})}};
+             {"message", std::string("the cluster needs this object: it is k3s's own and k3s-core-ha only lays fields "
+                                     "over it, or it serves cluster DNS; to delete it all the same, remove its "
+                                     "annotation ") +
+                             keep_annotation}}})}};
   return policy;
 }
 
@@ -69,19 +71,25 @@ Json guard_binding() {
 }  // namespace
 
 std::vector<Json> manifests(const Plan& plan) {
-  std::vector<Json> lent;
+  std::vector<Json> lent;  // and what is kept like it
   std::vector<Json> own;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
+    if (ref == coredns_daemonset) {
+      body["metadata"]["annotations"] = keeping_annotations();
+      lent.push_back(std::move(body));
+      continue;
+    }
     if (body["metadata"].contains("labels")) {  // only what is ours alone carries any from us
       own.push_back(std::move(body));
       continue;
     }
-    if (!body.contains("spec")) continue;  // nothing of it is wished
+    const auto count = plan.counts.find(ref);
+    if (!body.contains("spec") && count == plan.counts.end()) continue;  // nothing of it is wished
     // Under an autoscaler the count is its own, also where earlier manifests held it; a fixed one has no other place
     // here.
-    body["spec"].erase("replicas");
-    if (const auto count = plan.counts.find(ref); count != plan.counts.end()) body["spec"]["replicas"] = count->second;
+    if (body.contains("spec")) body["spec"].erase("replicas");
+    if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
     body["metadata"]["annotations"] = keeping_annotations();
     lent.push_back(std::move(body));
   }

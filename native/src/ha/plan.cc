@@ -15,6 +15,7 @@
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/metrics_server.h"
@@ -53,6 +54,13 @@ Json stands(const Planner& planner, const CoreDns& coredns) {
   std::set<std::string> nodes;
   for (const auto& pod : coredns.pods)
     if (!pod.node.empty()) nodes.insert(pod.node);
+  if (coredns.daemonset != nullptr) {
+    const Json status = coredns.daemonset->value("status", Json::object());
+    return {{"strategy", "daemonset"},
+            {"replicas", status.value("desiredNumberScheduled", 0)},
+            {"ready", status.value("numberReady", 0)},
+            {"nodes", nodes}};
+  }
   const bool overlaid = !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
   const char* strategy = planner.live(coredns_autoscaler) != nullptr ? "autoscaling"
                          : overlaid                                  ? "replicas"
@@ -83,12 +91,13 @@ void warn_of_unused(Planner& planner) {
   const auto warn = [&](const char* key) {
     planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
   };
-  if (spec.coredns_strategy == "replicas") {
+  if (spec.coredns_strategy != "daemonset" && spec.coredns_daemonset_nodes != Spec().coredns_daemonset_nodes)
+    warn("coredns_daemonset_nodes");
+  if (spec.coredns_strategy != "autoscaling") {
     if (spec.coredns_min_replicas) warn("coredns_min_replicas");
     if (spec.coredns_max_replicas) warn("coredns_max_replicas");
-  } else if (spec.coredns_replicas) {
-    warn("coredns_replicas");
   }
+  if (spec.coredns_strategy != "replicas" && spec.coredns_replicas) warn("coredns_replicas");
 }
 
 }  // namespace
@@ -131,19 +140,28 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
     if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
-    const Sizing sizing = size_coredns(spec, nodes);
+    const bool daemons = spec.coredns_strategy == "daemonset";
+    const Sizing sizing = daemons && coredns.deployment != nullptr
+                              ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns))
+                              : size_coredns(spec, nodes);
     plan.level = sizing.level;
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
     if (coredns.deployment == nullptr)
       refuse_missing(planner);
     else if (check_shipped(planner, coredns_component, *coredns.deployment); sizing.refusal)
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
+    else if (daemons)
+      plan_daemonset(planner, coredns);
     else if (spec.coredns_strategy == "replicas")
       plan_replicas(planner, coredns, sizing, nodes);
     else
       plan_autoscaling(planner, coredns, sizing, nodes);
     const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
-    if (!plan.refusal) plan.predicted = predict(situation(snapshot, nodes, sizing.min_replicas, local));
+    if (!plan.refusal) {
+      Situation then = situation(snapshot, nodes, sizing.min_replicas, local);
+      then.daemons = daemons;
+      plan.predicted = predict(then);
+    }
   }
   if (plan.refusal)
     plan.steps.clear();  // not to be carried out, not even in part

@@ -48,7 +48,28 @@ void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler) 
   }
   CHECK(cluster.snapshot.horizontalpodautoscalers.size() == (autoscaler ? 1 : 0));
   CHECK(cluster.snapshot.poddisruptionbudgets.size() == 1);
+  CHECK(cluster.snapshot.daemonsets.empty());
+  CHECK(cluster.snapshot.controllerrevisions.empty());
   CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
+}
+
+void check_daemons(const SimulatedCluster& cluster, int nodes) {
+  const auto& snapshot = cluster.snapshot;
+  CHECK(cluster.serving() == nodes);
+  REQUIRE(snapshot.daemonsets.size() == 1);
+  for (const auto& pod : snapshot.pods) {
+    CHECK(ends_gently(pod["spec"]));
+    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
+    CHECK(pod["metadata"]["ownerReferences"][0]["uid"] == snapshot.daemonsets[0]["metadata"]["uid"]);
+  }
+  CHECK(snapshot.horizontalpodautoscalers.empty());
+  CHECK(snapshot.poddisruptionbudgets.empty());
+  CHECK(snapshot.replicasets.empty());
+  Json spec = snapshot.deployments[0]["spec"];
+  CHECK(spec["replicas"] == 0);
+  spec["replicas"] = 1;
+  CHECK(spec == SimulatedCluster(1).snapshot.deployments[0]["spec"]);
+  CHECK(cluster::applied_fields(snapshot.deployments[0], "k3s-core-ha").empty());
 }
 
 void check_packaged(const SimulatedCluster& cluster) {
@@ -60,6 +81,8 @@ void check_packaged(const SimulatedCluster& cluster) {
   CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
   CHECK(cluster.snapshot.poddisruptionbudgets.empty());
   CHECK(cluster.snapshot.configmaps.empty());
+  CHECK(cluster.snapshot.daemonsets.empty());
+  CHECK(cluster.snapshot.controllerrevisions.empty());
   CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);
   CHECK(cluster.snapshot.services[0]["spec"] == fresh.snapshot.services[0]["spec"]);
   for (const auto* list : {&cluster.snapshot.deployments, &cluster.snapshot.services})

@@ -26,6 +26,9 @@ void reach(SimulatedCluster& cluster, const Spec& spec);
 /// So many replicas of ours, and nothing half-way; with or without an autoscaler.
 void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler = true);
 
+/// A replica of our DaemonSet on so many nodes, nothing half-way, and the packaged Deployment out of the way.
+void check_daemons(const SimulatedCluster& cluster, int nodes);
+
 /// As k3s ships it; nothing of ours is left.
 void check_packaged(const SimulatedCluster& cluster);
 

@@ -16,6 +16,7 @@ namespace {
 
 const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) {
   if (kind == "Deployment") return &snapshot.deployments;
+  if (kind == "DaemonSet") return &snapshot.daemonsets;
   if (kind == "Service") return &snapshot.services;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   if (kind == "ConfigMap") return &snapshot.configmaps;
@@ -163,15 +164,18 @@ void Planner::scale(std::string id, const kube::ObjectRef& ref, int replicas, st
                          .body = {{"spec", {{"replicas", replicas}}}}});
 }
 
-void Planner::remove_own(std::string id, const kube::ObjectRef& ref, std::string reason) {
+void Planner::remove_own(std::string id, const kube::ObjectRef& ref, std::string reason, std::string propagation) {
   const Json* object = live(ref);
   if (object == nullptr || (*object)["metadata"].contains("deletionTimestamp")) return;
-  touch(ref).after = Json();
+  Touched& touched = touch(ref);
+  touched.after = Json();
+  touched.held.clear();
   plan_.steps.push_back({.id = std::move(id),
                          .action = Action::remove,
                          .object = ref,
                          .reason = std::move(reason),
-                         .uid = (*object)["metadata"].value("uid", "")});
+                         .uid = (*object)["metadata"].value("uid", ""),
+                         .propagation = std::move(propagation)});
 }
 
 void Planner::want_usage(const std::vector<std::string>& nodes) {

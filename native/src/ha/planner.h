@@ -12,6 +12,9 @@
 
 namespace core_ha::ha {
 
+/// Annotation of what manifests of ours keep from being deleted (see manifests.cc).
+inline constexpr const char* keep_annotation = "k3s-core-ha/keep";
+
 /// Labels of the objects that are ours alone.
 Json own_labels(std::string_view component);
 
@@ -45,8 +48,10 @@ class Planner {
   /// The step planned last is for the object as observed alone: anybody's later write makes it stale.
   void only_as_observed();
   void scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason);
-  /// Plans to delete a lasting object of ours if it is there.
-  void remove_own(std::string id, const kube::ObjectRef& ref, std::string reason);
+  /// Our set for the object is this, whether or not a step makes it so.
+  void wish(const Json& body) { note_wish(body); }
+  /// Plans to delete a lasting object of ours if it is there. `propagation`: as in Step.
+  void remove_own(std::string id, const kube::ObjectRef& ref, std::string reason, std::string propagation = {});
   /// Any other step; it changes no lasting object.
   void add(Step step);
 

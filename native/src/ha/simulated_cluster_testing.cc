@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
+#include "cluster/nodes.h"
 #include "cluster/time.h"
 #include "ha/strategies/coredns_view.h"
 
@@ -156,17 +158,7 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
     const std::string name = i == 0 ? "server-1" : fmt::format("agent-{}", i);
     Json labels = {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}};
     if (i == 0) labels["node-role.kubernetes.io/control-plane"] = "true";
-    snapshot.nodes.push_back(
-        {{"apiVersion", "v1"},
-         {"kind", "Node"},
-         {"metadata",
-          {{"name", name},
-           {"uid", next_uid()},
-           {"labels", labels},
-           {"annotations", {{"k3s.io/node-args", i == 0 ? R"(["server"])" : R"(["agent"])"}}}}},
-         {"spec", Json::object()},
-         {"status",
-          {{"capacity", {{"cpu", "4"}}}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+    add_node(name, labels, i == 0 ? R"(["server"])" : R"(["agent"])");
   }
   ship(packaged_manifest());
 
@@ -181,6 +173,22 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
        {"kind", "APIService"},
        {"metadata", {{"name", "v1beta1.metrics.k8s.io"}}},
        {"status", {{"conditions", Json::array({{{"type", "Available"}, {"status", "True"}}})}}}});
+  settle();
+}
+
+void SimulatedCluster::add_node(const std::string& name, const Json& labels, const char* args) {
+  snapshot.nodes.push_back(
+      {{"apiVersion", "v1"},
+       {"kind", "Node"},
+       {"metadata",
+        {{"name", name}, {"uid", next_uid()}, {"labels", labels}, {"annotations", {{"k3s.io/node-args", args}}}}},
+       {"spec", Json::object()},
+       {"status",
+        {{"capacity", {{"cpu", "4"}}}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+}
+
+void SimulatedCluster::join(const std::string& name) {
+  add_node(name, {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}}, R"(["agent"])");
   settle();
 }
 
@@ -224,6 +232,8 @@ void SimulatedCluster::silence(int index, int seconds) {
 
 Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Deployment") return &snapshot.deployments;
+  if (kind == "DaemonSet") return &snapshot.daemonsets;
+  if (kind == "ControllerRevision") return &snapshot.controllerrevisions;
   if (kind == "ReplicaSet") return &snapshot.replicasets;
   if (kind == "Pod") return &snapshot.pods;
   if (kind == "Node") return &snapshot.nodes;
@@ -311,9 +321,14 @@ void SimulatedCluster::carry_out(const Step& step) {
         end_pod(i, false);
         break;
       }
-      if (step.object.kind == "ReplicaSet")
-        for (auto& pod : snapshot.pods)
-          if (owned_by(pod, list[i])) pod["metadata"].erase("ownerReferences");
+      const bool orphans = step.object.kind == "ReplicaSet" || step.propagation == "Orphan";
+      for (std::size_t pod = snapshot.pods.size(); pod-- > 0;) {
+        if (!owned_by(snapshot.pods[pod], list[i])) continue;
+        if (orphans)
+          snapshot.pods[pod]["metadata"].erase("ownerReferences");
+        else
+          end_pod(pod, true);
+      }
       list.erase(i);
       break;
     }
@@ -322,6 +337,11 @@ void SimulatedCluster::carry_out(const Step& step) {
       if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"].value("uid", "")) !=
                             step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
+  } else if (step.action == Action::wait_rollout && find(step.object) == nullptr) {
+    losses.push_back("waits for what is not there: " + step.object.name);
+  } else if (step.action == Action::wait_rollout && step.object.kind == "DaemonSet" &&
+             (*find(step.object))["status"]["numberAvailable"] == 0) {
+    losses.push_back("waits for ever for " + step.object.name);
   }
   settle();
 }
@@ -372,6 +392,74 @@ void SimulatedCluster::run_deployment(Json& deployment) {
   snapshot.replicasets = others;
 }
 
+Json SimulatedCluster::make_pod(const Json& owner, const Json& labels, const std::string& node) {
+  const std::string uid = next_uid();
+  const std::string prefix = owner["metadata"]["name"].get<std::string>() + "-";
+  Json spec = owner["spec"]["template"]["spec"];
+  spec["nodeName"] = node;
+  return {{"apiVersion", "v1"},
+          {"kind", "Pod"},
+          {"metadata",
+           {{"name", prefix + uid},
+            {"generateName", prefix},
+            {"namespace", "kube-system"},
+            {"uid", uid},
+            {"labels", labels},
+            {"ownerReferences", owner_reference(owner)}}},
+          {"spec", spec},
+          {"status", {{"phase", "Running"}}}};
+}
+
+/// As the DaemonSet controller with maxSurge 1: a new pod first, then the end of the old one; at once where none
+/// belongs.
+void SimulatedCluster::run_daemonset(Json& daemonset) {
+  const Json selector = daemonset["spec"]["selector"];
+  const std::string hash = hash_of(daemonset["spec"]["template"]);
+  Json labels = daemonset["spec"]["template"]["metadata"]["labels"];
+  labels["controller-revision-hash"] = hash;
+  for (auto& pod : snapshot.pods) {
+    const bool matches = cluster::selects(selector, pod["metadata"]["labels"]);
+    if (owned_by(pod, daemonset) && !matches) pod["metadata"].erase("ownerReferences");
+    if (!pod["metadata"].contains("ownerReferences") && matches)
+      pod["metadata"]["ownerReferences"] = owner_reference(daemonset);
+  }
+  const auto new_on = [&](const std::string& node) {
+    return std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
+      return owned_by(pod, daemonset) && pod["spec"]["nodeName"] == node &&
+             pod["metadata"]["labels"]["controller-revision-hash"] == hash;
+    });
+  };
+  int desired = 0;
+  int available = 0;
+  std::set<std::string> wanted;
+  for (const auto& node : cluster::judge_nodes(snapshot, daemonset["spec"]["template"]["spec"])) {
+    if (!node.eligible()) continue;
+    ++desired;
+    wanted.insert(node.name);
+    if (node.ready) ++available;
+    if (new_on(node.name)) continue;
+    Json pod = make_pod(daemonset, labels, node.name);
+    if (!node.ready) pod["status"]["phase"] = "Pending";
+    snapshot.pods.push_back(pod);
+  }
+  for (std::size_t i = snapshot.pods.size(); i-- > 0;) {
+    const Json& pod = snapshot.pods[i];
+    if (!owned_by(pod, daemonset)) continue;
+    const bool old = pod["metadata"]["labels"]["controller-revision-hash"] != hash;
+    if (old || !wanted.contains(pod["spec"]["nodeName"])) end_pod(i, true);
+  }
+  const std::string revision = fmt::format("{}-{}", daemonset["metadata"]["name"].get<std::string>(), hash);
+  snapshot.controllerrevisions = Json::array(
+      {{{"apiVersion", "apps/v1"},
+        {"kind", "ControllerRevision"},
+        {"metadata",
+         {{"name", revision}, {"namespace", "kube-system"}, {"uid", "uid-" + revision}, {"labels", labels}}}}});
+  daemonset["status"] = {{"desiredNumberScheduled", desired},
+                         {"updatedNumberScheduled", desired},
+                         {"numberAvailable", available},
+                         {"numberReady", available}};
+}
+
 void SimulatedCluster::run_replica_sets() {
   for (auto& set : snapshot.replicasets) {
     const Json labels = set["spec"]["template"]["metadata"]["labels"];
@@ -388,21 +476,8 @@ void SimulatedCluster::run_replica_sets() {
     }
     const auto wanted = static_cast<std::size_t>(set["spec"]["replicas"].get<int>());
     for (std::size_t i = mine.size(); i < wanted; ++i) {
-      const std::string uid = next_uid();
       const std::size_t host = snapshot.nodes.size() - 1 - i % snapshot.nodes.size();
-      Json spec = set["spec"]["template"]["spec"];
-      spec["nodeName"] = snapshot.nodes[host]["metadata"]["name"];
-      snapshot.pods.push_back({{"apiVersion", "v1"},
-                               {"kind", "Pod"},
-                               {"metadata",
-                                {{"name", fmt::format("{}-{}", set["metadata"]["name"].get<std::string>(), uid)},
-                                 {"generateName", fmt::format("{}-", set["metadata"]["name"].get<std::string>())},
-                                 {"namespace", "kube-system"},
-                                 {"uid", uid},
-                                 {"labels", labels},
-                                 {"ownerReferences", owner_reference(set)}}},
-                               {"spec", spec},
-                               {"status", {{"phase", "Running"}}}});
+      snapshot.pods.push_back(make_pod(set, labels, snapshot.nodes[host]["metadata"]["name"]));
     }
     for (; mine.size() > wanted; mine.pop_back())
       end_pod(mine.back(), true);
@@ -415,6 +490,8 @@ void SimulatedCluster::settle() {
   for (auto& deployment : snapshot.deployments)
     run_deployment(deployment);
   run_replica_sets();
+  for (auto& daemonset : snapshot.daemonsets)
+    run_daemonset(daemonset);
   Json& sets = snapshot.replicasets;
   for (std::size_t i = sets.size(); i-- > 0;)
     if (sets[i]["spec"]["replicas"] == 0) sets.erase(i);  // revisionHistoryLimit is 0

@@ -30,6 +30,9 @@ class SimulatedCluster {
   /// Not heard of for so many seconds.
   void silence(int index, int seconds);
 
+  /// A node joins, with no pods.
+  void join(const std::string& name);
+
   void carry_out(const Step& step);
   /// Lets the controllers come to rest.
   void settle();
@@ -56,6 +59,9 @@ class SimulatedCluster {
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
   void run_replica_sets();
+  void run_daemonset(Json& daemonset);
+  Json make_pod(const Json& owner, const Json& labels, const std::string& node);
+  void add_node(const std::string& name, const Json& labels, const char* args);
   std::string next_uid();
   int uids_ = 0;
 };

@@ -42,8 +42,9 @@ const std::vector<Key>& table() {
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
                       "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
-                      "autoscaler; packaged leaves it as k3s ships it, or brings it back.",
-       .choices = {"autoscaling", "replicas", "packaged"},
+                      "autoscaler; daemonset runs one replica per node from a DaemonSet instead; packaged leaves it as "
+                      "k3s ships it, or brings it back.",
+       .choices = {"autoscaling", "replicas", "daemonset", "packaged"},
        .fallback = "autoscaling",
        .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.coredns_strategy); }},
@@ -66,6 +67,13 @@ const std::vector<Key>& table() {
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.coredns_replicas = value.get<int>(); },
        .load = [](const Spec& spec) { return optional(spec.coredns_replicas); }},
+      {.name = "coredns_daemonset_nodes",
+       .description =
+           "Where CoreDNS runs under strategy daemonset: on every node of the control plane, or on all nodes.",
+       .choices = {"control_plane", "all"},
+       .fallback = "control_plane",
+       .store = [](Spec& spec, const Json& value) { spec.coredns_daemonset_nodes = value; },
+       .load = [](const Spec& spec) { return Json(spec.coredns_daemonset_nodes); }},
       {.name = "coredns_cpu_utilization",
        .description = "Average CPU use, in percent of the request, above which the autoscaler adds a replica.",
        .lowest = 1,

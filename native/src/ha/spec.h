@@ -17,6 +17,7 @@ struct Spec {
   std::optional<int> coredns_min_replicas = {};
   std::optional<int> coredns_max_replicas = {};
   std::optional<int> coredns_replicas = {};
+  std::string coredns_daemonset_nodes = "control_plane";
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
   std::string metrics_server_strategy = "replicas";

@@ -17,6 +17,7 @@ TEST_CASE("spec: nothing given is the default wish") {
     CHECK(spec->coredns_strategy == "autoscaling");
     CHECK_FALSE(spec->coredns_min_replicas);
     CHECK_FALSE(spec->coredns_max_replicas);
+    CHECK(spec->coredns_daemonset_nodes == "control_plane");
     CHECK(spec->coredns_cpu_utilization == 75);
     CHECK(spec->coredns_traffic_distribution == "auto");
     CHECK(spec->wait_timeout.count() == 300);
@@ -29,6 +30,7 @@ TEST_CASE("spec: every key is read") {
                                 {"coredns_strategy", "packaged"},
                                 {"coredns_min_replicas", 4},
                                 {"coredns_max_replicas", 9},
+                                {"coredns_daemonset_nodes", "all"},
                                 {"coredns_cpu_utilization", 60},
                                 {"coredns_traffic_distribution", "none"},
                                 {"wait_timeout", 10},
@@ -38,6 +40,7 @@ TEST_CASE("spec: every key is read") {
   CHECK(spec->coredns_strategy == "packaged");
   CHECK(spec->coredns_min_replicas == 4);
   CHECK(spec->coredns_max_replicas == 9);
+  CHECK(spec->coredns_daemonset_nodes == "all");
   CHECK(spec->coredns_cpu_utilization == 60);
   CHECK(spec->coredns_traffic_distribution == "none");
   CHECK(spec->wait_timeout.count() == 10);
@@ -53,6 +56,7 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
       {{{"coredns_min_replica", 3}}, {"\"coredns_min_replica\"", "Unknown key", "coredns_min_replicas"}},
       {{{"level", "zone"}}, {"level is \"zone\"", "auto, none, node"}},
       {{{"level", 3}}, {"level is 3", "auto, none, node"}},
+      {{{"coredns_daemonset_nodes", "agents"}}, {"coredns_daemonset_nodes is \"agents\"", "control_plane, all"}},
       {{{"coredns_min_replicas", "3"}}, {"coredns_min_replicas is \"3\"", "an integer from 1 to 1000"}},
       {{{"coredns_min_replicas", 0}}, {"coredns_min_replicas is 0", "1 to 1000"}},
       {{{"coredns_min_replicas", 2.5}}, {"is 2.5", "an integer"}},

@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/planner.h"
 #include "ha/state.h"
+#include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/rollout.h"
@@ -55,6 +57,13 @@ void metrics_server_back(Planner& planner, const Planner& earlier) {
                {.body = overlay, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed});
 }
 
+/// The DaemonSet that served before. One that is beside replicas of the Deployment is of a change half-way, as is one
+/// that was missing while its pods served: then the one that is there now does.
+const Json* daemonset_before(const CoreDns& was, const CoreDns& now) {
+  if (was.replicas() > 0 || !was.served_by_daemons()) return nullptr;
+  return was.daemonset != nullptr ? was.daemonset : now.daemonset;
+}
+
 /// A count of 1 that nobody of ours held is k3s's own, and becomes so again; any other is set, whoever it came from.
 Count count_of(const Planner& earlier, const CoreDns& was, const Json& overlay) {
   if (earlier.live(coredns_autoscaler) != nullptr) return Count::at_least;
@@ -81,8 +90,14 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
     restore(planner, earlier, "kube-dns-traffic", coredns_service);
   if (count != Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   restore(planner, earlier, "coredns-budget", coredns_budget);
-  plan_swap(planner, coredns, cluster::judge_nodes(now, coredns.pod_spec()),
-            {.body = overlay, .replicas = was.replicas(), .count = count}, ends_gently(was.pod_spec()));
+  const auto nodes = cluster::judge_nodes(now, coredns.pod_spec());
+  if (const Json* daemonset = daemonset_before(was, coredns)) {
+    plan_daemons(planner, coredns, nodes, {.daemonset = body_of(*daemonset), .deployment = overlay});
+  } else {
+    const int replicas = was.served_by_daemons() ? std::max(1, was.replicas()) : was.replicas();
+    plan_swap(planner, coredns, nodes, {.body = overlay, .replicas = replicas, .count = count},
+              ends_gently(was.pod_spec()));
+  }
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   metrics_server_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);

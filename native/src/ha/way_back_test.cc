@@ -19,8 +19,8 @@ namespace {
 Json seen(const SimulatedCluster& cluster) {
   Json all = Json::object();
   const auto& snapshot = cluster.snapshot;
-  for (const auto* list : {&snapshot.deployments, &snapshot.services, &snapshot.horizontalpodautoscalers,
-                           &snapshot.poddisruptionbudgets, &snapshot.configmaps}) {
+  for (const auto* list : {&snapshot.deployments, &snapshot.daemonsets, &snapshot.services,
+                           &snapshot.horizontalpodautoscalers, &snapshot.poddisruptionbudgets, &snapshot.configmaps}) {
     for (const auto& object : *list) {
       Json& shown = all[object["kind"].get<std::string>()];
       shown = cluster::lasting(object);
@@ -57,7 +57,11 @@ void check_every_point(const SimulatedCluster& start, const Spec& second) {
 
 TEST_CASE("way back: from every point of a change to how it was before") {
   const std::vector<Spec> wishes{
-      packaged, autoscaling, wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 2}}),
+      packaged,
+      autoscaling,
+      wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 2}}),
+      wish({{"coredns_strategy", "daemonset"}}),
+      wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", "all"}}),
       wish({{"coredns_min_replicas", 2}, {"coredns_cpu_utilization", 50}, {"coredns_traffic_distribution", "none"}})};
   for (std::size_t first = 0; first < wishes.size(); ++first)
     for (std::size_t second = 0; second < wishes.size(); ++second) {

@@ -109,15 +109,24 @@ Room room_on(const Json& node, const Json& usage, const Resources& request, int 
   return room;
 }
 
-/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
-bool repels_itself(const Json& pod_template) {
-  const Json labels = pod_template.value(Json::json_pointer("/metadata/labels"), Json::object());
+std::string room_words(std::string_view node, const Room& room) {
+  return fmt::format("{}: {:.2f} CPU, {:.0f} MiB, {:.0f} pods free", node, room.free.cpu, room.free.memory / mebi,
+                     room.free.pods);
+}
+
+/// Whether pods of this template keep away from hosts that have a pod with these labels.
+bool repelled(const Json& pod_template, const Json& labels) {
   const Json::json_pointer required("/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution");
   const Json terms = pod_template.value(required, Json::array());
   return std::any_of(terms.begin(), terms.end(), [&](const Json& term) {
     return term.value("topologyKey", "") == "kubernetes.io/hostname" &&
            cluster::selects(term.value("labelSelector", Json::object()), labels);
   });
+}
+
+/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
+bool repels_itself(const Json& pod_template) {
+  return repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
 }
 
 class Requests {
@@ -152,9 +161,7 @@ class Requests {
         hard_.push_back(has + hard.pods);
         soft_.push_back(has + soft.pods);
       }
-      if (hard.pods == 0)
-        full_.push_back(fmt::format("{}: {:.2f} CPU, {:.0f} MiB, {:.0f} pods free", node->name, hard.free.cpu,
-                                    hard.free.memory / mebi, hard.free.pods));
+      if (hard.pods == 0) full_.push_back(room_words(node->name, hard));
     }
   }
 
@@ -216,6 +223,47 @@ void check_placement(Planner& planner, std::string_view title, const Json& pod_t
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   planner.want_usage(fit.unread);
+}
+
+void check_daemons(Planner& planner, std::string_view title, const Json& pod_template,
+                   const std::vector<cluster::Node>& nodes) {
+  const cluster::Snapshot& snapshot = planner.snapshot;
+  const Resources request = cluster::requests_of(pod_template["spec"]);
+  std::set<std::string> occupied;
+  for (const auto& pod : snapshot.pods)
+    if (repelled(pod_template, pod["metadata"].value("labels", Json::object())))
+      occupied.insert(pod["spec"].value("nodeName", ""));
+  std::size_t asked = 0;
+  std::vector<std::string> unread;
+  std::vector<std::string> full;
+  std::vector<std::string> pushing;
+  for (const auto& object : snapshot.nodes) {
+    const auto node = std::find_if(nodes.begin(), nodes.end(),
+                                   [&](const Node& n) { return n.name == object["metadata"].value("name", ""); });
+    if (node == nodes.end() || !node->eligible() || !node->ready) continue;
+    ++asked;
+    if (occupied.contains(node->name)) {
+      full.push_back(fmt::format("{}: its anti-affinity lets none beside the one that is there", node->name));
+    } else if (!snapshot.usage.contains(node->name)) {
+      unread.push_back(node->name);
+    } else if (const Room hard = room_on(object, snapshot.usage[node->name], request, critical_priority);
+               hard.pods == 0) {
+      full.push_back(room_words(node->name, hard));
+    } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods == 0) {
+      pushing.push_back(node->name);
+    }
+  }
+  planner.want_usage(unread);
+  const std::string words =
+      fmt::format("{} requests {:.2f} CPU and {:.0f} MiB on each node", title, request.cpu, request.memory / mebi);
+  if (asked == 0)
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("No node that can run {} is ready, so nothing can roll out.", title));
+  else if (!full.empty())
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("{}, and {} of {} have no room for it now ({}).", words, full.size(), asked, few(full)));
+  if (!pushing.empty())
+    planner.warn(fmt::format("{}: pods of a lower priority will be pushed out on {}.", words, few(pushing)));
 }
 
 }  // namespace core_ha::ha

@@ -35,4 +35,8 @@ Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const J
 void check_placement(Planner& planner, std::string_view title, const Json& pod_template,
                      const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement);
 
+/// The same for a DaemonSet's new pods, one on each node that can run them and is ready, cordoned or not.
+void check_daemons(Planner& planner, std::string_view title, const Json& pod_template,
+                   const std::vector<cluster::Node>& nodes);
+
 }  // namespace core_ha::ha

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "cluster/time.h"
@@ -22,8 +23,9 @@ constexpr int least_maximum = 5;
 /// What counts of the registered nodes.
 struct Count {
   int registered = 0;
+  int eligible = 0;  ///< nodes that can run the component
   double cores = 0;
-  std::set<std::string> domains;      ///< hosts that can run the component
+  std::set<std::string> domains;      ///< their hosts
   std::vector<std::string> excluded;  ///< `gpu-1 (taint gpu:NoSchedule)`
   std::vector<std::string> gone;      ///< not heard of for too long
 };
@@ -37,12 +39,21 @@ Count count(const Spec& spec, const std::vector<cluster::Node>& nodes) {
     }
     ++result.registered;
     result.cores += node.cores;
-    if (node.eligible())
+    if (node.eligible()) {
+      ++result.eligible;
       result.domains.insert(node.host);
-    else
+    } else {
       result.excluded.push_back(fmt::format("{} ({})", node.name, node.excluded));
+    }
   }
   return result;
+}
+
+std::vector<std::string> gone_warnings(const Spec& spec, const Count& counted) {
+  if (counted.gone.empty()) return {};
+  return {
+      fmt::format("No longer counted, because they were not heard of for longer than unreachable_counts_for ({}): {}.",
+                  cluster::format_span(spec.unreachable_counts_for), few(counted.gone))};
 }
 
 std::string nodes_word(std::size_t count) {
@@ -119,10 +130,7 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   const Count counted = count(spec, nodes);
   const int domains = static_cast<int>(counted.domains.size());
   Sizing sizing;
-  if (!counted.gone.empty())
-    sizing.warnings.push_back(fmt::format(
-        "No longer counted, because they were not heard of for longer than unreachable_counts_for ({}): {}.",
-        cluster::format_span(spec.unreachable_counts_for), few(counted.gone)));
+  sizing.warnings = gone_warnings(spec, counted);
   if (domains == 0) {
     sizing.level = {"none", "No node can run CoreDNS."};
     sizing.refusal = unsafe(counted.registered == 0
@@ -157,6 +165,44 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   else if (spec.level == "node" && wanted < 2)
     sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
   if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
+  return sizing;
+}
+
+Sizing size_daemonset(const Spec& spec, const std::vector<cluster::Node>& nodes) {
+  const Count everywhere = count(spec, nodes);
+  const bool narrowed = spec.coredns_daemonset_nodes == "control_plane";
+  std::vector<cluster::Node> asked;
+  std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(asked),
+               [&](const auto& node) { return !narrowed || node.server; });
+  const Count counted = count(spec, asked);
+  const auto domains = counted.domains.size();
+  const auto more = everywhere.domains.size();
+
+  Sizing sizing;
+  sizing.warnings = gone_warnings(spec, everywhere);
+  sizing.min_replicas = sizing.max_replicas = counted.eligible;
+  const std::string kind = narrowed ? "control-plane nodes" : "registered nodes";
+  const std::string which = fmt::format("{} of {} {}", domains, counted.registered, kind) +
+                            (counted.excluded.empty() ? "" : fmt::format(" (not {})", few(counted.excluded)));
+  const std::string way_out =
+      narrowed && more > domains ? fmt::format("; with coredns_daemonset_nodes all it is {} nodes", more) : "";
+  sizing.level = {domains >= 2 ? "node" : "none", fmt::format("CoreDNS can run on {}.", which)};
+  if (domains == 0) {
+    sizing.refusal = unsafe(everywhere.registered == 0
+                                ? std::string("No node is registered.")
+                                : fmt::format("CoreDNS is to run on {}, and can on {}{}.",
+                                              narrowed ? "every control-plane node" : "every node", which, way_out));
+  } else if (spec.level == "node" && domains < 2) {
+    sizing.refusal =
+        unsafe(fmt::format("level is node, which needs CoreDNS on 2 nodes, but it can run on {}{}.", which, way_out));
+  } else if (domains < 2) {
+    sizing.level.reason = fmt::format("CoreDNS runs on {}, and is gone with it{}.", which, way_out);
+  } else if (spec.level == "none") {
+    sizing.level.reason =
+        fmt::format("Level none is asked for, and coredns_strategy daemonset on {} gives node.", which);
+  } else {
+    sizing.level.reason = fmt::format("A replica on each of {}, so any one node may fail.", which);
+  }
   return sizing;
 }
 

@@ -14,7 +14,7 @@ namespace core_ha::ha {
 /// What level and counts the cluster allows, or why the wish is refused.
 struct Sizing {
   Level level;
-  int min_replicas = 1;  ///< under strategy replicas the count itself
+  int min_replicas = 1;  ///< under strategy replicas, and from a DaemonSet, the count itself
   int max_replicas = 5;
   std::vector<std::string> warnings;
   std::optional<Error> refusal;
@@ -23,6 +23,10 @@ struct Sizing {
 /// Chooses the level and CoreDNS's counts for these nodes. Pure arithmetic over registered nodes: one that is down, or
 /// drained, counts until it was not heard of for longer than the spec says.
 Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes);
+
+/// The same for CoreDNS from a DaemonSet, one replica per node that is to have one. `nodes` are judged for its pods
+/// without regard to the control plane.
+Sizing size_daemonset(const Spec& spec, const std::vector<cluster::Node>& nodes);
 
 /// The same for metrics-server, whose replicas are never on one node: 2, where there are two for it. Only
 /// `min_replicas` and `refusal` are filled in: the level is CoreDNS's.

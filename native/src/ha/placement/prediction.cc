@@ -41,11 +41,13 @@ Json predict(const Situation& s) {
   result["full_strength"] = {
       {"seconds", span(unknown_from + s.toleration_seconds - 5, unknown_to + s.toleration_seconds - 5 + start)}};
 
+  if (s.daemons) result["full_strength"] = {{"seconds", nullptr}};
+
   if (s.replicas < 2) {
     result["node_death"] =
         outage(1, span(unknown_from + s.toleration_seconds, unknown_to + s.toleration_seconds),
                "All queries are lost when the node with the only replica dies, until it is replaced.");
-    if (s.nodes < 2) {
+    if (s.nodes < 2 || s.daemons) {
       result["node_death"] = outage(1, nullptr, "All queries are lost until the node is back.");
       result["full_strength"] = {{"seconds", nullptr}};
     }

@@ -12,6 +12,7 @@ struct Situation {
   int replicas = 1;                ///< CoreDNS pods, each on a node of its own as far as nodes reach
   int nodes = 1;                   ///< registered
   int servers = 1;                 ///< of them, with a control plane
+  bool daemons = false;            ///< a DaemonSet's: none comes up elsewhere for one that is gone
   bool local = false;              ///< a node's queries prefer the replica on that node
   std::optional<bool> kube_proxy;  ///< Services are served by kube-proxy in its usual mode; nothing: not known
   int minor = 0;                   ///< Kubernetes 1.<minor>

@@ -31,8 +31,9 @@ Json host_spread(const CoreDns& coredns) {
   return entry;
 }
 
-/// Time enough for preStop and what comes after it; more, where somebody else gives more.
-int grace_period(const CoreDns& coredns) {
+}  // namespace
+
+int coredns_grace_period(const CoreDns& coredns) {
   constexpr int enough = 30;
   const cluster::FieldPath field{"f:spec", "f:template", "f:spec", "f:terminationGracePeriodSeconds"};
   const auto owners = cluster::owners_of(*coredns.deployment, field);
@@ -40,23 +41,24 @@ int grace_period(const CoreDns& coredns) {
   return ours_alone ? enough : std::max(enough, coredns.pod_spec().value("terminationGracePeriodSeconds", enough));
 }
 
-}  // namespace
+Json& coredns_container(Json& pod_spec) {
+  auto& containers = pod_spec["containers"];
+  const auto named = std::find_if(containers.begin(), containers.end(),
+                                  [](const Json& container) { return container.value("name", "") == "coredns"; });
+  return named != containers.end() ? *named : containers.at(0);
+}
 
 Json coredns_overlay(const CoreDns& coredns, int minor) {
-  const Json& pod = coredns.pod_spec();
   Json body = apply_body(coredns_deployment);
   Json& spec = body["spec"];
   spec["minReadySeconds"] = 3;
   spec["strategy"] = {{"rollingUpdate", {{"maxSurge", 1}}}};
   Json& wish = spec["template"]["spec"];
-  wish["terminationGracePeriodSeconds"] = grace_period(coredns);
+  wish["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
   wish["topologySpreadConstraints"] = Json::array({host_spread(coredns)});
   if (minor >= pre_stop_sleep_minor) {
-    const auto& containers = pod["containers"];
-    const auto named = std::find_if(containers.begin(), containers.end(),
-                                    [](const Json& container) { return container.value("name", "") == "coredns"; });
-    const std::string name = (named != containers.end() ? *named : containers.at(0)).value("name", "");
-    wish["containers"] = answers_on(name, pre_stop_seconds);
+    Json pod = coredns.pod_spec();
+    wish["containers"] = answers_on(coredns_container(pod).value("name", ""), pre_stop_seconds);
   }
   return body;
 }

@@ -10,6 +10,12 @@ namespace core_ha::ha {
 /// or two, and a resolver's retry to the same address comes after five.
 inline constexpr int pre_stop_seconds = 8;
 
+/// Time enough for preStop and what comes after it, in seconds; more, where somebody else gives more.
+int coredns_grace_period(const CoreDns& coredns);
+
+/// The pod's container that answers queries.
+Json& coredns_container(Json& pod_spec);
+
 /// Our whole set for the packaged Deployment: durable fields only, never `replicas`.
 Json coredns_overlay(const CoreDns& coredns, int minor);
 

@@ -32,10 +32,9 @@ void check_service(Planner& planner, const CoreDns& coredns) {
 
 }  // namespace
 
-void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
-                 Count count) {
+bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   const int minor = planner.snapshot.minor();
-  if (refuse_foreign_autoscaler(planner, coredns_component)) return;
+  if (refuse_foreign_autoscaler(planner, coredns_component)) return false;
   if (minor < pre_stop_sleep_minor)
     planner.warn(
         fmt::format("Kubernetes 1.{} does not know preStop.sleep (1.{} does): left out, so rollouts may lose a "
@@ -43,6 +42,13 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
                     minor, pre_stop_sleep_minor));
   check_service(planner, coredns);
   plan_traffic(planner, nodes);
+  return true;
+}
+
+void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
+                 Count count) {
+  const int minor = planner.snapshot.minor();
+  if (!plan_service(planner, coredns, nodes)) return;
   if (count == Count::fixed) {
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");

@@ -10,6 +10,10 @@
 
 namespace core_ha::ha {
 
+/// What comes first under every strategy of ours: queries that prefer their own node's replica, and words on what this
+/// release cannot do. False where it is refused.
+bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes);
+
 /// What every strategy on the packaged Deployment has in common: queries that prefer their own node's replica, the
 /// overlay with so many replicas, the PodDisruptionBudget. Refuses where it could not be carried out.
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,

@@ -44,9 +44,14 @@ bool ends_gently(const Json& pod_spec) {
   });
 }
 
+bool CoreDns::served_by_daemons() const {
+  return daemonset != nullptr || std::any_of(pods.begin(), pods.end(), [](const auto& pod) { return pod.daemonic; });
+}
+
 CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   CoreDns view;
   view.deployment = cluster::find_named(snapshot.deployments, coredns_deployment.name);
+  view.daemonset = cluster::find_named(snapshot.daemonsets, coredns_daemonset.name);
   const std::string uid = view.deployment == nullptr ? "" : (*view.deployment)["metadata"].value("uid", "");
   for (const auto& object : snapshot.replicasets) {
     if (uid.empty() || controller_of(object) != uid) continue;
@@ -63,14 +68,17 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
     if (ending(object) || !of_coredns(object)) continue;
     const bool ended = phase == "Succeeded" || phase == "Failed";
     const Json& labels = labels_of(object);
+    const std::string maker = object["metadata"].value("generateName", "");
     (ended ? view.ended : view.pods)
         .push_back({.ref = kube::ref_of(object),
                     .uid = object["metadata"].value("uid", ""),
-                    .replica_set = controller_of(object),
+                    .owner = controller_of(object),
                     .gentle = ends_gently(object["spec"]),
                     .retiring = labels.contains(cluster::retiring_label),
                     .hashed = labels.contains("pod-template-hash"),
-                    .made = object["metadata"].value("generateName", "").starts_with("coredns-"),
+                    .daemon = labels.value(component_label, "") == component_value,
+                    .made = maker.starts_with("coredns-"),
+                    .daemonic = maker == coredns_daemonset.name + "-",
                     .serves = labels.contains("k8s-app"),
                     .node = object["spec"].value("nodeName", "")});
   }

@@ -12,6 +12,7 @@
 namespace core_ha::ha {
 
 inline const kube::ObjectRef coredns_deployment{"apps/v1", "Deployment", "kube-system", "coredns"};
+inline const kube::ObjectRef coredns_daemonset{"apps/v1", "DaemonSet", "kube-system", "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "kube-dns"};
 inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
                                                 "k3s-core-ha-coredns"};
@@ -22,12 +23,14 @@ inline const Component coredns_component{"coredns", "CoreDNS", "coredns_strategy
 struct CoreDnsPod {
   kube::ObjectRef ref;
   std::string uid;
-  std::string replica_set;  ///< uid of the ReplicaSet that owns it; empty: nobody does
-  bool gentle = false;      ///< it goes on answering for a while after its endpoint is taken away (preStop)
-  bool retiring = false;    ///< labelled so by us
-  bool hashed = false;      ///< carries pod-template-hash: a ReplicaSet of that template would adopt it
-  bool made = false;        ///< a ReplicaSet of the Deployment made it, whoever owns it now
-  bool serves = false;      ///< carries the label that the Service selects
+  std::string owner;      ///< uid of the ReplicaSet or DaemonSet that owns it; empty: nobody does
+  bool gentle = false;    ///< it goes on answering for a while after its endpoint is taken away (preStop)
+  bool retiring = false;  ///< labelled so by us
+  bool hashed = false;    ///< carries pod-template-hash: a ReplicaSet of that template would adopt it
+  bool daemon = false;    ///< carries our component's label: our DaemonSet would adopt it
+  bool made = false;      ///< a ReplicaSet of the Deployment made it, whoever owns it now
+  bool daemonic = false;  ///< a DaemonSet of ours made it, whoever owns it now
+  bool serves = false;    ///< carries the label that the Service selects
   std::string node;
 };
 
@@ -38,9 +41,11 @@ struct CoreDnsReplicaSet {
   bool deleting = false;
 };
 
-/// CoreDNS as observed: its Deployment, the ReplicaSets of it that have pods, and its pods that are not ending.
+/// CoreDNS as observed: its Deployment, the ReplicaSets of it that have pods, our DaemonSet, and the pods that are not
+/// ending.
 struct CoreDns {
   const Json* deployment = nullptr;
+  const Json* daemonset = nullptr;
   std::vector<CoreDnsReplicaSet> replica_sets;
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
@@ -49,10 +54,18 @@ struct CoreDns {
   const Json& pod_spec() const { return pod_template()["spec"]; }
   int replicas() const { return replicas_of(*deployment); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }
+  /// uid of our DaemonSet; empty: there is none.
+  std::string daemonset_uid() const { return daemonset == nullptr ? "" : (*daemonset)["metadata"].value("uid", ""); }
+  /// Whether a DaemonSet of ours is there, or pods of one: then the Deployment's count is ours.
+  bool served_by_daemons() const;
 };
 
 /// The parts that belong together; `deployment` is null when there is none.
 CoreDns view_coredns(const cluster::Snapshot& snapshot);
+
+/// The label by which our DaemonSet knows its pods, with its value.
+inline constexpr const char* component_label = "k3s-core-ha/component";
+inline constexpr const char* component_value = "coredns";
 
 /// Whether a pod of this spec ends gently.
 bool ends_gently(const Json& pod_spec);

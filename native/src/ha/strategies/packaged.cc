@@ -19,7 +19,7 @@ namespace {
 bool count_was_ours(const Planner& planner, const CoreDns& coredns) {
   if (!foreign_autoscaler(planner.snapshot, coredns_component).empty()) return false;
   if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
-  if (planner.live(coredns_autoscaler) != nullptr) return true;
+  if (planner.live(coredns_autoscaler) != nullptr || coredns.served_by_daemons()) return true;
   return count_is_ours(*coredns.deployment);
 }
 
@@ -68,7 +68,7 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
   planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
   if (coredns.deployment == nullptr) return;
   const bool gentle = gentle_without_us(coredns);
-  if (swaps(coredns, gentle))
+  if (swaps(coredns, gentle) || coredns.replicas() == 0)
     if (const std::string why = no_place(coredns, nodes); !why.empty())
       planner.refuse(ExitStatus::unsafe,
                      fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "

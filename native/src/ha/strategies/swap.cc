@@ -23,6 +23,10 @@
 // owner is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way
 // there after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
 //
+// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves:
+// it would make new ones in their place, and a Deployment without pods has none that a rollout could end.
+// coredns_daemonset.cc tells of the other direction.
+//
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
 //
@@ -37,13 +41,13 @@
 
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
+#include "ha/strategies/retire.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
 
 namespace {
 
-constexpr std::chrono::seconds proxies_follow{8};
 const cluster::FieldPath paused_field{"f:spec", "f:paused"};
 const cluster::FieldPath template_field{"f:spec", "f:template"};
 
@@ -62,20 +66,26 @@ class Swap {
     if (refuse_paused(planner_, coredns_component, *coredns_.deployment) || counted_by_others()) return;
     choose();
     keep_wanted_pods();
-    const bool anything = changes() || !leaving_.empty();
+    const bool anything = changes() || !leaving_.empty() || coredns_.daemonset != nullptr;
     if (!leaving_sets_.empty()) set_old_pods_free();
     for (const auto* pod : leaving_)
       if (pod->gentle == gentle_ && pod->hashed)
-        patch("forget-" + pod->ref.name, *pod, {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
-              "the new ReplicaSet must not adopt it");
+        plan_labels(planner_, "forget-" + pod->ref.name, *pod,
+                    {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
+                    "the new ReplicaSet must not adopt it");
+    // Where it has no pods yet, the first ones are to be of the new template.
+    const bool template_first = coredns_.replicas() == 0 && !releases_count();
+    if (template_first) bring_in();
     set_count();
-    bring_in();
+    if (!template_first) bring_in();
     if (anything || updating(*coredns_.deployment))
       planner_.add({.id = "coredns-rollout",
                     .action = Action::wait_rollout,
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
-    retire();
+    plan_freeing_daemons(planner_, coredns_);
+    plan_no_revisions(planner_);
+    plan_retirement(planner_, leaving_, nodes_);
     clear_ended();
     lower_count();
   }
@@ -83,7 +93,7 @@ class Swap {
   Placement placement() const {
     Placement placement;
     for (const auto* pod : staying_)
-      if (!pod->replica_set.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
+      if (!pod->owner.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
     for (const auto* pod : leaving_)
       if (!pod->node.empty()) placement.leaving.push_back(pod->node);
     const int count =
@@ -98,7 +108,11 @@ class Swap {
   /// Whether the Deployment is not yet as it is to be.
   bool changes() const { return !planner_.holds(target_.body) || releases_count() || raises_count(); }
 
-  bool raises_count() const { return target_.count != Count::released && coredns_.replicas() < target_.replicas; }
+  /// Also a count that is not ours to release, where it is too low for what is to come.
+  bool raises_count() const {
+    const bool lets_go = target_.count == Count::released && count_may_go(*coredns_.deployment);
+    return coredns_.replicas() < target_.replicas && !lets_go;
+  }
   bool lowers_count() const { return target_.count == Count::fixed && coredns_.replicas() > target_.replicas; }
 
   bool counted_by_others() {
@@ -129,7 +143,7 @@ class Swap {
     const bool alone = std::max(coredns_.replicas(), target_.replicas) == 1;
     const bool must = alone || std::any_of(coredns_.replica_sets.begin(), coredns_.replica_sets.end(),
                                            [&](const auto& set) { return must_leave(set); });
-    if (!replaced || must) return;
+    if (!replaced || must || leaving_sets_.empty()) return;
     const Fit fit = judge_fit(planner_.snapshot, coredns_component.title, coredns_.pod_template(), nodes_, placement());
     if (fit.refusal.empty() && fit.warning.empty()) return;
     sort_pods(false);
@@ -140,7 +154,7 @@ class Swap {
 
   bool must_leave(const CoreDnsReplicaSet& set) const {
     const bool begun = paused_by_us() && std::any_of(coredns_.pods.begin(), coredns_.pods.end(), [&](const auto& pod) {
-                         return pod.replica_set == set.uid && pod.retiring;
+                         return pod.owner == set.uid && pod.retiring;
                        });
     return set.deleting || set.gentle != gentle_ || begun;
   }
@@ -159,46 +173,35 @@ class Swap {
     }
   }
 
+  /// Ours goes when the Deployment serves.
+  bool of_daemonset(const CoreDnsPod& pod) const {
+    return coredns_.daemonset != nullptr && pod.owner == coredns_.daemonset_uid();
+  }
+
   bool leaves(const CoreDnsPod& pod) const {
-    const bool of_leaving = std::any_of(leaving_sets_.begin(), leaving_sets_.end(),
-                                        [&](const auto* set) { return set->uid == pod.replica_set; });
-    // A pod that nobody owns is of a swap if it says so, or if a ReplicaSet once made it: two runs at a time, each
-    // taking back its own, can leave one without any label of ours.
-    const bool left_over = pod.replica_set.empty() && (pod.retiring || pod.hashed || pod.made);
-    return of_leaving || left_over;
+    const bool of_leaving =
+        std::any_of(leaving_sets_.begin(), leaving_sets_.end(), [&](const auto* set) { return set->uid == pod.owner; });
+    return of_leaving || of_daemonset(pod) || left_over(pod);
   }
 
   void keep_wanted_pods() {
     for (const auto* pod : staying_)
       if (pod->retiring)
-        patch("keep-" + pod->ref.name, *pod, {{cluster::retiring_label, nullptr}},
-              "it stays: a change that was to replace it was not finished");
+        plan_labels(planner_, "keep-" + pod->ref.name, *pod, {{cluster::retiring_label, nullptr}},
+                    "it stays: a change that was to replace it was not finished");
   }
 
   void set_old_pods_free() {
     for (const auto* pod : leaving_)
-      if (!pod->retiring && !pod->replica_set.empty())
-        patch("mark-" + pod->ref.name, *pod, {{cluster::retiring_label, "true"}},
-              "it is about to be replaced; a run that is stopped half-way is recognised by this");
+      if (!pod->retiring && !pod->owner.empty() && !of_daemonset(*pod))
+        plan_labels(planner_, "mark-" + pod->ref.name, *pod, {{cluster::retiring_label, "true"}},
+                    "it is about to be replaced; a run that is stopped half-way is recognised by this");
     Json body = target_.body;
     body["spec"]["paused"] = true;
     // Held by manifests of ours and dropped here, the count would be 1 at once, and a paused Deployment still scales.
     if (held_.contains(replicas_field)) body["spec"]["replicas"] = coredns_.replicas();
     planner_.ensure("coredns-pause", body, "the template changes while nothing rolls");
-    for (const auto* set : leaving_sets_) {
-      if (!set->deleting)
-        planner_.add({.id = "free-" + set->ref.name,
-                      .action = Action::remove,
-                      .object = set->ref,
-                      .reason = "its pods go on serving by themselves, so that no rollout ends them too early",
-                      .uid = set->uid,
-                      .propagation = "Orphan"});
-      planner_.add({.id = "freed-" + set->ref.name,
-                    .action = Action::wait_gone,
-                    .object = set->ref,
-                    .reason = "its pods have no owner any more",
-                    .uid = set->uid});
-    }
+    plan_freeing(planner_, leaving_sets_);
   }
 
   bool resets_count() const { return target_.count == Count::released && coredns_.replicas() != target_.replicas; }
@@ -220,7 +223,7 @@ class Swap {
           "coredns-count", body,
           fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, coredns_.replicas()));
       planned_ = true;
-    } else if (resets_count()) {
+    } else if (resets_count() && !raises_count()) {
       warn_of_count(planner_, coredns_component, *coredns_.deployment);
     }
   }
@@ -235,48 +238,11 @@ class Swap {
       planner_.ensure("coredns-overlay", target_.body, reason);
   }
 
-  void retire() {
-    if (leaving_.empty()) return;
-    std::vector<std::string> uids;
-    for (const auto* pod : leaving_) {
-      uids.push_back(pod->uid);
-      if (!pod->serves) continue;
-      // One that a run before ours let go without marking it must be found again once it serves no more.
-      Json labels = {{"k8s-app", nullptr}};
-      if (pod->replica_set.empty() && !pod->retiring) labels[cluster::retiring_label] = "true";
-      patch("quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
-    }
-    planner_.add({.id = "coredns-drained",
-                  .action = Action::wait_endpoints_gone,
-                  .object = coredns_service,
-                  .reason = "no node sends queries to the old pods any more",
-                  .pod_uids = uids,
-                  .settle = proxies_follow});
-    for (const auto* pod : leaving_)
-      planner_.add({.id = "end-" + pod->ref.name,
-                    .action = Action::remove,
-                    .object = pod->ref,
-                    .reason = "it is replaced and nobody asks it any more",
-                    .uid = pod->uid});
-    for (const auto* pod : leaving_)
-      if (on_living_node(*pod))
-        planner_.add({.id = "ended-" + pod->ref.name,
-                      .action = Action::wait_gone,
-                      .object = pod->ref,
-                      .reason = "nothing of the swap is left",
-                      .uid = pod->uid});
-  }
-
-  /// Pods that ended before the swap (pushed out, evicted) would outlive the ReplicaSet that should have taken them
-  /// away.
   void clear_ended() {
+    std::vector<const CoreDnsPod*> gone;
     for (const auto& pod : coredns_.ended)
-      if (leaves(pod))
-        planner_.add({.id = "clear-" + pod.ref.name,
-                      .action = Action::remove,
-                      .object = pod.ref,
-                      .reason = "it ended long ago, and nobody owns it any more",
-                      .uid = pod.uid});
+      if (leaves(pod)) gone.push_back(&pod);
+    plan_clearing(planner_, gone);
   }
 
   /// Last of all, when every replica is a new one.
@@ -288,21 +254,6 @@ class Swap {
                   .action = Action::wait_rollout,
                   .object = coredns_deployment,
                   .reason = "as many replicas as wished, all available"});
-  }
-
-  /// A dead node's kubelet confirms no deletion: such a pod goes when the node is back, or is removed.
-  bool on_living_node(const CoreDnsPod& pod) const {
-    return std::any_of(nodes_.begin(), nodes_.end(),
-                       [&](const auto& node) { return node.name == pod.node && node.ready; });
-  }
-
-  void patch(std::string id, const CoreDnsPod& pod, const Json& labels, std::string reason) {
-    planner_.add({.id = std::move(id),
-                  .action = Action::patch,
-                  .object = pod.ref,
-                  .reason = std::move(reason),
-                  .body = {{"metadata", {{"labels", labels}}}},
-                  .uid = pod.uid});
   }
 
   Planner& planner_;

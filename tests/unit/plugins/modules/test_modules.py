@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULTS = {
     "level": "auto",
     "coredns_strategy": "autoscaling",
+    "coredns_daemonset_nodes": "control_plane",
     "coredns_cpu_utilization": 75,
     "coredns_traffic_distribution": "auto",
     "metrics_server_strategy": "replicas",

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// One pod per node is what a Deployment cannot promise, and a DaemonSet of k3s's own there is none. So it is one of
+// ours, with the pods' template of the live Deployment: a release of k3s that ships another image changes the
+// Deployment, which has no replicas, and the next run takes the new template over.
+//
+// The way there. The new pods come up beside the old ones, and when they answer, these are taken out of the
+// Deployment's hands and retired as in swap.cc:
+//
+//   1. make the DaemonSet, and wait for it;
+//   2. pause the Deployment, delete its ReplicaSet and leave the pods to themselves (propagation Orphan);
+//   3. set the count to 0: a ReplicaSet would end its pods for that, and there is none any more;
+//   4. take the pods' hash label, so that the ReplicaSet of 0 that the Deployment makes when it goes on does not adopt
+//      them, and end the pause: no field of ours is left in k3s's Deployment;
+//   5. retire the pods.
+//
+// Another template goes the same way, for what a DaemonSet's own rollout costs clients that use a source port again,
+// and for the nodes that it leaves: it would end their pods at once. The DaemonSet is deleted with propagation Orphan,
+// its pods lose our component's label, by which the next one would adopt them, and the next one is made.
+//
+// The way out is a swap (swap.cc): the DaemonSet owns its pods until the Deployment serves. What it ships besides, the
+// ControllerRevisions of its templates, stays behind when it is deleted with Orphan, and is deleted, too.
+#include "ha/strategies/coredns_daemonset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cluster/managed_fields.h"
+#include "ha/placement/capacity.h"
+#include "ha/placement/words.h"
+#include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_overlay.h"
+#include "ha/strategies/coredns_served.h"
+#include "ha/strategies/retire.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+constexpr const char* control_plane_label = "node-role.kubernetes.io/control-plane";
+
+/// Narrows the pods to the control plane's nodes, whatever the template asks for already: each of its terms alone is
+/// enough for the scheduler.
+void keep_to_control_plane(Json& pod_spec) {
+  Json& terms =
+      pod_spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+  if (!terms.is_array() || terms.empty()) terms = Json::array({Json::object()});
+  for (auto& term : terms)
+    term["matchExpressions"].push_back({{"key", control_plane_label}, {"operator", "Exists"}});
+}
+
+Json daemon_template(const CoreDns& coredns, bool control_plane, int minor) {
+  Json pod_template = coredns.pod_template();
+  Json& metadata = pod_template["metadata"];
+  metadata.erase("creationTimestamp");
+  metadata["labels"].erase("pod-template-hash");
+  metadata["labels"][component_label] = component_value;
+  Json& pod = pod_template["spec"];
+  pod.erase("topologySpreadConstraints");
+  pod["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
+  if (control_plane) keep_to_control_plane(pod);
+  if (minor >= pre_stop_sleep_minor)
+    coredns_container(pod)["lifecycle"]["preStop"] = {{"sleep", {{"seconds", pre_stop_seconds}}}};
+  return pod_template;
+}
+
+Json without_creation_time(Json pod_template) {
+  if (pod_template.contains("metadata")) pod_template["metadata"].erase("creationTimestamp");
+  return pod_template;
+}
+
+bool updating_daemons(const Json& daemonset) {
+  const Json status = daemonset.value("status", Json::object());
+  return daemonset["metadata"].value("generation", 0) > status.value("observedGeneration", 0) ||
+         status.value("updatedNumberScheduled", 0) < status.value("desiredNumberScheduled", 0);
+}
+
+class Daemons {
+ public:
+  Daemons(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const DaemonTarget& target)
+      : planner_(planner),
+        coredns_(coredns),
+        nodes_(nodes),
+        target_(target),
+        held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)),
+        pods_stay_(keeps_template()) {
+    rest_ = target.deployment;
+    // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. Any other count leaves
+    // our set by itself when a scale of ours changes it.
+    if (held_.contains(replicas_field) && coredns.replicas() == 0) rest_["spec"]["replicas"] = 0;
+  }
+
+  bool plan() {
+    if (refuse_paused(planner_, coredns_component, *coredns_.deployment)) return false;
+    if (coredns_.replicas() > 0 && refuse_foreign_count(planner_, coredns_component, *coredns_.deployment, 0))
+      return false;
+    for (const auto& pod : coredns_.pods)
+      if (leaves(pod)) leaving_.push_back(&pod);
+    bring_in();
+    if (!pods_stay_ || !leaving_.empty() || !set_aside() || updating_daemons(*coredns_.daemonset))
+      planner_.add({.id = "coredns-daemons",
+                    .action = Action::wait_rollout,
+                    .object = coredns_daemonset,
+                    .reason = "a replica of the wished template is available on every node that is ready"});
+    if (set_aside())
+      planner_.wish(rest_);
+    else
+      set_deployment_aside();
+    plan_retirement(planner_, leaving_, nodes_);
+    clear_ended();
+    return !pods_stay_;
+  }
+
+ private:
+  /// Whether the DaemonSet's pods are of the wished template.
+  bool keeps_template() const {
+    const Json* live = coredns_.daemonset;
+    return live != nullptr && !(*live)["metadata"].contains("deletionTimestamp") &&
+           without_creation_time((*live)["spec"]["template"]) == target_.daemonset["spec"]["template"];
+  }
+
+  /// Whether all else of it is as wished. Its set is not compared field by field, as with other objects: a template has
+  /// lists whose keys we need not know.
+  bool keeps_rest() const {
+    const auto same = [&](const cluster::FieldPath& path) {
+      const Json* wished = cluster::value_at(target_.daemonset, path);
+      const Json* live = cluster::value_at(*coredns_.daemonset, path);
+      return wished == nullptr || (live != nullptr && *live == *wished);
+    };
+    const auto wished = cluster::fields_in(target_.daemonset);
+    return std::all_of(wished.begin(), wished.end(), [&](const auto& path) {
+      const bool in_template = path.size() > 1 && path[1] == "f:template";
+      return in_template || same(path);
+    });
+  }
+
+  bool of_daemonset(const CoreDnsPod& pod) const {
+    return coredns_.daemonset != nullptr && pod.owner == coredns_.daemonset_uid();
+  }
+
+  bool leaves(const CoreDnsPod& pod) const {
+    if (of_daemonset(pod)) return !pods_stay_;
+    const bool of_deployment = std::any_of(coredns_.replica_sets.begin(), coredns_.replica_sets.end(),
+                                           [&](const auto& set) { return set.uid == pod.owner; });
+    const bool about_to_be_adopted = pods_stay_ && pod.daemon && pod.serves && !pod.retiring;
+    return of_deployment || (left_over(pod) && !about_to_be_adopted);
+  }
+
+  void bring_in() {
+    if (pods_stay_ && keeps_rest()) {
+      planner_.wish(target_.daemonset);
+    } else {
+      if (!pods_stay_) {
+        plan_freeing_daemons(planner_, coredns_);
+        for (const auto* pod : leaving_)
+          if (pod->daemon)
+            plan_labels(planner_, "forget-" + pod->ref.name, *pod,
+                        {{component_label, nullptr}, {cluster::retiring_label, "true"}},
+                        "the new DaemonSet must not adopt it");
+      }
+      planner_.apply("coredns-daemonset", target_.daemonset, "a replica on every node that is to have one");
+    }
+    for (const auto& pod : coredns_.pods)
+      if (of_daemonset(pod) && pods_stay_ && pod.retiring)
+        plan_labels(planner_, "keep-" + pod.ref.name, pod, {{cluster::retiring_label, nullptr}},
+                    "it stays: a change that was to replace it was not finished");
+  }
+
+  /// Whether the Deployment is out of the way already.
+  bool set_aside() const { return coredns_.replicas() == 0 && coredns_.replica_sets.empty() && planner_.holds(rest_); }
+
+  void set_deployment_aside() {
+    const bool frees = !coredns_.replica_sets.empty();
+    if (frees) {
+      Json paused = rest_;
+      paused["spec"]["paused"] = true;
+      if (held_.contains(replicas_field)) paused["spec"]["replicas"] = coredns_.replicas();
+      planner_.ensure("coredns-pause", paused, "the template changes while nothing rolls");
+      std::vector<const CoreDnsReplicaSet*> sets;
+      for (const auto& set : coredns_.replica_sets)
+        sets.push_back(&set);
+      plan_freeing(planner_, sets);
+    }
+    if (coredns_.replicas() != 0)
+      planner_.scale("coredns-scale", coredns_deployment, 0,
+                     fmt::format("0 replicas, from {}: the DaemonSet's serve", coredns_.replicas()));
+    for (const auto* pod : leaving_)
+      if (pod->hashed)
+        plan_labels(planner_, "forget-" + pod->ref.name, *pod,
+                    {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
+                    "a ReplicaSet of 0 must not adopt it");
+    const std::string reason = "no field of ours is left";
+    if (frees)
+      planner_.apply("coredns-overlay", rest_, reason);
+    else
+      planner_.ensure("coredns-overlay", rest_, reason);
+  }
+
+  void clear_ended() {
+    std::vector<const CoreDnsPod*> gone;
+    for (const auto& pod : coredns_.ended)
+      if (leaves(pod)) gone.push_back(&pod);
+    plan_clearing(planner_, gone);
+  }
+
+  Planner& planner_;
+  const CoreDns& coredns_;
+  const std::vector<cluster::Node>& nodes_;
+  const DaemonTarget& target_;
+  const std::set<cluster::FieldPath> held_;
+  const bool pods_stay_;
+  Json rest_;  ///< our set for the Deployment in the end
+  std::vector<const CoreDnsPod*> leaving_;
+};
+
+}  // namespace
+
+Json daemonset_body(const CoreDns& coredns, const Spec& spec, int minor) {
+  Json body = apply_body(coredns_daemonset);
+  body["metadata"]["labels"] = own_labels(component_value);
+  body["spec"] = {
+      {"revisionHistoryLimit", 0},
+      {"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}, {component_label, component_value}}}}},
+      {"updateStrategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 1}, {"maxUnavailable", 0}}}}},
+      {"template", daemon_template(coredns, spec.coredns_daemonset_nodes == "control_plane", minor)}};
+  return body;
+}
+
+std::vector<cluster::Node> judge_daemon_nodes(const cluster::Snapshot& snapshot, const CoreDns& coredns) {
+  return cluster::judge_nodes(snapshot, daemon_template(coredns, false, snapshot.minor())["spec"]);
+}
+
+bool plan_daemons(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,
+                  const DaemonTarget& target) {
+  return Daemons(planner, coredns, nodes, target).plan();
+}
+
+void plan_daemonset(Planner& planner, const CoreDns& coredns) {
+  const Json body = daemonset_body(coredns, planner.spec, planner.snapshot.minor());
+  const Json& pod_template = body["spec"]["template"];
+  const auto nodes = cluster::judge_nodes(planner.snapshot, pod_template["spec"]);
+  if (!plan_service(planner, coredns, nodes)) return;
+  planner.fix_count(coredns_deployment, 0);
+  planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count follows the nodes");
+  planner.remove_own("coredns-budget", coredns_budget, "none can be kept over a DaemonSet's pods");
+  if (plan_daemons(planner, coredns, nodes, {.daemonset = body, .deployment = apply_body(coredns_deployment)}))
+    check_daemons(planner, coredns_component.title, pod_template, nodes);
+  std::vector<std::string> absent;
+  for (const auto& node : nodes)
+    if (node.eligible() && !node.ready) absent.push_back(node.name);
+  if (!absent.empty())
+    planner.warn(
+        fmt::format("Not ready, so CoreDNS comes up there when they are, and is not waited for: {}.", few(absent)));
+}
+
+}  // namespace core_ha::ha
