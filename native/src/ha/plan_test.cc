@@ -220,16 +220,17 @@ TEST_CASE("plan: what is refused, and with which status") {
        },
        ExitStatus::unsafe,
        {"PodDisruptionBudget kube-system/dns (minAvailable 3)", "none of 3 replicas", "block every drain"}},
-      {"the way back has no place while a node is down",
+      {"the way back has no place while nodes are down",
        {{"coredns_strategy", "packaged"}},
        [](SimulatedCluster& c) {
          reach(c, autoscaling);
+         c.cordon(0);
          c.silence(2, 600);
-         for (auto& pod : c.snapshot.pods)  // evicted, and replaced on a living node
-           if (pod["spec"]["nodeName"] == "agent-2") pod["spec"]["nodeName"] = "agent-1";
+         for (auto& pod : c.snapshot.pods)  // evicted, and replaced on the node that is left
+           pod["spec"]["nodeName"] = "agent-1";
        },
        ExitStatus::unsafe,
-       {"agent-2 (not ready)"}}};
+       {"server-1 (cordoned)", "agent-2 (not ready)"}}};
   for (const auto& row : rows) {
     CAPTURE(row.what);
     SimulatedCluster cluster(3);

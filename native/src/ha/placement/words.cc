@@ -14,7 +14,8 @@ std::string few(std::vector<std::string> names) {
 }
 
 std::string closed_words(const cluster::Node& node) {
-  return fmt::format("{} ({})", node.name, node.ready ? "cordoned" : "not ready");
+  const std::string why = !node.eligible() ? node.excluded : node.ready ? "cordoned" : "not ready";
+  return fmt::format("{} ({})", node.name, why);
 }
 
 }  // namespace core_ha::ha

@@ -30,28 +30,45 @@ bool gentle_without_us(const CoreDns& coredns) {
   return ends_gently(coredns.pod_spec());
 }
 
-/// The packaged spread rule counts hosts that take no pods, and pods that are about to go: after a node's death it can
-/// leave no place for the one new pod. Empty: there is one; else why not.
-std::string no_place(const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+/// Whether the packaged spread rule has a place for the one new pod.
+struct Room {
+  std::string closed = {};                 ///< why there is none; empty: there is
+  const CoreDnsPod* makes_room = nullptr;  ///< the pod whose end would make one
+};
+
+/// The packaged spread rule counts hosts that take no pods, also for a taint that lasts, and pods that are about to go:
+/// after a node's death, or with a replica on every other host, it can leave no place for the one new pod.
+Room room(const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   std::map<std::string, int> pods;  // by host
-  std::map<std::string, std::string> host_of;
+  std::map<std::string, const cluster::Node*> node_of;
   for (const auto& node : nodes)
-    if (node.eligible()) {
+    if (node.eligible() || node.excluded.starts_with("taint ")) {
       pods.emplace(node.host, 0);
-      host_of.emplace(node.name, node.host);
+      node_of.emplace(node.name, &node);
     }
+  int serving = 0;
   for (const auto& pod : coredns.pods)
-    if (const auto host = host_of.find(pod.node); host != host_of.end() && pod.serves) ++pods[host->second];
+    if (const auto node = node_of.find(pod.node); node != node_of.end() && pod.serves) {
+      ++pods[node->second->host];
+      ++serving;
+    }
   int least = std::numeric_limits<int>::max();
   for (const auto& [host, count] : pods)
     least = std::min(least, count);
   std::vector<std::string> closed;
-  for (const auto& node : nodes) {
-    if (!node.eligible()) continue;
-    if (node.open() && pods[node.host] + 1 - least <= 1) return {};
-    if (!node.open()) closed.push_back(closed_words(node));
+  for (const auto& [name, node] : node_of) {
+    if (node->open() && pods[node->host] == least) return {};
+    if (!node->open() && pods[node->host] == least) closed.push_back(closed_words(*node));
   }
-  return closed.empty() ? "no node takes pods" : few(closed);
+  Room none{.closed = closed.empty() ? "no node takes pods" : few(closed)};
+  for (const auto& pod : coredns.pods) {
+    const auto node = node_of.find(pod.node);
+    const bool of_deployment = coredns.daemonset == nullptr || pod.owner != coredns.daemonset_uid();
+    if (node != node_of.end() && node->second->open() && pod.serves && of_deployment &&
+        pods[node->second->host] == least + 1 && serving > 1)
+      none.makes_room = &pod;
+  }
+  return none;
 }
 
 bool swaps(const CoreDns& coredns, bool gentle) {
@@ -68,17 +85,17 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
   planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
   if (coredns.deployment == nullptr) return;
   const bool gentle = gentle_without_us(coredns);
-  if (swaps(coredns, gentle) || coredns.replicas() == 0)
-    if (const std::string why = no_place(coredns, nodes); !why.empty())
-      planner.refuse(ExitStatus::unsafe,
-                     fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
-                                 "pods: {}.",
-                                 why));
+  const Room found = swaps(coredns, gentle) || coredns.replicas() == 0 ? room(coredns, nodes) : Room{};
+  if (!found.closed.empty() && found.makes_room == nullptr)
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
+                               "pods: {}.",
+                               found.closed));
   plan_swap(planner, coredns, nodes,
             {.body = apply_body(coredns_deployment),
              .replicas = 1,
              .count = count_was_ours(planner, coredns) ? Count::released : Count::at_least},
-            gentle);
+            gentle, found.makes_room);
 }
 
 }  // namespace core_ha::ha

@@ -79,7 +79,7 @@ void plan_no_revisions(Planner& planner) {
 }
 
 void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pods,
-                     const std::vector<cluster::Node>& nodes) {
+                     const std::vector<cluster::Node>& nodes, std::string drained) {
   if (pods.empty()) return;
   std::vector<std::string> uids;
   for (const auto* pod : pods) {
@@ -90,7 +90,7 @@ void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pod
     if ((pod->owner.empty() || pod->daemon) && !pod->retiring) labels[cluster::retiring_label] = "true";
     plan_labels(planner, "quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
   }
-  planner.add({.id = "coredns-drained",
+  planner.add({.id = std::move(drained),
                .action = Action::wait_endpoints_gone,
                .object = coredns_service,
                .reason = "no node sends queries to the old pods any more",

@@ -28,9 +28,10 @@ void plan_freeing_daemons(Planner& planner, const CoreDns& coredns);
 /// The records of our DaemonSet's templates stay behind when it goes without its pods.
 void plan_no_revisions(Planner& planner);
 
-/// The pods' endpoints go, and the pods when nobody is sent to them any more. `nodes`: all of them.
+/// The pods' endpoints go, and the pods when nobody is sent to them any more. `nodes`: all of them; `drained`: the id of
+/// the wait for that.
 void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pods,
-                     const std::vector<cluster::Node>& nodes);
+                     const std::vector<cluster::Node>& nodes, std::string drained = "coredns-drained");
 
 /// Pods that ended before the change (pushed out, evicted) would outlive the controller that should have taken them
 /// away.

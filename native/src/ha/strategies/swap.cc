@@ -23,6 +23,9 @@
 // owner is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way
 // there after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
 //
+// A target's spread rule may have no place for a new pod while every old one is there: k3s's counts the hosts too whose
+// taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes one.
+//
 // The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves:
 // it would make new ones in their place, and a Deployment without pods has none that a rollout could end.
 // coredns_daemonset.cc tells of the other direction.
@@ -54,12 +57,13 @@ const cluster::FieldPath template_field{"f:spec", "f:template"};
 class Swap {
  public:
   Swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const Target& target,
-       bool gentle)
+       bool gentle, const CoreDnsPod* makes_room)
       : planner_(planner),
         coredns_(coredns),
         nodes_(nodes),
         target_(target),
         gentle_(gentle),
+        makes_room_(makes_room),
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)) {}
 
   void plan() {
@@ -73,6 +77,7 @@ class Swap {
         plan_labels(planner_, "forget-" + pod->ref.name, *pod,
                     {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
                     "the new ReplicaSet must not adopt it");
+    if (std::erase(leaving_, makes_room_) != 0) plan_retirement(planner_, {makes_room_}, nodes_, "coredns-room");
     // Where it has no pods yet, the first ones are to be of the new template.
     const bool template_first = coredns_.replicas() == 0 && !releases_count();
     if (template_first) bring_in();
@@ -260,7 +265,8 @@ class Swap {
   const CoreDns& coredns_;
   const std::vector<cluster::Node>& nodes_;
   const Target& target_;
-  const bool gentle_;  ///< pods of the target end gently
+  const bool gentle_;             ///< pods of the target end gently
+  const CoreDnsPod* makes_room_;  ///< ended before the new ones come; null: none
   const std::set<cluster::FieldPath> held_;
   std::vector<const CoreDnsReplicaSet*> leaving_sets_;
   std::vector<const CoreDnsPod*> leaving_;
@@ -271,8 +277,8 @@ class Swap {
 }  // namespace
 
 Placement plan_swap(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,
-                    const Target& target, bool gentle) {
-  Swap swap(planner, coredns, nodes, target, gentle);
+                    const Target& target, bool gentle, const CoreDnsPod* makes_room) {
+  Swap swap(planner, coredns, nodes, target, gentle, makes_room);
   swap.plan();
   return swap.placement();
 }
