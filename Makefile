@@ -7,10 +7,10 @@ JOBS ?= $(shell nproc)
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test down build dist format lint
+.PHONY: help demo test test-matrix down build dist format lint
 
 help: ## Show what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nmake demo COMPARE=1 also measures the packaged state (it takes the 6 minutes that its outage lasts).\n'
 	@printf 'make test ONLY=lint,unit runs some groups alone; tests/run --list names them.\n'
 	@printf 'make test FULL=1 also builds Kubernetes 1.31 and 1.35 from source (a quarter of an hour each) and tests on them.\n'
@@ -22,6 +22,10 @@ demo: dist ## Start a small cluster, run the role on it, kill a node, and show w
 test: ## Run every check: linters, units, the sandbox's own tests, and the scenarios on real clusters
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
+
+test-matrix: dist ## Try every strategy on every kind of cluster, each pair of settings once; goes on where it was
+	@tests/setup build lint sandbox python
+	@$(VENV)/python -m pytest -q -s tests/matrix
 
 down: ## Stop every cluster that demo and test started
 	@$(SANDBOX) down --all

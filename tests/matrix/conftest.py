@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One cluster at a time, of the topology that a cell asks for, and what was found out before. KEEP=1 leaves it up."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+# How a cluster is spoken to, and waited for, is the same here as there.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+pytest.register_assert_rewrite("cluster", "nodes", "probe")
+
+from cells import cells, is_cut  # noqa: E402 - so that a failed assertion there is explained, too
+from nodes import Nodes  # noqa: E402
+from results import Results  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make test` has time for."""
+    parser.addoption("--cut", action="store_true", help="only the cells that no scenario of molecule has")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each cell."""
+    chosen = [cell for cell in cells() if is_cut(cell) or not metafunc.config.getoption("--cut")]
+    metafunc.parametrize("cell", chosen, ids=[cell.name for cell in chosen])
+
+
+class Clusters:
+    """The cluster that is up."""
+
+    def __init__(self) -> None:
+        self._up: Nodes | None = None
+
+    def of(self, topology: str) -> Nodes:
+        """One of this topology as k3s leaves it, or as a cell that passed left it."""
+        if self._up is None or self._up.topology != topology:
+            self.down()
+            self._up = Nodes(os.environ.get("SANDBOX_NAME", "matrix"), topology)
+            self._up.start()
+        return self._up
+
+    def down(self) -> None:
+        """End it."""
+        if self._up is not None:
+            self._up.sandbox("down")
+            self._up = None
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Iterator[Clusters]:
+    """Up when it is needed."""
+    made = Clusters()
+    try:
+        yield made
+    finally:
+        if not os.environ.get("KEEP"):
+            made.down()
+
+
+@pytest.fixture(scope="session")
+def results() -> Results:
+    """Of this run and of earlier ones."""
+    return Results()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster of real nodes, and the helper on its first server."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from cluster import ROOT, Cluster, Json, wait_for
+from probe import PROBE
+
+HELPER = ROOT / "build" / "k3s-core-ha-x86_64"
+METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
+OURS = "app.kubernetes.io/managed-by=k3s-core-ha"
+KINDS = "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods"
+
+
+class Nodes(Cluster):
+    """A cluster of this topology."""
+
+    def __init__(self, name: str, topology: str) -> None:
+        super().__init__(name)
+        self.topology = topology
+        self.names: list[str] = []
+
+    def start(self) -> None:
+        """Start it anew, with a probe on each node."""
+        self.sandbox("down")
+        self.up(self.topology)
+        self.names = [node["metadata"]["name"] for node in self.get("nodes")]
+        for node in self.names:
+            self.sandbox("exec", node, "sh", "-c", f"cat >{PROBE} && chmod 755 {PROBE}", stdin=HELPER.read_bytes())
+        wait_for("metrics", self.metrics, 120)
+
+    def get(self, kind: str, *words: str) -> list[Json]:
+        """Objects of kube-system, with their managers."""
+        words = ("get", kind, "-n", "kube-system", "--show-managed-fields", "-o", "json", *words)
+        return json.loads(self.sandbox("kubectl", *words))["items"]
+
+    def one(self, kind: str, name: str) -> Json:
+        """One of them."""
+        (found,) = self.get(kind, f"--field-selector=metadata.name={name}")
+        return found
+
+    def helper(self, verb: str, spec: dict[str, Any]) -> Json:
+        """A run of the helper on the first server."""
+        words = ("exec", "server-1", PROBE, "-o", "json", "--wait-api", "120", verb, "--spec", "-")
+        done = self.run(*words, stdin=json.dumps(spec).encode(), timeout=600)
+        assert done.returncode == 0, f"{verb}: {done.returncode} {done.stdout[-2000:]} {done.stderr[-3000:]}"
+        return json.loads(done.stdout)
+
+    def metrics(self, least: int = 0) -> bool:
+        """Whether metrics-server answers for so many nodes; 0: for every one."""
+        done = self.run("kubectl", "get", "--raw", METRICS)
+        return done.returncode == 0 and len(json.loads(done.stdout)["items"]) >= (least or len(self.names))
+
+    def endpoints(self) -> list[str]:
+        """The nodes of the ready endpoints of cluster DNS."""
+        slices = self.get("endpointslices", "-l", "kubernetes.io/service-name=kube-dns")
+        ends = [end for part in slices for end in part.get("endpoints") or []]
+        return sorted(end["nodeName"] for end in ends if end["conditions"]["ready"])
+
+    def restart(self) -> None:
+        """Restart k3s on every node, the servers first; the API is not waited for."""
+        for node in self.names:
+            unit = "k3s" if node.startswith("server") else "k3s-agent"
+            self.sandbox("exec", node, "systemctl", "restart", unit)
+
+    def ready(self, node: str) -> bool:
+        """Whether the node is Ready; an API that does not answer says no."""
+        done = self.run("kubectl", "get", "node", node, "-o", "json")
+        if done.returncode != 0:
+            return False
+        conditions = json.loads(done.stdout)["status"]["conditions"]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def kill(self, node: str) -> float:
+        """Cut its power; gives the time."""
+        at = time.time()
+        self.sandbox("kill", node)
+        return at
+
+    def left_of_ours(self) -> list[str]:
+        """What a way back has left of ours: objects, fields, labels, annotations."""
+        left = [f"{one['kind']} {one['metadata']['name']}" for one in self.get(KINDS, "-l", OURS)]
+        lent = [self.one("deployments", "coredns"), self.one("deployments", "metrics-server")]
+        for thing in [*lent, self.one("services", "kube-dns"), *self.get("pods"), *self.get("nodes")]:
+            about = thing["metadata"]
+            managers = {entry["manager"] for entry in about["managedFields"] if entry.get("subresource") != "scale"}
+            ours = [m for m in managers if m.startswith("k3s-core-ha")]
+            ours += [key for key in {**about.get("labels", {}), **about.get("annotations", {})} if "k3s-core-ha" in key]
+            left += [f"{thing['kind']} {about['name']}: {what}" for what in ours]
+        return left
