@@ -250,8 +250,9 @@ Json body_from_fields(const Json& object, const std::set<FieldPath>& fields) {
     if (metadata.contains(key)) body["metadata"][key] = metadata[key];
   // Lists keep their order: another one would be another template of pods.
   std::vector<FieldPath> ordered(fields.begin(), fields.end());
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [&](const auto& a, const auto& b) { return places_in(object, a) < places_in(object, b); });
+  std::sort(ordered.begin(), ordered.end(), [&](const auto& a, const auto& b) {
+    return std::pair(places_in(object, a), a) < std::pair(places_in(object, b), b);
+  });
   for (const auto& path : ordered) {
     const Json* value = value_at(object, path);
     if (value == nullptr) continue;

@@ -53,7 +53,7 @@ bool at_rest(const CoreDns& coredns) {
          status.value("availableReplicas", 0) == coredns.replicas() &&
          static_cast<int>(coredns.pods.size()) == coredns.replicas() &&
          std::none_of(coredns.pods.begin(), coredns.pods.end(),
-                      [](const auto& pod) { return pod.retiring || pod.node.empty() || pod.replica_set.empty(); });
+                      [](const auto& pod) { return pod.retiring || pod.node.empty() || pod.owner.empty(); });
 }
 
 Choice none(std::string words) {

@@ -86,7 +86,6 @@ TEST_CASE("daemonset: the new pods are waited for before the old one is touched"
                                               "forget-" + pod, "coredns-overlay", "quiet-" + pod, "coredns-drained",
                                               "end-" + pod, "ended-" + pod});
   CHECK(plan.level.name == "node");
-  CHECK(plan.replicas == 2);
   CHECK(plan.warnings.empty());
   CHECK(plan.components["coredns"]["strategy"] == "packaged");
   CHECK(plan.predicted["full_strength"]["seconds"].is_null());  // no pod comes up elsewhere
@@ -302,7 +301,6 @@ TEST_CASE("daemonset: a node that joins gets its replica by itself, a dead one k
     cluster.join("agent-3");
     CHECK(make_plan(all, cluster.snapshot).steps.empty());
     check_daemons(cluster, 4);
-    CHECK(make_plan(all, cluster.snapshot).replicas == 4);
   }
   SUBCASE("cordoned: a DaemonSet's pods are let in") {
     cluster.cordon(1);
@@ -464,12 +462,14 @@ TEST_CASE("daemonset: which nodes, which level, and what is refused with numbers
     row.change(cluster);
     const Plan plan = make_plan(row.spec, cluster.snapshot);
     CHECK(plan.refusal.has_value() == (row.replicas == 0));
-    if (row.replicas > 0) CHECK(plan.replicas == row.replicas);
     CHECK(plan.level.name == row.level);
     const std::string sentence = plan.refusal ? plan.refusal->message : plan.level.reason;
     CAPTURE(sentence);
     for (const auto& words : row.words)
       CHECK(sentence.find(words) != std::string::npos);
+    if (row.replicas == 0) continue;
+    carry_out(cluster, plan);
+    check_daemons(cluster, row.replicas);
   }
 }
 

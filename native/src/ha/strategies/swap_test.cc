@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster/managed_fields.h"
@@ -47,21 +48,22 @@ TEST_CASE("swap: carried on, or taken back, from every point that a run can be s
 
 TEST_CASE("swap: the packaged spread rule, which counts tainted nodes too, finds a place that an old pod made") {
   SimulatedCluster start(4);
-  start.taint(1, "gpu", "NoSchedule");
+  start.taint(0, "gpu", "NoSchedule");
   reach(start, autoscaling);
   check_ours(start, 3);
   const Plan plan = make_plan(packaged, start.snapshot);
   REQUIRE_FALSE(plan.refusal);
-  const auto at = [&](const std::string& id) {
-    return std::find_if(plan.steps.begin(), plan.steps.end(), [&](const Step& step) { return step.id == id; });
+  const auto at = [&](std::string_view id) {
+    const auto found = std::find_if(plan.steps.begin(), plan.steps.end(), [&](const Step& s) { return s.id == id; });
+    return static_cast<std::size_t>(found - plan.steps.begin());
   };
-  REQUIRE(at("coredns-overlay") != plan.steps.end());
+  REQUIRE(at("coredns-overlay") < plan.steps.size());
   CHECK(at("coredns-room") < at("coredns-overlay"));
   for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
     CAPTURE(stop);
     SimulatedCluster cluster = start;
     carry_out(cluster, plan, stop);
-    CHECK((stop == plan.steps.size() || cluster.serving() >= 2));
+    if (stop <= at("coredns-overlay")) CHECK(cluster.serving() >= 2);
     reach(cluster, packaged);
     check_packaged(cluster);
   }
