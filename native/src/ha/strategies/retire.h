@@ -28,8 +28,8 @@ void plan_freeing_daemons(Planner& planner, const CoreDns& coredns);
 /// The records of our DaemonSet's templates stay behind when it goes without its pods.
 void plan_no_revisions(Planner& planner);
 
-/// The pods' endpoints go, and the pods when nobody is sent to them any more. `nodes`: all of them; `drained`: the id of
-/// the wait for that.
+/// The pods' endpoints go, and the pods when nobody is sent to them any more. `nodes`: all of them; `drained`: the id
+/// of the wait for that.
 void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pods,
                      const std::vector<cluster::Node>& nodes, std::string drained = "coredns-drained");
 
