@@ -244,6 +244,19 @@ TEST_CASE("endpoints: waited for until no slice of the Service names one of the 
   CHECK(looks >= 3);
 }
 
+TEST_CASE("a count of 0, which a Scale leaves out, is taken and taken back") {
+  Cluster cluster;
+  const int before = cluster.spec()["replicas"];
+  Step none = scale;
+  none.body["spec"]["replicas"] = 0;
+  REQUIRE_FALSE(act::carry_out({none}, cluster.client, {.dry_run = true, .poll = 1ms}).error);
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid"));
+  const auto outcome = act::carry_out({none, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  CHECK(cluster.spec()["replicas"] == before);
+}
+
 TEST_CASE("going back from a count that we held puts the former count back") {
   Cluster cluster;
   REQUIRE_FALSE(act::carry_out({scale}, cluster.client, quick).error);

@@ -184,6 +184,11 @@ Result<Written, WriteError> write_apply(const ha::Step& step, kube::Client& clie
   return written;
 }
 
+/// The count in a Scale, which leaves out a 0.
+int count_of(const Json& scale) {
+  return scale.value(replicas_at, 0);
+}
+
 Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
   auto before = read_patiently([&] { return client.get_object(step.object); }, options);
   if (!before) return from(before.error());
@@ -198,10 +203,10 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
                                        {.manager = step.manager, .subresource = "scale", .dry_run = options.dry_run});
            },
        .read_back = [&] { return client.get(rest_path(step.object, "scale")); },
-       .is_done = [&](const Json* now) { return now != nullptr && now->value(replicas_at, -1) == wanted; }},
+       .is_done = [&](const Json* now) { return now != nullptr && count_of(*now) == wanted; }},
       options);
   if (!answer.result) return from(answer, false, written);
-  written.after["spec"]["replicas"] = answer.result->value(replicas_at, -1);
+  written.after["spec"]["replicas"] = count_of(*answer.result);
   if (written.after["spec"]["replicas"] != wanted)
     return stored_otherwise(fmt::format("{}: the server did not take {} replicas", to_string(step.object), wanted),
                             written, options);

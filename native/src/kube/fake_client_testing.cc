@@ -94,13 +94,23 @@ ApiResult<Json> FakeClient::perform(const Call& call, const std::function<ApiRes
   return answer;
 }
 
+namespace {
+
+/// The Scale of an object, which leaves a 0 out.
+Json scale_of(const Json& object) {
+  Json scale = {{"kind", "Scale"}, {"spec", Json::object()}};
+  if (const int replicas = object["spec"].value("replicas", 1); replicas != 0) scale["spec"]["replicas"] = replicas;
+  return scale;
+}
+
+}  // namespace
+
 ApiResult<Json> FakeClient::get(const std::string& path) {
   return perform({.verb = "get", .path = path}, [&](bool) -> ApiResult<Json> {
     const bool scale = path.ends_with("/scale");
     const auto it = objects.find(scale ? path.substr(0, path.size() - 6) : path);
     if (it == objects.end()) return status_error(404, "NotFound", path + " not found");
-    if (scale) return Json{{"kind", "Scale"}, {"spec", {{"replicas", it->second["spec"].value("replicas", 1)}}}};
-    return it->second;
+    return scale ? scale_of(it->second) : it->second;
   });
 }
 
@@ -205,7 +215,7 @@ ApiResult<Json> FakeClient::merge_patch(const ObjectRef& ref, const Json& patch,
     object.merge_patch(patch);
     if (object != it->second) object["metadata"]["resourceVersion"] = std::to_string(++version_);
     if (store) it->second = object;
-    return object;
+    return options.subresource == "scale" ? scale_of(object) : object;
   });
 }
 
