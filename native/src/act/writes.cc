@@ -196,15 +196,15 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
   const int had = before->value(replicas_at, 1);
   Written written{.changed = true, .undo = {step}, .before = *before, .after = std::move(*before)};
   written.undo.front().body = {{"spec", {{"replicas", had}}}};
-  Answer answer = send_surely(
-      {.send =
-           [&] {
-             return client.merge_patch(step.object, step.body,
-                                       {.manager = step.manager, .subresource = "scale", .dry_run = options.dry_run});
-           },
-       .read_back = [&] { return client.get(rest_path(step.object, "scale")); },
-       .is_done = [&](const Json* now) { return now != nullptr && count_of(*now) == wanted; }},
-      options);
+  Answer answer = send_surely({.send =
+                                   [&] {
+                                     return client.merge_patch(
+                                         step.object, step.body,
+                                         {.manager = step.manager, .subresource = "scale", .dry_run = options.dry_run});
+                                   },
+                               .read_back = [&] { return client.get(rest_path(step.object, "scale")); },
+                               .is_done = [&](const Json* now) { return now != nullptr && count_of(*now) == wanted; }},
+                              options);
   if (!answer.result) return from(answer, false, written);
   written.after["spec"]["replicas"] = count_of(*answer.result);
   if (written.after["spec"]["replicas"] != wanted)
