@@ -63,9 +63,8 @@ Room room(const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   Room none{.closed = closed.empty() ? "no node takes pods" : few(closed)};
   for (const auto& pod : coredns.pods) {
     const auto node = node_of.find(pod.node);
-    const bool of_deployment = coredns.daemonset == nullptr || pod.owner != coredns.daemonset_uid();
-    if (node != node_of.end() && node->second->open() && pod.serves && of_deployment &&
-        pods[node->second->host] == least + 1 && serving > 1)
+    if (node != node_of.end() && node->second->open() && pod.serves && pods[node->second->host] == least + 1 &&
+        serving > 1)
       none.makes_room = &pod;
   }
   return none;

@@ -26,9 +26,9 @@
 // A target's spread rule may have no place for a new pod while every old one is there: k3s's counts the hosts too whose
 // taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes one.
 //
-// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves:
-// it would make new ones in their place, and a Deployment without pods has none that a rollout could end.
-// coredns_daemonset.cc tells of the other direction.
+// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves, or
+// one of them is to make the place: it would make new ones in their place, and a Deployment without pods has none that a
+// rollout could end. coredns_daemonset.cc tells of the other direction.
 //
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
@@ -77,7 +77,11 @@ class Swap {
         plan_labels(planner_, "forget-" + pod->ref.name, *pod,
                     {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
                     "the new ReplicaSet must not adopt it");
-    if (std::erase(leaving_, makes_room_) != 0) plan_retirement(planner_, {makes_room_}, nodes_, "coredns-room");
+    const bool room_first = std::erase(leaving_, makes_room_) != 0;
+    if (room_first) {
+      plan_freeing_daemons(planner_, coredns_);  // it would make another pod there
+      plan_retirement(planner_, {makes_room_}, nodes_, "coredns-room");
+    }
     // Where it has no pods yet, the first ones are to be of the new template.
     const bool template_first = coredns_.replicas() == 0 && !releases_count();
     if (template_first) bring_in();
@@ -88,7 +92,7 @@ class Swap {
                     .action = Action::wait_rollout,
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
-    plan_freeing_daemons(planner_, coredns_);
+    if (!room_first) plan_freeing_daemons(planner_, coredns_);
     plan_no_revisions(planner_);
     plan_retirement(planner_, leaving_, nodes_);
     clear_ended();

@@ -49,8 +49,14 @@ TEST_CASE("swap: carried on, or taken back, from every point that a run can be s
 TEST_CASE("swap: the packaged spread rule, which counts tainted nodes too, finds a place that an old pod made") {
   SimulatedCluster start(4);
   start.taint(0, "gpu", "NoSchedule");
-  reach(start, autoscaling);
-  check_ours(start, 3);
+  SUBCASE("of a ReplicaSet") {
+    reach(start, autoscaling);
+    check_ours(start, 3);
+  }
+  SUBCASE("of a DaemonSet") {
+    reach(start, wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", "all"}}));
+    check_daemons(start, 3);
+  }
   const Plan plan = make_plan(packaged, start.snapshot);
   REQUIRE_FALSE(plan.refusal);
   const auto at = [&](std::string_view id) {
