@@ -26,9 +26,9 @@
 // A target's spread rule may have no place for a new pod while every old one is there: k3s's counts the hosts too whose
 // taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes one.
 //
-// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves, or
-// one of them is to make the place: it would make new ones in their place, and a Deployment without pods has none that a
-// rollout could end. coredns_daemonset.cc tells of the other direction.
+// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves,
+// or one of them is to make the place: it would make new ones in their place, and a Deployment without pods has none
+// that a rollout could end. coredns_daemonset.cc tells of the other direction.
 //
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
