@@ -158,22 +158,25 @@ func remove(names ...string) error {
 	return errors.Join(failed...)
 }
 
-// killInside ends every process whose main thread is in one of the namespaces.
+// killInside ends every process whose main thread is in one of the namespaces, but for us and those that wait for us.
 func killInside(names []string) error {
 	wanted := map[string]bool{}
 	for _, name := range names {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(Path(name), &fs); err != nil {
+			return err
+		}
+		// Where up was ended between making a file and mounting the namespace on it, its number is that of a plain file.
+		if fs.Type != unix.NSFS_MAGIC {
+			continue
+		}
 		var st unix.Stat_t
 		if err := unix.Stat(Path(name), &st); err != nil {
 			return err
 		}
 		wanted[fmt.Sprintf("net:[%d]", st.Ino)] = true
 	}
-	own, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		return err
-	}
-	// Where up was ended between making a file and mounting the namespace on it, its number is that of a plain file.
-	delete(wanted, own)
+	spared := ancestors(os.Getpid())
 	for deadline := time.Now().Add(3 * time.Second); len(wanted) > 0; time.Sleep(20 * time.Millisecond) {
 		found := 0
 		entries, err := os.ReadDir("/proc")
@@ -182,7 +185,7 @@ func killInside(names []string) error {
 		}
 		for _, e := range entries {
 			pid, err := strconv.Atoi(e.Name())
-			if err != nil {
+			if err != nil || spared[pid] {
 				continue
 			}
 			// A process that has ended meanwhile, and one that is dead but for its number, is in no namespace.
@@ -202,6 +205,27 @@ func killInside(names []string) error {
 		}
 	}
 	return nil
+}
+
+// ancestors are a process and those that it descends from.
+func ancestors(pid int) map[int]bool {
+	line := map[int]bool{}
+	for pid > 1 && !line[pid] {
+		line[pid] = true
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			break
+		}
+		// The name, in brackets, may hold anything.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) < 2 {
+			break
+		}
+		if pid, err = strconv.Atoi(fields[1]); err != nil {
+			break
+		}
+	}
+	return line
 }
 
 // Enter moves the calling thread into a namespace. The caller has locked its goroutine to the thread.
