@@ -105,7 +105,7 @@ TEST_CASE("several servers: one that refuses or says nothing is passed over by a
     const SilentPort port;
     const HttpsServer second(good);
     const std::string first = silent ? port.url() : dead_url();
-    const auto pool = pool_of(second, {first}, {.connect_timeout = 300ms, .request_timeout = 5s});
+    const auto pool = pool_of(second, {first}, {.connect_timeout = 1s, .request_timeout = 5s});
     const Response answer = send(*pool, patch);
     CHECK(answer.code == 200);
     CHECK(answer.server == second.url());
@@ -119,11 +119,12 @@ TEST_CASE("several servers: one that refuses or says nothing is passed over by a
 TEST_CASE("several servers: requests in parallel wait for a dead one once, not one after the other") {
   const SilentPort port;
   const HttpsServer second(good);
-  const auto pool = pool_of(second, {port.url()}, {.connect_timeout = 300ms, .request_timeout = 5s});
+  // Long enough for the handshakes with the second one, which a busy machine takes its time for.
+  const auto pool = pool_of(second, {port.url()}, {.connect_timeout = 3s, .request_timeout = 20s});
   const auto start = Deadline::Clock::now();
   for (const Response& answer : pool->send(std::vector(40, version_read), {}))
     CHECK(answer.code == 200);
-  CHECK(Deadline::Clock::now() - start < 2s);
+  CHECK(Deadline::Clock::now() - start < 6s);
 }
 
 TEST_CASE("several servers: a read goes on after a broken connection or silence, a write does not") {

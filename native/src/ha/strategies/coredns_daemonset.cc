@@ -180,6 +180,7 @@ class Daemons {
       if (held_.contains(replicas_field)) paused["spec"]["replicas"] = coredns_.replicas();
       planner_.ensure("coredns-pause", paused, "the template changes while nothing rolls");
       std::vector<const CoreDnsReplicaSet*> sets;
+      sets.reserve(coredns_.replica_sets.size());
       for (const auto& set : coredns_.replica_sets)
         sets.push_back(&set);
       plan_freeing(planner_, sets);
