@@ -145,6 +145,12 @@ def changes(events: list[Json]) -> list[str]:
     return [f"{e['verb']} {e['requestURI']}" for e in events if "dryRun=All" not in e["requestURI"]]
 
 
+def is_ready(thing: Json) -> bool:
+    """By its condition Ready: a pod or a node."""
+    conditions = thing["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
     """Ask until the condition holds; gives what it gave."""
     end = time.monotonic() + seconds

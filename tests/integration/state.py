@@ -9,7 +9,7 @@ import json
 import threading
 from typing import Any
 
-from cluster import Json, Server, hang_up, wait_for
+from cluster import Json, Server, hang_up, is_ready, wait_for
 
 MANAGER = "k3s-core-ha"
 RETIRING = "k3s-core-ha/retiring"
@@ -77,7 +77,7 @@ def state(server: Server) -> Json:
         "budget": _lasting(server.find(BUDGET)),
         "wish": _lasting(server.find(WISH)),
         "sets": [one["spec"]["replicas"] for one in sets],
-        "pods": sorted(([_labels(pod, template), _ready(pod)] for pod in pods), key=json.dumps),
+        "pods": sorted(([_labels(pod, template), is_ready(pod)] for pod in pods), key=json.dumps),
     }
 
 
@@ -99,11 +99,6 @@ def _labels(pod: Json, template: str | None) -> Json:
     """A pod's labels; its template's hash as whether it is the one in force."""
     labels = dict(pod["metadata"]["labels"])
     return {**labels, HASH: labels.get(HASH) == template}
-
-
-def _ready(pod: Json) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def difference(wanted: Any, found: Any, path: str = "") -> str:

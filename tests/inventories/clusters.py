@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import yaml
-from cluster import ROOT, Cluster, Json, wait_for
+from cluster import ROOT, Cluster, Json, is_ready, wait_for
 from shapes import Shape
 
 TOOLS = ROOT / ".venv" / "bin"
@@ -83,7 +83,7 @@ class Site(Cluster):
         """The nodes of the CoreDNS pods that are ready and to stay, sorted."""
         pods = self.get("-n", "kube-system", "pods", "-l", "k8s-app=kube-dns")["items"]
         staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return sorted(pod["spec"]["nodeName"] for pod in staying if _is_ready(pod))
+        return sorted(pod["spec"]["nodeName"] for pod in staying if is_ready(pod))
 
     def helpers(self) -> list[str]:
         """The helper's files on all machines."""
@@ -93,11 +93,6 @@ class Site(Cluster):
     def wait_for_dns(self, nodes: tuple[str, ...], seconds: float = 120) -> None:
         """Wait until CoreDNS is ready on exactly these nodes."""
         wait_for(f"CoreDNS of {self.name} on {', '.join(nodes)}", lambda: self.ready_dns() == sorted(nodes), seconds)
-
-
-def _is_ready(pod: Json) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 pytest.register_assert_rewrite("cluster", "nodes", "probe")
 
-from cells import cells, is_cut  # noqa: E402 - so that a failed assertion there is explained, too
+from cells import CUT, cells  # noqa: E402 - so that a failed assertion there is explained, too
 from nodes import Nodes  # noqa: E402
 from results import Results  # noqa: E402
 
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each cell."""
-    chosen = [cell for cell in cells() if is_cut(cell) or not metafunc.config.getoption("--cut")]
+    chosen = CUT if metafunc.config.getoption("--cut") else cells()
     metafunc.parametrize("cell", chosen, ids=[cell.name for cell in chosen])
 
 

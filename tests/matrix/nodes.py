@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from cluster import ROOT, Cluster, Json, wait_for
+from cluster import ROOT, Cluster, Json, is_ready, wait_for
 from probe import PROBE
 
 HELPER = ROOT / "build" / "k3s-core-ha-x86_64"
@@ -61,19 +61,26 @@ class Nodes(Cluster):
         ends = [end for part in slices for end in part.get("endpoints") or []]
         return sorted(end["nodeName"] for end in ends if end["conditions"]["ready"])
 
-    def restart(self) -> None:
-        """Restart k3s on every node, the servers first; the API is not waited for."""
+    def times_applied(self) -> int:
+        """How often k3s has applied CoreDNS's manifest, on whatever server; 0 while no API answers."""
+        words = ("--field-selector", "reason=AppliedManifest,involvedObject.name=coredns", "-o", "json")
+        done = self.run("kubectl", "get", "events", "-n", "kube-system", *words)
+        if done.returncode != 0:
+            return 0
+        return sum(event.get("count") or 1 for event in json.loads(done.stdout)["items"])
+
+    def restart(self) -> int:
+        """Restart k3s on every node, the servers first; the API is not waited for. Gives times_applied() of before."""
+        before = self.times_applied()
         for node in self.names:
             unit = "k3s" if node.startswith("server") else "k3s-agent"
             self.sandbox("exec", node, "systemctl", "restart", unit)
+        return before
 
     def ready(self, node: str) -> bool:
         """Whether the node is Ready; an API that does not answer says no."""
         done = self.run("kubectl", "get", "node", node, "-o", "json")
-        if done.returncode != 0:
-            return False
-        conditions = json.loads(done.stdout)["status"]["conditions"]
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return done.returncode == 0 and is_ready(json.loads(done.stdout))
 
     def kill(self, node: str) -> float:
         """Cut its power; gives the time."""

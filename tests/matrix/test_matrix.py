@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from nodes import Nodes
     from results import Results
 
-LATEST = (
-    85  # seconds after a fault: the last lost query, also where the dead server held the controller manager's lease
-)
-METRICS_GONE = 60  # seconds after a fault
+# Seconds after a fault until the last lost query, also where the dead server held the controller manager's lease.
+LATEST = 85
+METRICS_LATER = 60  # seconds from when the dead node's endpoints are gone
 PACKAGED = {"coredns_strategy": "packaged", "metrics_server_strategy": "packaged"}
 
 
@@ -67,9 +66,12 @@ def again(nodes: Nodes, cell: Cell) -> str:
 
 def restart(nodes: Nodes, cell: Cell) -> str:
     """k3s applies its own manifests anew at each start, and that undoes nothing of ours."""
-    nodes.restart()
+    applied = nodes.restart()
     for node in nodes.names:
         wait_for(f"{node} ready", lambda node=node: nodes.ready(node), 120)
+    # Only then is it clear what a restart leaves alone.
+    servers = sum(node.startswith("server") for node in nodes.names)
+    wait_for("each server's own manifest applied anew", lambda: nodes.times_applied() >= applied + servers, 120)
     wait_for("metrics", nodes.metrics, 120)
     return again(nodes, cell)
 
@@ -90,7 +92,7 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     wait_for(f"{victim} not ready", lambda: not nodes.ready(victim), LATEST)
     wait_for("no endpoint on it", lambda: victim not in nodes.endpoints(), LATEST)
     if cell.metrics == "replicas":
-        wait_for("metrics of the others", lambda: nodes.metrics(len(others)), METRICS_GONE)
+        wait_for("metrics of the others", lambda: nodes.metrics(len(others)), METRICS_LATER)
     seen = probe.stop(at)
     since = seen["fresh"]["since_fault"]
     told = f"{victim} killed; {witness}: {since['lost']} lost, the last after {since['last_lost_after_s']} s"

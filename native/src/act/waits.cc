@@ -89,7 +89,7 @@ std::optional<Rollout> look_at_daemons(const ha::Step& step, kube::Client& clien
   const auto daemonset = client.get_object(step.object);
   if (!daemonset) return std::nullopt;
   kube::ObjectRef all{"v1", "Pod", step.object.ns, ""};
-  auto answers = client.read_all({{.path = rest_path(all), .list = true, .label_selector = "k3s-core-ha/component"}});
+  auto answers = client.read_all({{.path = rest_path(all), .list = true, .label_selector = cluster::component_label}});
   if (!answers.front()) return std::nullopt;
   std::vector<Json> pods;
   std::set<std::string> not_ready;

@@ -76,8 +76,7 @@ Outcome plan(Context& context, const PlanOptions& options) {
     if (const auto count = made.counts.find(ha::coredns_deployment); count != made.counts.end() && count->second == 0)
       warnings.emplace_back(
           "These manifests take the packaged CoreDNS's replicas away at once: apply the DaemonSet first and wait for "
-          "its "
-          "pods, or let `k3s-core-ha apply` make the change.");
+          "its pods, or let `k3s-core-ha apply` make the change.");
     return {Json::object(), report::manifests(objects, warnings)};
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;

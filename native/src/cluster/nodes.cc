@@ -77,7 +77,8 @@ bool matches_term(const Json& term, const Json& labels, const Json& fields) {
          std::all_of(on_fields.begin(), on_fields.end(), [&](const Json& r) { return satisfies(r, fields); });
 }
 
-std::string why_excluded(const Json& node, const Json& pod_spec) {
+/// Why the pod does not ask for this node; empty: it does.
+std::string why_not_selected(const Json& node, const Json& pod_spec) {
   const Json labels = at(node["metadata"], "labels").is_object() ? at(node["metadata"], "labels") : Json::object();
   for (const auto& [key, value] : at(pod_spec, "nodeSelector").items())
     if (value != Json(text(labels, key.c_str()))) return fmt::format("no label {}={}", key, value.get<std::string>());
@@ -89,6 +90,11 @@ std::string why_excluded(const Json& node, const Json& pod_spec) {
     if (std::none_of(terms.begin(), terms.end(), [&](const Json& t) { return matches_term(t, labels, fields); }))
       return "node affinity";
   }
+  return {};
+}
+
+/// The taint that keeps the pod away for good; empty: none.
+std::string why_not_tolerated(const Json& node, const Json& pod_spec) {
   const Json& tolerations = at(pod_spec, "tolerations");
   for (const auto& taint : at(at(node, "spec"), "taints")) {
     const std::string key = text(taint, "key");
@@ -140,7 +146,11 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
     node.host = text(labels, "kubernetes.io/hostname");
     if (node.host.empty()) node.host = node.name;
     node.server = at(labels, "node-role.kubernetes.io/control-plane").is_string();
-    node.excluded = why_excluded(object, pod_spec);
+    node.excluded = why_not_selected(object, pod_spec);
+    if (node.eligible()) {
+      node.excluded = why_not_tolerated(object, pod_spec);
+      node.tainted = !node.eligible();
+    }
     node.cordoned = at(at(object, "spec"), "unschedulable") == true;
     node.cores = cores_of(object);
     node.minor = kubelet_minor(object);

@@ -16,6 +16,7 @@ struct Node {
   std::string name;
   std::string host;      ///< its failure domain: label kubernetes.io/hostname, else the name
   std::string excluded;  ///< why a pod can never run here (`taint gpu:NoSchedule`); empty: it is eligible
+  bool tainted = false;  ///< it is excluded by a taint alone: a spread rule counts it, unless it honours taints
   bool server = false;   ///< carries the control plane
   bool ready = false;    ///< as of the snapshot
   bool cordoned = false;

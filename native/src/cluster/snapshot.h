@@ -13,6 +13,9 @@ namespace core_ha::cluster {
 /// Label of a pod that a swap of CoreDNS is about to replace.
 inline constexpr std::string_view retiring_label = "k3s-core-ha/retiring";
 
+/// Label of what is ours, with the component it is for.
+inline constexpr const char* component_label = "k3s-core-ha/component";
+
 /// The cluster at one moment: raw API objects, narrowed to what decisions need. Saved as JSON it replays any of them.
 /// No secrets: nothing that holds one is read, and k3s's node annotations lose theirs on the way in.
 struct Snapshot {

@@ -71,31 +71,26 @@ Json guard_binding() {
 }  // namespace
 
 std::vector<Json> manifests(const Plan& plan) {
-  std::vector<Json> lent;  // and what is kept like it
-  std::vector<Json> own;
+  std::vector<Json> kept;
+  std::vector<Json> rest;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
-    if (ref == coredns_daemonset) {
-      body["metadata"]["annotations"] = keeping_annotations();
-      lent.push_back(std::move(body));
-      continue;
+    const bool ours = body["metadata"].contains("labels");  // what is k3s's carries none from us
+    if (!ours) {
+      const auto count = plan.counts.find(ref);
+      if (!body.contains("spec") && count == plan.counts.end()) continue;  // nothing of it is wished
+      // Under an autoscaler the count is its own, also where earlier manifests held it; a fixed one has no other place
+      // here.
+      if (body.contains("spec")) body["spec"].erase("replicas");
+      if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
     }
-    if (body["metadata"].contains("labels")) {  // only what is ours alone carries any from us
-      own.push_back(std::move(body));
-      continue;
-    }
-    const auto count = plan.counts.find(ref);
-    if (!body.contains("spec") && count == plan.counts.end()) continue;  // nothing of it is wished
-    // Under an autoscaler the count is its own, also where earlier manifests held it; a fixed one has no other place
-    // here.
-    if (body.contains("spec")) body["spec"].erase("replicas");
-    if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
-    body["metadata"]["annotations"] = keeping_annotations();
-    lent.push_back(std::move(body));
+    const bool keep = !ours || ref == coredns_daemonset;
+    if (keep) body["metadata"]["annotations"] = keeping_annotations();
+    (keep ? kept : rest).push_back(std::move(body));
   }
-  if (lent.empty()) return {};
-  std::vector<Json> all = std::move(lent);
-  all.insert(all.end(), own.begin(), own.end());
+  if (kept.empty()) return {};
+  std::vector<Json> all = std::move(kept);
+  all.insert(all.end(), rest.begin(), rest.end());
   all.push_back(guard());
   all.push_back(guard_binding());
   return all;

@@ -159,16 +159,7 @@ TEST_CASE("plan: what is refused, and with which status") {
        {"paused by kubectl-rollout"}},
       {"somebody else's autoscaler",
        Json::object(),
-       [](SimulatedCluster& c) {
-         c.snapshot.horizontalpodautoscalers.push_back(
-             {{"apiVersion", "autoscaling/v2"},
-              {"kind", "HorizontalPodAutoscaler"},
-              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
-              {"spec",
-               {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "coredns"}}},
-                {"minReplicas", 1},
-                {"maxReplicas", 2}}}});
-       },
+       add_foreign_autoscaler,
        ExitStatus::conflict,
        {"HorizontalPodAutoscaler kube-system/dns"}},
       {"no node takes pods",

@@ -53,6 +53,15 @@ void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler) 
   CHECK_FALSE(cluster.snapshot.deployments[0]["spec"].contains("paused"));
 }
 
+void add_foreign_autoscaler(SimulatedCluster& cluster) {
+  cluster.snapshot.horizontalpodautoscalers.push_back(
+      {{"apiVersion", "autoscaling/v2"},
+       {"kind", "HorizontalPodAutoscaler"},
+       {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+       {"spec",
+        {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "coredns"}}}, {"minReplicas", 1}, {"maxReplicas", 2}}}});
+}
+
 void check_daemons(const SimulatedCluster& cluster, int nodes) {
   const auto& snapshot = cluster.snapshot;
   CHECK(cluster.serving() == nodes);

@@ -29,6 +29,9 @@ void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler =
 /// A replica of our DaemonSet on so many nodes, nothing half-way, and the packaged Deployment out of the way.
 void check_daemons(const SimulatedCluster& cluster, int nodes);
 
+/// Somebody else's autoscaler `dns` scales CoreDNS.
+void add_foreign_autoscaler(SimulatedCluster& cluster);
+
 /// As k3s ships it; nothing of ours is left.
 void check_packaged(const SimulatedCluster& cluster);
 

@@ -44,7 +44,7 @@ void erase_at(Json& object, const cluster::FieldPath& path, std::size_t depth = 
 }  // namespace
 
 Json own_labels(std::string_view component) {
-  return {{"app.kubernetes.io/managed-by", "k3s-core-ha"}, {"k3s-core-ha/component", component}};
+  return {{"app.kubernetes.io/managed-by", "k3s-core-ha"}, {cluster::component_label, component}};
 }
 
 Json apply_body(const kube::ObjectRef& ref) {

@@ -144,9 +144,13 @@ std::vector<Job> Pool::Impl::leave(Exchange& failed) {
   return jobs;
 }
 
-bool http2_is_sound() {
+bool http2_is_sound(unsigned libcurl) {
   constexpr unsigned rewritten = 0x080100;
-  return curl_version_info(CURLVERSION_NOW)->version_num >= rewritten;
+  return libcurl >= rewritten;
+}
+
+bool http2_is_sound() {
+  return http2_is_sound(curl_version_info(CURLVERSION_NOW)->version_num);
 }
 
 Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -50,9 +50,11 @@ struct Response {
   bool answered() const { return fault == Fault::none; }
 };
 
-/// Whether the libcurl that runs can be trusted with many requests on one HTTP/2 connection. Before 8.1, which rewrote
-/// that part, a large answer among others could stand still until its time was over: one look in 100 that read 160 KiB
-/// of Pods, with 7.88.1.
+/// Whether a libcurl of this version (0x075801 for 7.88.1) can be trusted with many requests on one HTTP/2 connection.
+/// Before 8.1, which rewrote that part, a large answer among others could stand still until its time was over: one look
+/// in 100 that read 160 KiB of Pods, with 7.88.1.
+bool http2_is_sound(unsigned libcurl);
+/// The same of the libcurl that runs.
 bool http2_is_sound();
 
 struct Options {

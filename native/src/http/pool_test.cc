@@ -209,6 +209,9 @@ TEST_CASE("HTTP/2 where the server speaks it: requests in parallel share one con
 }
 
 TEST_CASE("a libcurl whose HTTP/2 may stand still is left to HTTP/1.1") {
+  CHECK_FALSE(http2_is_sound(0x075801));
+  CHECK_FALSE(http2_is_sound(0x0800ff));
+  CHECK(http2_is_sound(0x080100));
   const HttpsServer server(good, "IP:127.0.0.1", Protocol::http2);
   const auto pool = pool_of(server, {}, Options{});
   for (const Response& answer : pool->send(std::vector(30, version_read), {}))

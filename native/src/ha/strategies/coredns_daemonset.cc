@@ -57,7 +57,7 @@ Json daemon_template(const CoreDns& coredns, bool control_plane, int minor) {
   Json& metadata = pod_template["metadata"];
   metadata.erase("creationTimestamp");
   metadata["labels"].erase("pod-template-hash");
-  metadata["labels"][component_label] = component_value;
+  metadata["labels"][cluster::component_label] = component_value;
   Json& pod = pod_template["spec"];
   pod.erase("topologySpreadConstraints");
   pod["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
@@ -158,7 +158,7 @@ class Daemons {
         for (const auto* pod : leaving_)
           if (pod->daemon)
             plan_labels(planner_, "forget-" + pod->ref.name, *pod,
-                        {{component_label, nullptr}, {cluster::retiring_label, "true"}},
+                        {{cluster::component_label, nullptr}, {cluster::retiring_label, "true"}},
                         "the new DaemonSet must not adopt it");
       }
       planner_.apply("coredns-daemonset", target_.daemonset, "a replica on every node that is to have one");
@@ -224,7 +224,7 @@ Json daemonset_body(const CoreDns& coredns, const Spec& spec, int minor) {
   body["metadata"]["labels"] = own_labels(component_value);
   body["spec"] = {
       {"revisionHistoryLimit", 0},
-      {"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}, {component_label, component_value}}}}},
+      {"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}, {cluster::component_label, component_value}}}}},
       {"updateStrategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 1}, {"maxUnavailable", 0}}}}},
       {"template", daemon_template(coredns, spec.coredns_daemonset_nodes == "control_plane", minor)}};
   return body;

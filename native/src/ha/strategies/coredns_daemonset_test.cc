@@ -339,7 +339,11 @@ TEST_CASE("daemonset: a node that joins gets its replica by itself, a dead one k
         half.silence(2, 60);
         half.settle();
         const Plan rest = make_plan(*second, half.snapshot);
-        if (rest.refusal) continue;  // the packaged spread rule may have no place: said in plan_test
+        if (rest.refusal) {
+          CHECK(second == &packaged);
+          CHECK(rest.refusal->message.starts_with("The packaged spread rule has no place"));
+          continue;
+        }
         carry_out(half, rest);
         CHECK(half.losses == std::vector<std::string>{});
         CHECK(make_plan(*second, half.snapshot).steps.empty());
@@ -443,16 +447,7 @@ TEST_CASE("daemonset: which nodes, which level, and what is refused with numbers
        {"0 of 3 registered nodes", "server-1 (taint mine:NoSchedule)"}},
       {"somebody else's autoscaler",
        all,
-       [](SimulatedCluster& c) {
-         c.snapshot.horizontalpodautoscalers.push_back(
-             {{"apiVersion", "autoscaling/v2"},
-              {"kind", "HorizontalPodAutoscaler"},
-              {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
-              {"spec",
-               {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "coredns"}}},
-                {"minReplicas", 1},
-                {"maxReplicas", 2}}}});
-       },
+       add_foreign_autoscaler,
        0,
        "node",
        {"HorizontalPodAutoscaler kube-system/dns"}}};

@@ -76,7 +76,7 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
                     .gentle = ends_gently(object["spec"]),
                     .retiring = labels.contains(cluster::retiring_label),
                     .hashed = labels.contains("pod-template-hash"),
-                    .daemon = labels.value(component_label, "") == component_value,
+                    .daemon = labels.value(cluster::component_label, "") == component_value,
                     .made = maker.starts_with("coredns-"),
                     .daemonic = maker == coredns_daemonset.name + "-",
                     .serves = labels.contains("k8s-app"),

@@ -63,8 +63,7 @@ struct CoreDns {
 /// The parts that belong together; `deployment` is null when there is none.
 CoreDns view_coredns(const cluster::Snapshot& snapshot);
 
-/// The label by which our DaemonSet knows its pods, with its value.
-inline constexpr const char* component_label = "k3s-core-ha/component";
+/// The value of cluster::component_label by which our DaemonSet knows its pods.
 inline constexpr const char* component_value = "coredns";
 
 /// Whether a pod of this spec ends gently.

@@ -42,7 +42,7 @@ Room room(const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   std::map<std::string, int> pods;  // by host
   std::map<std::string, const cluster::Node*> node_of;
   for (const auto& node : nodes)
-    if (node.eligible() || node.excluded.starts_with("taint ")) {
+    if (node.eligible() || node.tainted) {
       pods.emplace(node.host, 0);
       node_of.emplace(node.name, &node);
     }
