@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -22,6 +24,10 @@ namespace {
 
 /// A cluster that moved between being observed and being changed is observed anew this often.
 constexpr int attempts = 5;
+
+/// A run that changed something looks again, and does what others have made necessary meanwhile, up to this many
+/// rounds.
+constexpr int rounds = 3;
 
 act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
   if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
@@ -87,9 +93,8 @@ act::Outcome carry_out(kube::Client& client, const ha::Spec& spec, const Observe
   return act::carry_out(plan.steps, client, act_options);
 }
 
-}  // namespace
-
-Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const Applying& options) {
+/// One round: observes, plans and carries out; anew where the cluster moved in between and nothing was left behind.
+Result<Applied> do_round(kube::Client& client, const ha::Spec& spec, const Applying& options) {
   for (int attempt = 1;; ++attempt) {
     auto observed = observe_and_plan(client, spec, options.revision);
     if (!observed) return observed.error();
@@ -114,6 +119,47 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
     if (!sleep_for(random_time(options.poll / 10, options.poll)))
       return Applied{std::move(observed->plan), std::move(acted), std::move(observed->snapshot)};
   }
+}
+
+template <typename T>
+void append(std::vector<T>& to, std::vector<T>&& more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+/// Adds what a further round did. An object that both changed is told once, from its first state to its last.
+void add_round(Applied& all, Applied&& more) {
+  append(all.plan.steps, std::move(more.plan.steps));
+  append(all.acted.states, std::move(more.acted.states));
+  append(all.acted.warnings, std::move(more.acted.warnings));
+  for (auto& change : more.acted.changes) {
+    const auto same = std::find_if(all.acted.changes.begin(), all.acted.changes.end(),
+                                   [&](const auto& earlier) { return earlier.object == change.object; });
+    if (same == all.acted.changes.end())
+      all.acted.changes.push_back(std::move(change));
+    else
+      same->after = std::move(change.after);
+  }
+  all.acted.error = std::move(more.acted.error);
+}
+
+}  // namespace
+
+Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const Applying& options) {
+  auto applied = do_round(client, spec, options);
+  // What others made meanwhile is not in the plan: a pod, say, that an autoscaler asked for just before it was removed.
+  for (int round = 2; round <= rounds; ++round) {
+    if (!applied || options.dry_run || applied->acted.error || !applied->acted.changed()) return applied;
+    auto more = do_round(client, spec, options);
+    if (!more || more->plan.refusal) {
+      const Error error = more ? *more->plan.refusal : more.error();
+      applied->plan.warnings.push_back("All was done, and a last look could not be taken: " + error.message);
+      return applied;
+    }
+    if (more->plan.steps.empty()) return applied;
+    log::progress("others changed the cluster meanwhile; what that made necessary was done, too");
+    add_round(*applied, std::move(*more));
+  }
+  return applied;
 }
 
 }  // namespace core_ha::cli

@@ -28,8 +28,9 @@ struct Applied {
   cluster::Snapshot snapshot = {};  ///< what was observed before
 };
 
-/// Observes, plans and carries out; once more where the cluster moved in between and nothing was left behind. A run
-/// whose wish is no longer the cluster's writes nothing more, neither on its way nor back.
+/// Observes, plans and carries out; once more where the cluster moved in between and nothing was left behind, and where
+/// a look at the end finds that others changed something meanwhile. A run whose wish is no longer the cluster's writes
+/// nothing more, neither on its way nor back.
 Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const Applying& options);
 
 }  // namespace core_ha::cli

@@ -100,3 +100,34 @@ TEST_CASE("apply: a cluster that never holds still is a conflict, not a refusal 
   CHECK(applied->acted.error->status == ExitStatus::conflict);
   CHECK(applied->acted.error->message.find("others changed the cluster 5 times meanwhile") == 0);
 }
+
+TEST_CASE("apply: what others change while a run is under way is put right by it, and told once") {
+  Cluster cluster;
+  int edits = 0;
+  cluster.client.after_write = [&](const Call& call) {
+    if (!writes_autoscaler(call) || ++edits > 1) return;
+    (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
+  };
+  const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+  REQUIRE(applied);
+  CHECK_FALSE(applied->acted.error);
+  CHECK(edits == 2);
+  CHECK((*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] == 3);
+  CHECK(applied->plan.steps.size() == 3);
+  CHECK(applied->acted.states.size() == 3);
+  REQUIRE(applied->acted.changes.size() == 2);  // the wish, and the autoscaler once
+  CHECK(applied->acted.changes[1].before["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 75);
+  CHECK(applied->acted.changes[1].after["spec"]["minReplicas"] == 3);
+}
+
+TEST_CASE("apply: a run does not fight for ever with who changes the cluster each time") {
+  Cluster cluster;
+  int edits = 0;
+  cluster.client.after_write = [&](const Call& call) {
+    if (!writes_autoscaler(call)) return;
+    ++edits;
+    (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
+  };
+  REQUIRE(cli::apply_wish(cluster.client, changed_wish, quick));
+  CHECK(edits == 3);
+}
