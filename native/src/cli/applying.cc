@@ -93,11 +93,21 @@ act::Outcome carry_out(kube::Client& client, const ha::Spec& spec, const Observe
   return act::carry_out(plan.steps, client, act_options);
 }
 
+/// Whether the cluster is left with this wish: no other run has written one, or taken this one away.
+bool is_kept(const cluster::Snapshot& snapshot, const ha::Spec& spec) {
+  const Json* const object = cluster::find_named(snapshot.configmaps, ha::state_object.name);
+  if (object == nullptr) return ha::all_packaged(spec);
+  const auto kept = ha::read_state(*object);
+  return kept && kept->spec == ha::to_json(spec).dump();
+}
+
 /// One round: observes, plans and carries out; anew where the cluster moved in between and nothing was left behind.
-Result<Applied> do_round(kube::Client& client, const ha::Spec& spec, const Applying& options) {
+/// A further one does nothing where another run's wish stands by now.
+Result<Applied> do_round(kube::Client& client, const ha::Spec& spec, const Applying& options, bool further = false) {
   for (int attempt = 1;; ++attempt) {
     auto observed = observe_and_plan(client, spec, options.revision);
     if (!observed) return observed.error();
+    if (further && !is_kept(observed->snapshot, spec)) return Applied{};
     act::Outcome acted;
     if (observed->plan.refusal) {
       acted.states.assign(observed->plan.steps.size(), act::StepState::planned);
@@ -149,14 +159,14 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
   // What others made meanwhile is not in the plan: a pod, say, that an autoscaler asked for just before it was removed.
   for (int round = 2; round <= rounds; ++round) {
     if (!applied || options.dry_run || applied->acted.error || !applied->acted.changed()) return applied;
-    auto more = do_round(client, spec, options);
+    auto more = do_round(client, spec, options, true);
     if (!more || more->plan.refusal) {
       const Error error = more ? *more->plan.refusal : more.error();
       applied->plan.warnings.push_back("All was done, and a last look could not be taken: " + error.message);
       return applied;
     }
     if (more->plan.steps.empty()) return applied;
-    log::progress("others changed the cluster meanwhile; what that made necessary was done, too");
+    if (!more->acted.error) log::progress("others changed the cluster meanwhile; what that made necessary was done, too");
     add_round(*applied, std::move(*more));
   }
   return applied;

@@ -131,3 +131,23 @@ TEST_CASE("apply: a run does not fight for ever with who changes the cluster eac
   REQUIRE(cli::apply_wish(cluster.client, changed_wish, quick));
   CHECK(edits == 3);
 }
+
+TEST_CASE("apply: the look at the end leaves alone what another run has wished meanwhile") {
+  for (const bool taken_away : {false, true}) {
+    CAPTURE(taken_away);
+    Cluster cluster;
+    cluster.client.after_write = [&](const Call& call) {
+      if (!writes_autoscaler(call)) return;
+      (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
+      if (taken_away)
+        cluster.client.objects.erase(rest_path(ha::state_object));
+      else
+        cluster.write_wish(7, "theirs");
+    };
+    const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+    REQUIRE(applied);
+    CHECK_FALSE(applied->acted.error);
+    CHECK((*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] == 2);
+    CHECK((cluster.client.find(ha::state_object) == nullptr) == taken_away);
+  }
+}
