@@ -166,7 +166,8 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
       return applied;
     }
     if (more->plan.steps.empty()) return applied;
-    if (!more->acted.error) log::progress("others changed the cluster meanwhile; what that made necessary was done, too");
+    if (!more->acted.error)
+      log::progress("others changed the cluster meanwhile; what that made necessary was done, too");
     add_round(*applied, std::move(*more));
   }
   return applied;
