@@ -136,8 +136,10 @@ TEST_CASE("apply: the look at the end leaves alone what another run has wished m
   for (const bool taken_away : {false, true}) {
     CAPTURE(taken_away);
     Cluster cluster;
+    int writes = 0;
     cluster.client.after_write = [&](const Call& call) {
       if (!writes_autoscaler(call)) return;
+      ++writes;
       (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
       if (taken_away)
         cluster.client.objects.erase(rest_path(ha::state_object));
@@ -147,7 +149,7 @@ TEST_CASE("apply: the look at the end leaves alone what another run has wished m
     const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
     REQUIRE(applied);
     CHECK_FALSE(applied->acted.error);
-    CHECK((*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] == 2);
+    CHECK(writes == 1);
     CHECK((cluster.client.find(ha::state_object) == nullptr) == taken_away);
   }
 }
