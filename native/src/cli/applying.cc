@@ -136,10 +136,14 @@ void append(std::vector<T>& to, std::vector<T>&& more) {
   to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
-/// Adds what a further round did. An object that both changed is told once, from its first state to its last.
+/// Adds what a further round did. An object that both changed, or a warning that both were given, is told once, the
+/// object from its first state to its last.
 void add_round(Applied& all, Applied&& more) {
   append(all.plan.steps, std::move(more.plan.steps));
   append(all.acted.states, std::move(more.acted.states));
+  std::erase_if(more.acted.warnings, [&](const auto& warning) {
+    return std::find(all.acted.warnings.begin(), all.acted.warnings.end(), warning) != all.acted.warnings.end();
+  });
   append(all.acted.warnings, std::move(more.acted.warnings));
   for (auto& change : more.acted.changes) {
     const auto same = std::find_if(all.acted.changes.begin(), all.acted.changes.end(),
@@ -162,7 +166,7 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
     auto more = do_round(client, spec, options, true);
     if (!more || more->plan.refusal) {
       const Error error = more ? *more->plan.refusal : more.error();
-      applied->plan.warnings.push_back("All was done, and a last look could not be taken: " + error.message);
+      applied->plan.warnings.push_back("All was done; the look at the end came to this: " + error.message);
       return applied;
     }
     if (more->plan.steps.empty()) return applied;

@@ -27,6 +27,14 @@ bool writes_autoscaler(const Call& call) {
   return call.verb == "apply" && !call.dry_run && call.path.find("horizontalpodautoscalers") != std::string::npos;
 }
 
+/// Somebody edits the autoscaler after each of our first `edits` writes of it. Counts all of ours.
+void edit_after_writes(Cluster& cluster, int edits, int& writes) {
+  cluster.client.after_write = [&cluster, edits, &writes](const Call& call) {
+    if (writes_autoscaler(call) && ++writes <= edits)
+      (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
+  };
+}
+
 }  // namespace
 
 TEST_CASE("apply: a changed wish is kept and carried out, and taken back whole when a step fails") {
@@ -103,15 +111,12 @@ TEST_CASE("apply: a cluster that never holds still is a conflict, not a refusal 
 
 TEST_CASE("apply: what others change while a run is under way is put right by it, and told once") {
   Cluster cluster;
-  int edits = 0;
-  cluster.client.after_write = [&](const Call& call) {
-    if (!writes_autoscaler(call) || ++edits > 1) return;
-    (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
-  };
+  int writes = 0;
+  edit_after_writes(cluster, 1, writes);
   const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
   REQUIRE(applied);
   CHECK_FALSE(applied->acted.error);
-  CHECK(edits == 2);
+  CHECK(writes == 2);
   CHECK((*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] == 3);
   CHECK(applied->plan.steps.size() == 3);
   CHECK(applied->acted.states.size() == 3);
@@ -122,14 +127,25 @@ TEST_CASE("apply: what others change while a run is under way is put right by it
 
 TEST_CASE("apply: a run does not fight for ever with who changes the cluster each time") {
   Cluster cluster;
-  int edits = 0;
-  cluster.client.after_write = [&](const Call& call) {
-    if (!writes_autoscaler(call)) return;
-    ++edits;
-    (*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] = 2;
-  };
+  int writes = 0;
+  edit_after_writes(cluster, 100, writes);
   REQUIRE(cli::apply_wish(cluster.client, changed_wish, quick));
-  CHECK(edits == 3);
+  CHECK(writes == 3);
+}
+
+TEST_CASE("apply: a look at the end that fails is a warning, for all was done") {
+  Cluster cluster;
+  bool done = false;
+  cluster.client.after_write = [&](const Call& call) { done = done || writes_autoscaler(call); };
+  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+    return done && call.path == "/version" ? std::optional(status_error(403, "Forbidden", "no more")) : std::nullopt;
+  };
+  const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
+  REQUIRE(applied);
+  CHECK_FALSE(applied->acted.error);
+  CHECK(applied->acted.changed());
+  REQUIRE_FALSE(applied->plan.warnings.empty());
+  CHECK(applied->plan.warnings.back().find("the look at the end came to this") != std::string::npos);
 }
 
 TEST_CASE("apply: the look at the end leaves alone what another run has wished meanwhile") {
