@@ -35,6 +35,10 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
+  // Of local-path-provisioner behind a Lease.
+  Json roles = Json::array();
+  Json rolebindings = Json::array();
+  Json leases = Json::array();
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
 

@@ -100,6 +100,7 @@ def test_absent_asks_for_the_packaged_components_alone(run: Any, fake_helper: Fa
     assert spec_of(fake_helper) == {
         "coredns_strategy": "packaged",
         "metrics_server_strategy": "packaged",
+        "local_path_provisioner_strategy": "packaged",
         "wait_timeout": 20,
     }
 
