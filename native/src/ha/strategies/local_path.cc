@@ -94,10 +94,11 @@ Json standby_template(const Json& packaged) {
   return pod_template;
 }
 
-Json standby_body(const Json& packaged) {
+Json standby_body(const Json& packaged, int replicas) {
   Json body = apply_body(local_path_standby);
   body["metadata"]["labels"] = own_labels(component_id);
   body["spec"] = {
+      {"replicas", replicas},
       {"revisionHistoryLimit", 0},
       // Each needs a node of its own, so there is no place for one more beside the others.
       {"strategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 0}, {"maxUnavailable", 1}}}}},
@@ -210,21 +211,22 @@ class LocalPath {
     choose(named);
   }
 
-  /// As the packaged template has it, with so many replicas.
   void bring_in(const Json& body, int replicas) {
     planner_.ensure("local-path-role", role_body(), "its replicas need a Lease");
     planner_.ensure("local-path-role-binding", role_binding_body(*packaged_), "its replicas need a Lease");
     planner_.fix_count(local_path_standby, replicas);
     planner_.fix_count(local_path.deployment, 0);
-    bool changed = standby_ == nullptr || !keeps_template(*standby_, body) || !keeps_rest(*standby_, body);
-    if (changed)
-      planner_.apply("local-path-standby", body, "replicas of which one is active, while it holds the Lease");
-    else
-      planner_.wish(body);
-    if (const int now = standby_ == nullptr ? 1 : replicas_of(*standby_); now != replicas) {
+    bool changed = true;
+    if (standby_ != nullptr && replicas_of(*standby_) != replicas) {
+      // Whoever set it; what else differs then is seen in the next round.
       planner_.scale("local-path-scale", local_path_standby, replicas,
-                     fmt::format("{} replicas, from {}", replicas, standby_ == nullptr ? 0 : now));
-      changed = true;
+                     fmt::format("{} replicas, from {}", replicas, replicas_of(*standby_)));
+      planner_.wish(body);
+    } else if (!keeps(body)) {
+      planner_.apply("local-path-standby", body, "replicas of which one is active, while it holds the Lease");
+    } else {
+      planner_.wish(body);
+      changed = false;
     }
     if (changed || updating(*standby_))
       planner_.add({.id = "local-path-rollout",
@@ -272,10 +274,8 @@ class LocalPath {
     }
     check_shipped(planner_, local_path, *packaged_);
     if (refuse_paused(planner_, local_path, *packaged_)) return;
-    const Json body = standby_body(*packaged_);
-    const bool there = standby_ != nullptr && keeps_template(*standby_, body) && keeps_rest(*standby_, body) &&
-                       replicas_of(*standby_) == sizing.min_replicas;
-    if (!there && carriers.open < sizing.min_replicas)
+    const Json body = standby_body(*packaged_, sizing.min_replicas);
+    if (!keeps(body) && carriers.open < sizing.min_replicas)
       return planner_.warn(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
                       "each that carries the helper, and {} of those take pods now.",
@@ -307,6 +307,10 @@ class LocalPath {
     Json pod = (*packaged_)["spec"]["template"]["spec"];
     if (is_bolted(*packaged_)) pod["affinity"].erase("nodeAffinity");
     return pod;
+  }
+
+  bool keeps(const Json& body) const {
+    return standby_ != nullptr && keeps_template(*standby_, body) && keeps_rest(*standby_, body);
   }
 
   void set_aside() {
@@ -386,11 +390,13 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
   };
   marks_back(true);
   // Beside a packaged one that could still run, ours of a change half-way served nobody.
-  if (standby != nullptr && is_bolted(*was))
-    now.bring_in(cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager)),
-                 replicas_of(*standby));
-  else
+  if (standby != nullptr && is_bolted(*was)) {
+    Json body = cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager));
+    body["spec"]["replicas"] = replicas_of(*standby);
+    now.bring_in(body, replicas_of(*standby));
+  } else {
     now.give_back();
+  }
   marks_back(false);
 }
 

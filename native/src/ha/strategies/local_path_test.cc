@@ -89,8 +89,7 @@ TEST_CASE("local-path: ours first, then the packaged one aside, then its pods' e
   REQUIRE_FALSE(plan.refusal);
   CHECK(plan.components["local_path_provisioner"]["strategy"] == "packaged");
   CHECK(steps_of(plan) == std::vector<std::string>{"local-path-role", "local-path-role-binding", "local-path-standby",
-                                                   "local-path-scale", "local-path-rollout", "local-path-aside",
-                                                   "local-path-gone"});
+                                                   "local-path-rollout", "local-path-aside", "local-path-gone"});
   reach(cluster, wished());
   check_standby(cluster, {"agent-1", "server-1"});
 

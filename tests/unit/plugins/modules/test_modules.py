@@ -22,6 +22,7 @@ DEFAULTS = {
     "coredns_cpu_utilization": 75,
     "coredns_traffic_distribution": "auto",
     "metrics_server_strategy": "replicas",
+    "local_path_provisioner_strategy": "replicas",
     "wait_timeout": 300,
     "unreachable_counts_for": 604800,
 }
