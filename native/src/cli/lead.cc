@@ -90,8 +90,9 @@ Outcome lead(const Context& context, const Arguments& arguments) {
   auto identity = core_ha::lead::unique_identity(arguments.identity.empty() ? host_name() : arguments.identity);
   if (!identity) return identity.error();
 
-  const http::Options http{.connect_timeout = std::min(http::Options{}.connect_timeout, timing.request_timeout()),
-                           .request_timeout = timing.request_timeout()};
+  // Time for several tries: of the servers behind one address some may be dead.
+  const auto share = [&](int of) { return std::max(timing.request_timeout() / of, milliseconds(500)); };
+  const http::Options http{.connect_timeout = share(4), .request_timeout = share(2)};
   // What the kubeconfig or the command line has wrong is said now, not by a candidate that tries for ever.
   if (auto client = context.connect(http); !client) return client.error();
   const auto connect = [&](int failures) -> Result<std::unique_ptr<kube::Client>> {

@@ -17,6 +17,9 @@ namespace {
 // client-go reads a token's file again each minute (transport/token_source.go).
 constexpr std::chrono::seconds connected_for{60};
 
+/// Between two tries; and less is not enough to connect and be answered.
+constexpr std::chrono::milliseconds pause{200};
+
 kube::ApiError to_api_error(const Error& error) {
   kube::ApiError failed;
   failed.status = error.status;
@@ -30,7 +33,20 @@ class Connected {
   Connected(kube::ObjectRef lease, Connect connect, std::string while_none)
       : lease_(std::move(lease)), connect_(std::move(connect)), while_none_(std::move(while_none)) {}
 
+  /// What a server did not answer is sent anew as long as there is time, a write only where none can have got it: of
+  /// the servers behind one address some may be dead, and the next connection may find another one.
   kube::ApiResult<Json> perform(const Order& order) {
+    for (;;) {
+      auto answer = perform_once(order);
+      const bool again = lost_ && (order.kind == Order::Kind::read || !answer.error().sent);
+      if (!again || BootClock::now() + 2 * pause >= order.until) return answer;
+      std::this_thread::sleep_for(pause);
+    }
+  }
+
+ private:
+  kube::ApiResult<Json> perform_once(const Order& order) {
+    lost_ = false;
     if (client_ && BootClock::now() >= since_ + connected_for) client_.reset();
     if (!client_) {
       auto made = connect_(failures_);
@@ -43,11 +59,11 @@ class Connected {
     auto answer = ask(order);
     const bool silent = !answer && answer.error().no_answer();
     if (silent) ++failures_;
+    lost_ = silent;
     if (silent || (!answer && answer.error().code == 401)) client_.reset();
     return answer;
   }
 
- private:
   kube::ApiResult<Json> ask(const Order& order) {
     if (order.takes && !while_none_.empty())
       if (auto none = see_that_none_runs(); !none) return none.error();
@@ -78,6 +94,7 @@ class Connected {
   std::string while_none_;
   std::unique_ptr<kube::Client> client_;
   BootTime since_;
+  bool lost_ = false;  ///< the last request got no answer
   int failures_ = 0;
 };
 

@@ -84,7 +84,8 @@ TEST_CASE("lease client: a Lease is not taken while a pod that is asked for may 
   CHECK(fake->find(pod) == nullptr);
 }
 
-TEST_CASE("lease client: connects anew after silence and after 401, and counts the silences") {
+TEST_CASE(
+    "lease client: connects anew after silence, at once while there is time, and after 401; counts the silences") {
   std::vector<int> connected;
   LeaseClient client(ref, [&](int failures) -> Connected {
     connected.push_back(failures);
@@ -98,9 +99,27 @@ TEST_CASE("lease client: connects anew after silence and after 401, and counts t
     return std::unique_ptr<Client>(std::move(made));
   });
   CHECK(answer_of(client, order(Order::Kind::read)).error().message == "no kubeconfig");
-  CHECK(answer_of(client, order(Order::Kind::read)).error().no_answer());
   CHECK(answer_of(client, order(Order::Kind::read)).error().code == 401);
   CHECK(answer_of(client, order(Order::Kind::read)).error().not_found());
   CHECK(answer_of(client, order(Order::Kind::read)).error().not_found());
   CHECK(connected == std::vector{0, 0, 1, 1});
+}
+
+TEST_CASE("lease client: a write that a server may have got, or for which no time is left, is not sent anew") {
+  for (const bool sent : {true, false}) {
+    CAPTURE(sent);
+    int calls = 0;
+    LeaseClient client(ref, [&](int) -> Connected {
+      auto made = std::make_unique<FakeClient>();
+      made->fault = [&](const auto&) -> std::optional<core_ha::kube::ApiError> {
+        ++calls;
+        return core_ha::kube::testing::lost_answer(sent);
+      };
+      return std::unique_ptr<Client>(std::move(made));
+    });
+    Order take = order(Order::Kind::create, core_ha::lead::new_lease(ref, {.identity = "us_1"}, {}));
+    take.until = BootClock::now() + (sent ? 60s : 100ms);
+    CHECK(answer_of(client, take).error().no_answer());
+    CHECK(calls == 1);
+  }
 }
