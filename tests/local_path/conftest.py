@@ -18,8 +18,8 @@ pytest.register_assert_rewrite("cluster", "nodes", "claims", "writes")
 from claims import Claims  # noqa: E402 - so that a failed assertion there is explained, too
 from nodes import Nodes  # noqa: E402
 from probe import PROBE  # noqa: E402
+from writes import SERVERS  # noqa: E402
 
-SERVERS = ("server-1", "server-2", "server-3")
 INSTALLED = "/usr/local/bin/k3s-core-ha"
 
 

@@ -8,8 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cluster import Json, wait_for
-from conftest import SERVERS
-from writes import out_of_turn, read_writes
+from writes import SERVERS, out_of_turn, read_writes
 
 if TYPE_CHECKING:
     from claims import Claims
@@ -24,7 +23,7 @@ OURS: Json = {**PACKAGED, "local_path_provisioner_strategy": "replicas"}
 CARRIERS = [word for server in SERVERS for word in ("--carrier", server)]
 STANDBY = "k3s-core-ha-local-path-provisioner"
 FAULTS = ("hang", "partition", "kill")
-# The Lease's 15 s, 1.2 retry periods of 2 s, and what two requests to a server that is gone cost before a third is answered.
+# The Lease's 15 s, 1.2 retry periods of 2 s, and what requests to a server that is gone, and etcd's election, cost.
 LONGEST_TAKEOVER = 30.0
 
 
@@ -69,7 +68,7 @@ def test_volumes_go_on_and_one_is_active(nodes: Nodes, claims: Claims) -> None:
     assert nodes.helper("apply", PACKAGED)["changed"]
     claims.wait_for_one()
     claims.stop()
-    writes = read_writes(nodes, SERVERS)
+    writes = read_writes(nodes)
     print(f"{len(claims.seen)} claims; longest for a volume {claims.longest()[0]:.1f} s, ", end="")
     print(f"for its removal {claims.longest()[1]:.1f} s; {len(writes)} writes of {len({w.pod for w in writes})} pods")
     assert out_of_turn(writes) == []

@@ -13,7 +13,7 @@ from cluster import AUDIT_LOG, READS
 if TYPE_CHECKING:
     from nodes import Nodes
 
-LEASE = "/leases/k3s-core-ha-local-path-provisioner"
+SERVERS = ("server-1", "server-2", "server-3")
 ACCOUNT = "system:serviceaccount:kube-system:local-path-provisioner-service-account"
 
 
@@ -29,7 +29,7 @@ class Write:
     @property
     def renews(self) -> bool:
         """It is one of the election, not of the provisioner."""
-        return LEASE in self.what or self.what.endswith("/leases")
+        return "/leases" in self.what
 
     @property
     def packaged(self) -> bool:
@@ -37,11 +37,11 @@ class Write:
         return not self.pod.startswith("k3s-core-ha-")
 
 
-def read_writes(nodes: Nodes, servers: tuple[str, ...]) -> list[Write]:
+def read_writes(nodes: Nodes) -> list[Write]:
     """In the order in which they came in. The nodes have one clock."""
     pattern = f'/"stage":"ResponseComplete"/ && /{ACCOUNT}/'
     found = []
-    for server in servers:
+    for server in SERVERS:
         for line in nodes.sandbox("exec", server, "awk", pattern, AUDIT_LOG).splitlines():
             event = json.loads(line)
             pods = event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name")
