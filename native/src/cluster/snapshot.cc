@@ -30,7 +30,8 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"horizontalpodautoscalers", &Snapshot::horizontalpodautoscalers},
                            ListField{"poddisruptionbudgets", &Snapshot::poddisruptionbudgets},
                            ListField{"apiservices", &Snapshot::apiservices},
-                           ListField{"configmaps", &Snapshot::configmaps}};
+                           ListField{"configmaps", &Snapshot::configmaps},
+                           ListField{"leases", &Snapshot::leases, false}};
 
 Error malformed(const std::string& what) {
   return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};

@@ -35,6 +35,7 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
+  Json leases = Json::array();  ///< of the controller manager and of nodes; not part of observe, see observe_leases
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
 
