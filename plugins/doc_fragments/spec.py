@@ -86,6 +86,26 @@ options:
       - When not given, it is 2 where two nodes can run it and O(level) asks for it.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
+  local_path_provisioner_strategy:
+    description:
+      - How local-path-provisioner gets there, so that volumes are made and removed when its node dies. What is on a
+        node's disk is not copied anywhere.
+      - V(replicas) runs several from a Deployment of ours, of which one is active while it holds a Lease, on nodes that
+        carry the helper, and takes the packaged one's replica away. Where it is disabled, or not k3s's, nothing is
+        done.
+      - It is refused while the packaged one's pod is on a node that is not ready, for two that are active can delete
+        each other's volumes.
+      - V(packaged) leaves local-path-provisioner as k3s ships it, or brings it back to that.
+    type: str
+    choices: [replicas, packaged]
+    default: replicas
+  local_path_provisioner_replicas:
+    description:
+      - The count of replicas of local-path-provisioner, 1 to 1000, of which one is active.
+      - When not given, it is 2 where two nodes carry the helper and O(level) asks for it. In a cluster of one node it
+        stays as k3s ships it.
+      - A number that the cluster cannot place is refused before anything is touched.
+    type: int
   wait_timeout:
     description:
       - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.

@@ -28,12 +28,18 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "metrics_server_strategy": {"type": "str", "choices": ["replicas", "packaged"], "default": "replicas"},
     "metrics_server_replicas": {"type": "int"},
+    "local_path_provisioner_strategy": {"type": "str", "choices": ["replicas", "packaged"], "default": "replicas"},
+    "local_path_provisioner_replicas": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 300},
     "unreachable_counts_for": {"type": "int", "default": 604800},
 }
 
 # Every component left as k3s ships it: what `state: absent` asks for.
-_PACKAGED: dict[str, str] = {"coredns_strategy": "packaged", "metrics_server_strategy": "packaged"}
+_PACKAGED: dict[str, str] = {
+    "coredns_strategy": "packaged",
+    "metrics_server_strategy": "packaged",
+    "local_path_provisioner_strategy": "packaged",
+}
 
 
 def wished(params: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -37,6 +37,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  carriers:
+    description:
+      - Names of nodes on which the helper is C(/usr/local/bin/k3s-core-ha), so that pods there can use it. It is
+        remembered in a label of the Node.
+      - The replicas of local-path-provisioner run on such nodes alone.
+    type: list
+    elements: str
+    default: []
 notes:
   - Run it on one server of the cluster, with C(/etc/rancher/k3s/k3s.yaml). The role
     P(k3s_ha.core.k3s_core_ha#role) chooses that server.
@@ -148,10 +156,12 @@ from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGU
 
 def main() -> None:
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+    carriers = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
-        argument_spec=dict(HELPER_ARGUMENTS, state=state, **SPEC_ARGUMENTS), supports_check_mode=True
+        argument_spec=dict(HELPER_ARGUMENTS, state=state, carriers=carriers, **SPEC_ARGUMENTS), supports_check_mode=True
     )
     verb = ["apply", "--spec", "-"] + (["--dry-run"] if module.check_mode else [])
+    verb += [f"--carrier={name}" for name in module.params["carriers"]]
     try:
         result = Helper.from_params(module.params).run(verb, wished(module.params))
     except HelperError as error:

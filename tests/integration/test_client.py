@@ -20,7 +20,6 @@ SERVER = "https://198.18.0.11:6443"
 NOBODY = "https://198.18.0.99:6443"  # no machine has this address
 CLOSED = "https://198.18.0.11:6444"  # a port that the kernel refuses
 WISH = "coredns_min_replicas: 2\n"
-SHIPPED = "{coredns_strategy: packaged, metrics_server_strategy: packaged}\n"
 # A group whose server is not there.
 STALE = """
 apiVersion: apiregistration.k8s.io/v1
@@ -133,7 +132,7 @@ def test_a_group_whose_server_is_away_is_left_out(sandbox: Sandbox) -> None:
 
 
 def test_a_change_waits_by_watches_and_with_one_address_dead(sandbox: Sandbox) -> None:
-    sandbox.helper("apply", "--spec", "-", stdin=SHIPPED)
+    sandbox.helper("apply", "--packaged")
     addresses = ("--server", CLOSED, "--server", SERVER)
     result, said = sandbox.helper(*addresses, "apply", "--spec", "-", stdin=WISH)
     assert result["changed"]

@@ -27,11 +27,12 @@ from cluster import ROOT, ApiError, Cluster, Json, Server, is_ready, wait_for
 TOOLS = ROOT / ".venv" / "bin"
 HELPER = "/usr/local/bin/k3s-core-ha"
 ROUNDS = 10 if os.environ.get("FULL") else 2
+COMPONENTS = ("coredns", "metrics_server", "local_path_provisioner")
 TOLERANCE = 2  # seconds by which a measurement may lie outside of what is predicted
 OURS = "find /etc/rancher /etc/systemd/system /var/lib/rancher/k3s/agent/etc -name '*k3s-core-ha*'"
 RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0\s", re.MULTILINE)
 # The components stay as k3s ships them: what is looked at here are its timers.
-PACKAGED = {"k3s_core_ha_coredns_strategy": "packaged", "k3s_core_ha_metrics_server_strategy": "packaged"}
+PACKAGED = {f"k3s_core_ha_{name}_strategy": "packaged" for name in COMPONENTS}
 API_ERRORS = (ApiError, OSError, ssl.SSLError, http.client.HTTPException, ValueError)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -43,12 +44,21 @@ class Nodes(Cluster):
         (found,) = self.get(kind, f"--field-selector=metadata.name={name}")
         return found
 
-    def helper(self, verb: str, spec: dict[str, Any]) -> Json:
+    def helper(self, verb: str, spec: dict[str, Any], *more: str) -> Json:
         """A run of the helper on the first server."""
-        words = ("exec", "server-1", PROBE, "-o", "json", "--wait-api", "120", verb, "--spec", "-")
-        done = self.run(*words, stdin=json.dumps(spec).encode(), timeout=600)
+        done = self._run_helper(verb, spec, *more)
         assert done.returncode == 0, f"{verb}: {done.returncode} {done.stdout[-2000:]} {done.stderr[-3000:]}"
         return json.loads(done.stdout)
+
+    def refused(self, spec: dict[str, Any], *more: str) -> Json:
+        """An apply that must fail; gives what it says."""
+        done = self._run_helper("apply", spec, *more)
+        assert done.returncode != 0, done.stdout
+        return json.loads(done.stdout)
+
+    def _run_helper(self, verb: str, spec: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+        words = ("exec", "server-1", PROBE, "-o", "json", "--wait-api", "120", verb, "--spec", "-", *more)
+        return self.run(*words, stdin=json.dumps(spec).encode(), timeout=600)
 
     def metrics(self, least: int = 0) -> bool:
         """Whether metrics-server answers for so many nodes; 0: for every one."""

@@ -173,7 +173,7 @@ def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> Non
     tasks = yaml.safe_load((root / "roles/k3s_core_ha/tasks/apply.yml").read_text())
     (call,) = [task["k3s_ha.core.k3s_core_ha"] for task in tasks if "k3s_ha.core.k3s_core_ha" in task]
     assert set(call) == set(SPEC_ARGUMENTS) | {
-        *("state", "executable", "kubeconfig", "api_servers", "wait_api", "timeout")
+        *("state", "carriers", "executable", "kubeconfig", "api_servers", "wait_api", "timeout")
     }
     for key in SPEC_ARGUMENTS:
         expected = (

@@ -38,7 +38,7 @@ def answer(status=0, **result):
     print(json.dumps(result))
     sys.exit(status)
 def fail(status, name, message):
-    answer(status, error={{"exit": status, "name": name, "message": message}})
+    answer(status, host=kubeconfig.parent.name, error={{"exit": status, "name": name, "message": message}})
 if "budget" in arguments:
     answer(servers=json.loads(kubeconfig.with_suffix(".servers").read_text()))
 wait = int(arguments[arguments.index("--wait-api") + 1])
@@ -46,11 +46,13 @@ named = [word.removeprefix("--server=") for word in arguments if "https://" in w
 if (api == "dead" and named != ["https://a", "https://b"]) or (api == "late" and wait < 100):
     fail(3, "api", "the API of " + kubeconfig.name + " does not answer")
 if "version" in arguments:
-    answer(version="0")
+    answer(version="0", host=kubeconfig.parent.name)
 wish = sys.stdin.read()
 if api == "refuses":
     fail(4, "unsafe", "it cannot be placed")
 changed = not applied.exists() or applied.read_text() != wish
+carriers = [word.removeprefix("--carrier=") for word in arguments if word.startswith("--carrier=")]
+kubeconfig.with_suffix(".carriers").write_text(" ".join(carriers))
 if "--dry-run" not in arguments:
     applied.write_text(wish)
 answer(changed=changed, level={{"name": "node", "reason": "three nodes"}}, steps=[], node_steps=[], diff=[])
@@ -177,6 +179,8 @@ def test_it_runs_once_per_cluster_on_the_first_server_that_answers(site: Site) -
         **{host: [] for host in ("a1", "c1")},
         **{host: ["k3s-core-ha"] for host in ("a2", "a3", "a4", "b1")},
     }
+    # Each server that was reached has the helper by now, whether its API answers or not.
+    assert [(site.place / host / "k3s.carriers").read_text() for host in ("a3", "b1")] == ["a2 a3 a4", "b1"]
     assert set(site.run().changed().values()) == {0}
 
 

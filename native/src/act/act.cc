@@ -12,6 +12,8 @@
 //   when new pods serve          taking the template back would roll them away while clients that use a source port
 //                                again are sent to them, and on the way to what k3s ships with queries under way: the
 //                                caller's plan again, which retires them, also on a signal
+//   after a step that says so    two could be active for a moment if it were undone by itself (Step::back_by_plan): the
+//                                caller's plan again, or nothing
 #include "act/act.h"
 
 #include <fmt/format.h>
@@ -33,7 +35,7 @@ namespace {
 
 bool is_wait(ha::Action action) {
   using enum ha::Action;
-  return action == wait_rollout || action == wait_gone || action == wait_endpoints_gone;
+  return action == wait_rollout || action == wait_gone || action == wait_pods_gone || action == wait_endpoints_gone;
 }
 
 std::string named(const ha::Step& step) {
@@ -83,6 +85,7 @@ class Run {
   std::set<size_t> done_;       ///< steps that changed something, or may have
   bool wrote_ = false;
   bool no_return_ = false;
+  bool by_plan_ = false;   ///< undoing what was done step by step would be unsafe
   bool let_roll_ = false;  ///< new pods were asked for
   bool stays_ = false;     ///< it went back only to where everything serves
 };
@@ -105,6 +108,7 @@ Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps)
 void Run::note(const ha::Step& step, size_t index, Written&& written) {
   wrote_ = true;
   done_.insert(index);
+  if (step.back_by_plan) by_plan_ = true;
   const Json::json_pointer paused("/spec/paused");
   if (step.object.kind == "Deployment" && step.action == ha::Action::apply && written.before.is_object() &&
       written.before.value(paused, false) && !step.body.value(paused, false))
@@ -206,10 +210,10 @@ Result<void, WriteError> Run::go_back(bool signalled) {
   try {
     const bool rough = let_roll_ && options_.new_pods == NewPods::rough;
     const bool retires = let_roll_ && options_.new_pods == NewPods::gentle && !no_return_;
-    if (options_.way_back && ((no_return_ && !signalled) || rough || retires)) {
+    if (options_.way_back && ((no_return_ && !signalled) || rough || retires || by_plan_)) {
       const auto steps = options_.way_back();
       if (steps) return perform_way_back(*steps);
-      if (!retires) return WriteError{steps.error()};
+      if (!retires || by_plan_) return WriteError{steps.error()};
       log::progress(fmt::format("{}; so the new pods are not retired, but rolled back", steps.error().message));
     }
     stays_ = no_return_;

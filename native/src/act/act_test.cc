@@ -316,6 +316,32 @@ TEST_CASE("once new pods serve beside the old ones the caller's way back retires
   }
 }
 
+TEST_CASE("after a step that says so a run goes back by the caller's plan alone, also on a signal") {
+  catch_interrupts();
+  Step aside = overlay;
+  aside.back_by_plan = true;
+  for (const bool refused : {false, true}) {
+    CAPTURE(refused);
+    reset_interrupts();
+    Cluster cluster;
+    cluster.client.after_write = [&](const Call& call) {
+      cluster.settle();
+      if (call.body == overlay.body && !interrupted()) std::raise(SIGTERM);
+    };
+    act::Options options = quick;
+    options.way_back = [&]() -> Result<std::vector<Step>> {
+      if (refused) return Error{ExitStatus::unsafe, "its node is not ready"};
+      return std::vector{scale};
+    };
+    const auto outcome = act::carry_out({aside, rollout}, cluster.client, options);
+    reset_interrupts();
+    REQUIRE(outcome.error);
+    CHECK(outcome.error->status == (refused ? ExitStatus::not_rolled_back : ExitStatus::interrupted));
+    CHECK(cluster.spec()["replicas"] == (refused ? 1 : 3));
+    CHECK(cluster.spec().contains("minReadySeconds"));  // not taken back step by step
+  }
+}
+
 TEST_CASE("a DaemonSet's pods, and the first ones of a Deployment, are new pods: the caller's way back retires them") {
   const kube::ObjectRef daemons{"apps/v1", "DaemonSet", "kube-system", "k3s-core-ha-coredns"};
   const Step make{.id = "make", .action = Action::apply, .object = daemons, .body = body_of(daemons, {{"a", 1}})};

@@ -48,6 +48,13 @@ Look look_whether_gone(const ha::Step& step, const kube::Objects& found) {
   return {.over = gone, .words = "it is still there"};
 }
 
+Look look_whether_pods_gone(const kube::Objects& pods) {
+  if (pods.empty()) return {.over = true};
+  const auto& [name, pod] = *pods.begin();
+  const std::string node = pod.value(Json::json_pointer("/spec/nodeName"), std::string());
+  return {.words = fmt::format("pod {} is still there, on {}", name, node.empty() ? "no node" : node)};
+}
+
 Look look_at_endpoints(const ha::Step& step, const kube::Objects& slices) {
   size_t named = 0;
   for (const auto& [name, slice] : slices) {
@@ -65,6 +72,11 @@ kube::Read objects_of(const ha::Step& step) {
     return {.path = kube::rest_path({"discovery.k8s.io/v1", "EndpointSlice", step.object.ns, ""}),
             .list = true,
             .label_selector = "kubernetes.io/service-name=" + step.object.name};
+  if (step.action == ha::Action::wait_pods_gone)
+    return {.path = kube::rest_path({"v1", "Pod", step.object.ns, ""}),
+            .list = true,
+            .label_selector = step.selector,
+            .field_selector = kube::pods_that_run};
   kube::ObjectRef all = step.object;
   all.name.clear();
   return {.path = kube::rest_path(all), .list = true, .field_selector = "metadata.name=" + step.object.name};
@@ -74,6 +86,7 @@ Look look(const ha::Step& step, const kube::Objects& found) {
   switch (step.action) {
     case ha::Action::wait_rollout: return look_at_rollout(step, found);
     case ha::Action::wait_gone: return look_whether_gone(step, found);
+    case ha::Action::wait_pods_gone: return look_whether_pods_gone(found);
     default: return look_at_endpoints(step, found);
   }
 }

@@ -52,6 +52,28 @@ TEST_CASE("a rollout is waited for by one list and one watch") {
   CHECK(server.seen()[0].path.find("fieldSelector=metadata.name%3Dcoredns") != std::string::npos);
 }
 
+TEST_CASE("pods are waited for until none that is selected may run; one that has ended counts for nothing") {
+  kube::testing::FakeClient client;
+  const kube::ObjectRef pod{"v1", "Pod", "kube-system", "old-1"};
+  const ha::Step gone{.id = "gone",
+                      .action = ha::Action::wait_pods_gone,
+                      .object = {"apps/v1", "Deployment", "kube-system", "old"},
+                      .selector = "app=old"};
+  client.put({{"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata", {{"name", "old-1"}, {"namespace", "kube-system"}, {"labels", {{"app", "old"}}}}},
+              {"spec", {{"nodeName", "agent-1"}}},
+              {"status", {{"phase", "Running"}}}});
+  client.listed = [](const kube::Read& read, const Json& object) {
+    return read.label_selector == "app=" + object["metadata"]["labels"].value("app", "");
+  };
+  const auto late = act::wait_for(gone, client, 1s);
+  REQUIRE_FALSE(late);
+  CHECK(late.error().message.find("pod old-1 is still there, on agent-1") != std::string::npos);
+  (*client.find(pod))["status"]["phase"] = "Failed";
+  CHECK(act::wait_for(gone, client, 1s));
+}
+
 TEST_CASE("rollout_status.go: a Deployment that is deleted while it is waited for is a failure") {
   const HttpsServer server(told("DELETED", deployment(1)));
   const auto waited = wait(server);

@@ -7,6 +7,7 @@
 
 #include "cli/applying.h"
 #include "cli/verbs.h"
+#include "cli/wish.h"
 #include "ha/spec.h"
 #include "report/result.h"
 
@@ -14,21 +15,22 @@ namespace core_ha::cli {
 namespace {
 
 struct ApplyOptions {
-  std::string spec;
+  WishOptions wish;
   bool dry_run = false;
   std::optional<std::int64_t> revision = {};
 };
 
 Outcome apply(Context& context, const ApplyOptions& options) {
-  auto document = read_document(options.spec);
-  if (!document) return document.error();
-  auto spec = ha::parse_spec(*document);
+  auto spec = read_wish(options.wish);
   if (!spec) return spec.error();
   auto client = context.connect();
   if (!client) return client.error();
 
   auto applied = apply_wish(**client, *spec,
-                            {.revision = options.revision, .dry_run = options.dry_run, .deadline = context.deadline()});
+                            {.revision = options.revision,
+                             .carriers = options.wish.carriers,
+                             .dry_run = options.dry_run,
+                             .deadline = context.deadline()});
   if (!applied) return applied.error();
   Outcome outcome(report::result(applied->plan, applied->acted), "");
   if (!applied->plan.refusal) outcome.text = report::text(outcome.result);  // a refusal is said by its error
@@ -41,8 +43,7 @@ Outcome apply(Context& context, const ApplyOptions& options) {
 void add_apply(CLI::App& app, Context& context) {
   CLI::App* const verb = app.add_subcommand("apply", "Bring the cluster to the wish, and keep it serving meanwhile");
   const auto options = std::make_shared<ApplyOptions>();
-  verb->add_option("--spec", options->spec, "the wish, YAML or JSON; - reads standard input (default: the defaults)")
-      ->type_name("FILE");
+  add_wish(*verb, options->wish);
   verb->add_option("--revision", options->revision,
                    "of this wish: nothing is written when the cluster keeps a later one (default: the next)")
       ->type_name("N")
@@ -52,8 +53,7 @@ void add_apply(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha apply                              everything highly available, by the size of the cluster\n"
       "  k3s-core-ha apply --spec wish.yaml --dry-run   what would change\n"
-      "  echo '{coredns_strategy: packaged, metrics_server_strategy: packaged}' | k3s-core-ha apply --spec -\n"
-      "                                                 back to what k3s ships\n"
+      "  k3s-core-ha apply --packaged                                back to what k3s ships\n"
       "When a step fails, --timeout is over or a signal falls, what was done is undone (exit 6, or 130), for up to\n"
       "15 minutes more; a run that was killed is carried on by the next one.");
   context.on_run(*verb, [&context, options] { return apply(context, *options); });

@@ -105,7 +105,7 @@ bool is_kept(const cluster::Snapshot& snapshot, const ha::Spec& spec) {
 /// A further one does nothing where another run's wish stands by now.
 Result<Applied> do_round(kube::Client& client, const ha::Spec& spec, const Applying& options, bool further = false) {
   for (int attempt = 1;; ++attempt) {
-    auto observed = observe_and_plan(client, spec, options.revision);
+    auto observed = observe_and_plan(client, spec, options.revision, options.carriers);
     if (!observed) return observed.error();
     if (further && !is_kept(observed->snapshot, spec)) return Applied{};
     act::Outcome acted;

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "act/act.h"
 #include "base/deadline.h"
@@ -17,6 +19,7 @@ namespace core_ha::cli {
 
 struct Applying {
   std::optional<std::int64_t> revision = {};  ///< of the wish; nothing: the next
+  std::vector<std::string> carriers = {};     ///< nodes that have the helper and do not say so yet
   bool dry_run = false;
   Deadline deadline = {};
   std::chrono::milliseconds poll{500};

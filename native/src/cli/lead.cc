@@ -28,7 +28,9 @@ SIGTERM at the renew deadline, and is killed, with all that it started, before t
 candidate again. When PROGRAM ends by itself, what it left is killed, the Lease released, and PROGRAM's exit status is
 ours. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on; a candidate ends by the first four.
 
-In a pod without a kubeconfig the pod's service account is used; it needs get, create and update on leases. Processes
+In a pod without a kubeconfig the pod's service account is used; it needs get, create and update on leases, and list
+on pods for --while-none. That is for a program that others may still run without the Lease: it is looked for before the
+Lease is taken, not while it is held, so nobody may start one then. Processes
 that PROGRAM has others start (a container engine, systemd) are none of ours, and one that waits in the kernel, as for a
 disk, cannot be killed by anybody.
 
@@ -45,6 +47,7 @@ struct Arguments {
   std::string name;
   std::string ns;
   std::string identity;
+  std::string while_none;
   std::string lease_duration = "15s";
   std::string renew_deadline = "10s";
   std::string retry_period = "2s";
@@ -100,6 +103,7 @@ Outcome lead(const Context& context, const Arguments& arguments) {
   outcome.passed_on = core_ha::lead::run_while_leading({.lease = core_ha::lead::lease_ref(arguments.ns, arguments.name),
                                                         .identity = std::move(*identity),
                                                         .timing = timing,
+                                                        .while_none = arguments.while_none,
                                                         .program = context.program},
                                                        connect);
   return outcome;
@@ -118,6 +122,9 @@ void add_lead(CLI::App& app, Context& context) {
   verb->add_option("--identity", arguments->identity,
                    "our name in it, to which random digits are added (default: the host's name)")
       ->type_name("ID");
+  verb->add_option("--while-none", arguments->while_none,
+                   "begin only while no pod of the namespace that this label selector selects may run")
+      ->type_name("SELECTOR");
   verb->add_option("--lease-duration", arguments->lease_duration,
                    "how long others wait for a holder that is not heard of; whole seconds")
       ->type_name("TIME")

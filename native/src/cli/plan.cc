@@ -8,6 +8,7 @@
 
 #include "cli/planning.h"
 #include "cli/verbs.h"
+#include "cli/wish.h"
 #include "cluster/snapshot.h"
 #include "ha/manifests.h"
 #include "ha/spec.h"
@@ -19,25 +20,25 @@ namespace core_ha::cli {
 namespace {
 
 struct PlanOptions {
-  std::string spec;
+  WishOptions wish;
   std::string snapshot;
   bool schema = false;
 };
 
-Result<ha::Plan> plan_for_cluster(Context& context, const ha::Spec& spec) {
+Result<ha::Plan> plan_for_cluster(Context& context, const ha::Spec& spec, const std::vector<std::string>& carriers) {
   auto client = context.connect();
   if (!client) return client.error();
-  auto observed = observe_and_plan(**client, spec, {});
+  auto observed = observe_and_plan(**client, spec, {}, carriers);
   if (!observed) return observed.error();
   return std::move(observed->plan);
 }
 
-Result<ha::Plan> plan_for_file(const ha::Spec& spec, const std::string& file) {
-  auto document = read_document(file);
+Result<ha::Plan> plan_for_file(const ha::Spec& spec, const PlanOptions& options) {
+  auto document = read_document(options.snapshot);
   if (!document) return document.error();
   auto snapshot = cluster::snapshot_from_json(*document);
   if (!snapshot) return snapshot.error();
-  auto plan = ha::make_plan(spec, *snapshot);
+  auto plan = ha::make_plan(spec, *snapshot, {}, options.wish.carriers);
   if (!plan.unread.empty() && !plan.refusal)
     plan.warnings.emplace_back(
         "The snapshot does not say what other pods request: whether the new ones fit is not known.");
@@ -50,15 +51,14 @@ Outcome plan(Context& context, const PlanOptions& options) {
     std::string text = schema.dump(2);
     return {std::move(schema), std::move(text)};
   }
-  if (options.spec == "-" && options.snapshot == "-")
+  if (options.wish.file == "-" && options.snapshot == "-")
     return Error{ExitStatus::usage, "--spec and --snapshot cannot both be read from standard input."};
-  auto document = read_document(options.spec);
-  if (!document) return document.error();
-  auto spec = ha::parse_spec(*document);
+  auto spec = read_wish(options.wish);
   if (!spec) return spec.error();
   ha::Plan made;
   try {
-    auto planned = options.snapshot.empty() ? plan_for_cluster(context, *spec) : plan_for_file(*spec, options.snapshot);
+    auto planned = options.snapshot.empty() ? plan_for_cluster(context, *spec, options.wish.carriers)
+                                            : plan_for_file(*spec, options);
     if (!planned) return planned.error();
     made = std::move(*planned);
   } catch (const Json::exception& error) {
@@ -91,8 +91,7 @@ Outcome plan(Context& context, const PlanOptions& options) {
 void add_plan(CLI::App& app, Context& context) {
   CLI::App* const verb = app.add_subcommand("plan", "Say what apply would do, step by step, and why; change nothing");
   const auto options = std::make_shared<PlanOptions>();
-  verb->add_option("--spec", options->spec, "the wish, YAML or JSON; - reads standard input (default: the defaults)")
-      ->type_name("FILE");
+  add_wish(*verb, options->wish);
   verb->add_option("--snapshot", options->snapshot,
                    "decide on a saved snapshot instead of a cluster; - reads standard input")
       ->type_name("FILE");
@@ -101,7 +100,7 @@ void add_plan(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha plan                                      with the defaults, on the cluster of the kubeconfig\n"
       "  k3s-core-ha plan --spec wish.yaml -o json             for programs\n"
-      "  echo '{coredns_strategy: packaged, metrics_server_strategy: packaged}' | k3s-core-ha plan --spec -\n"
+      "  k3s-core-ha plan --packaged                            back to what k3s ships\n"
       "  k3s-core-ha plan --snapshot snapshot.json             a prediction, without a cluster\n"
       "  k3s-core-ha plan -o manifests                         YAML for GitOps: server-side apply only\n"
       "  k3s-core-ha plan --schema                             every key, its type, range and default");

@@ -8,15 +8,16 @@
 
 namespace core_ha::cli {
 
-Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision) {
+Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
+                                  const std::vector<std::string>& carriers) {
   auto snapshot = cluster::observe(client);
   if (!snapshot) return snapshot.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
-  observed.plan = ha::make_plan(spec, observed.snapshot, revision);
+  observed.plan = ha::make_plan(spec, observed.snapshot, revision, carriers);
   // Each round tells of nodes that were not known, so it ends.
   while (!observed.plan.refusal && !observed.plan.unread.empty()) {
     if (auto read = cluster::observe_usage(client, observed.snapshot, observed.plan.unread); !read) return read.error();
-    observed.plan = ha::make_plan(spec, observed.snapshot, revision);
+    observed.plan = ha::make_plan(spec, observed.snapshot, revision, carriers);
   }
   return observed;
 }

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "cluster/snapshot.h"
@@ -18,6 +20,8 @@ struct Observed {
 };
 
 /// Observes the cluster and plans; reads what other pods request only where the plan asks for it.
-Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision);
+/// `carriers`: as make_plan has it.
+Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
+                                  const std::vector<std::string>& carriers = {});
 
 }  // namespace core_ha::cli

@@ -31,7 +31,7 @@ struct Crowded : Cluster {
       client.objects[rest_path(kube::ref_of(pod))] = pod;
     }
     client.listed = [](const kube::Read& read, const Json&) {
-      return read.label_selector.find("retiring") == std::string::npos;
+      return !read.path.ends_with("/pods") || read.label_selector.starts_with("k8s-app in");
     };
   }
   std::size_t pods() {

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/host.h"
 #include "cli/verbs.h"
 
 namespace core_ha::cli {
@@ -12,7 +13,8 @@ namespace {
 
 /// Our version; and the server's where one was named, which also tells whether it answers.
 Outcome tell_version(Context& context) {
-  Outcome outcome(Json{{"name", "k3s-core-ha"}, {"version", version}}, fmt::format("k3s-core-ha {}", version));
+  Outcome outcome(Json{{"name", "k3s-core-ha"}, {"version", version}, {"host", host_name()}},
+                  fmt::format("k3s-core-ha {}", version));
   if (context.options.kubeconfig.empty() && context.options.wait_api == 0) return outcome;
   auto client = context.connect();
   if (!client) {

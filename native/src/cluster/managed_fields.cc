@@ -36,10 +36,11 @@ const std::vector<std::string_view>* keys_of_list(std::string_view name) {
   return nullptr;
 }
 
-/// Maps that are replaced as a whole. The last is a node selector; in pod affinity its name is that of a list.
+/// Maps that are replaced as a whole. required… is a node selector; in pod affinity its name is that of a list.
 bool atomic_map(std::string_view name) {
-  constexpr std::array<std::string_view, 4> names{"selector", "labelSelector", "nodeSelector",
-                                                  "requiredDuringSchedulingIgnoredDuringExecution"};
+  constexpr std::array<std::string_view, 6> names{"selector",     "labelSelector",
+                                                  "nodeSelector", "requiredDuringSchedulingIgnoredDuringExecution",
+                                                  "roleRef",      "fieldRef"};
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 

@@ -31,6 +31,10 @@ constexpr std::array sources{
            &Snapshot::deployments},
     Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=metrics-server", "apps/v1",
            "Deployment", &Snapshot::deployments},
+    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=local-path-provisioner", "apps/v1",
+           "Deployment", &Snapshot::deployments},
+    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=k3s-core-ha-local-path-provisioner",
+           "apps/v1", "Deployment", &Snapshot::deployments},
     Source{"/apis/apps/v1/namespaces/kube-system/daemonsets", "", "metadata.name=k3s-core-ha-coredns", "apps/v1",
            "DaemonSet", &Snapshot::daemonsets},
     Source{"/apis/apps/v1/namespaces/kube-system/controllerrevisions", "k3s-core-ha/component=coredns", "", "apps/v1",
@@ -42,6 +46,8 @@ constexpr std::array sources{
     // A swap takes k8s-app away from a pod before the pod goes.
     Source{"/api/v1/namespaces/kube-system/pods", "k3s-core-ha/retiring,k8s-app!=kube-dns", "", "v1", "Pod",
            &Snapshot::pods},
+    Source{"/api/v1/namespaces/kube-system/pods", "app in (local-path-provisioner,k3s-core-ha-local-path-provisioner)",
+           "", "v1", "Pod", &Snapshot::pods},
     Source{"/api/v1/namespaces/kube-system/services", "", "metadata.name=kube-dns", "v1", "Service",
            &Snapshot::services},
     Source{"/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", "kubernetes.io/service-name=kube-dns", "",
@@ -53,7 +59,15 @@ constexpr std::array sources{
     Source{"/apis/apiregistration.k8s.io/v1/apiservices", "", "metadata.name=v1beta1.metrics.k8s.io",
            "apiregistration.k8s.io/v1", "APIService", &Snapshot::apiservices},
     Source{"/api/v1/namespaces/kube-system/configmaps", "", "metadata.name=k3s-core-ha", "v1", "ConfigMap",
-           &Snapshot::configmaps}};
+           &Snapshot::configmaps},
+    Source{"/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles", "",
+           "metadata.name=k3s-core-ha-local-path-provisioner", "rbac.authorization.k8s.io/v1", "Role",
+           &Snapshot::roles},
+    Source{"/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings", "",
+           "metadata.name=k3s-core-ha-local-path-provisioner", "rbac.authorization.k8s.io/v1", "RoleBinding",
+           &Snapshot::rolebindings},
+    Source{"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "",
+           "metadata.name=k3s-core-ha-local-path-provisioner", "coordination.k8s.io/v1", "Lease", &Snapshot::leases}};
 
 }  // namespace
 

@@ -43,7 +43,7 @@ TEST_CASE("observe: one batch of reads, whole objects, no secrets") {
   REQUIRE(snapshot->nodes.size() == 1);
   CHECK(snapshot->nodes[0]["kind"] == "Node");
   CHECK(snapshot->nodes[0]["apiVersion"] == "v1");
-  CHECK(snapshot->pods.size() == 2);  // by what the Service selects, and what a swap took out of it
+  CHECK(snapshot->pods.size() == 3);  // by what the Service selects, what a swap took out of it, local-path
   CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
 }
 

@@ -31,6 +31,8 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"poddisruptionbudgets", &Snapshot::poddisruptionbudgets},
                            ListField{"apiservices", &Snapshot::apiservices},
                            ListField{"configmaps", &Snapshot::configmaps},
+                           ListField{"roles", &Snapshot::roles, false},
+                           ListField{"rolebindings", &Snapshot::rolebindings, false},
                            ListField{"leases", &Snapshot::leases, false}};
 
 Error malformed(const std::string& what) {

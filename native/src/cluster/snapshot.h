@@ -35,7 +35,10 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
-  Json leases = Json::array();  ///< of the controller manager and of nodes; not part of observe, see observe_leases
+  // Of local-path-provisioner behind a Lease.
+  Json roles = Json::array();
+  Json rolebindings = Json::array();
+  Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
 

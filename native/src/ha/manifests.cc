@@ -6,13 +6,14 @@
 // kubectl reads none. So the manifests bring a guard: an admission policy by which the API server itself refuses to
 // delete what carries our annotation. k3s's own deploy controller, which deletes the objects for `--disable coredns`,
 // is let through. The objects come first and the guard last: `kubectl delete -f` goes in that order, finds the first
-// two refused, and takes all that is ours away. A DaemonSet of ours is kept like them: while it serves, k3s's
-// Deployment has no replicas.
+// two refused, and takes all that is ours away. What of ours serves while k3s's own Deployment has no replicas is kept
+// like them.
 #include "ha/manifests.h"
 
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/local_path.h"
 
 namespace core_ha::ha {
 
@@ -27,6 +28,12 @@ Json keeping_annotations() {
           {"kustomize.toolkit.fluxcd.io/prune", "disabled"},
           {"kustomize.toolkit.fluxcd.io/ssa", "Merge"},
           {"helm.sh/resource-policy", "keep"}};
+}
+
+/// What is ours and serves while k3s's own Deployment has no replicas.
+bool serves_instead(const kube::ObjectRef& ref) {
+  return ref == coredns_daemonset || ref == local_path_standby || ref == local_path_role ||
+         ref == local_path_role_binding;
 }
 
 Json guard_head(const char* kind) {
@@ -45,8 +52,9 @@ Json guard() {
       {"failurePolicy", "Ignore"},
       {"matchConstraints",
        {{"namespaceSelector", {{"matchLabels", {{"kubernetes.io/metadata.name", coredns_deployment.ns}}}}},
-        {"resourceRules",
-         Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services")})}}},
+        {"resourceRules", Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"),
+                                       rule("rbac.authorization.k8s.io", "roles"),
+                                       rule("rbac.authorization.k8s.io", "rolebindings")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
                      {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +
@@ -83,8 +91,10 @@ std::vector<Json> manifests(const Plan& plan) {
       // here.
       if (body.contains("spec")) body["spec"].erase("replicas");
       if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
+    } else if (const auto count = plan.counts.find(ref); count != plan.counts.end()) {
+      body["spec"]["replicas"] = count->second;
     }
-    const bool keep = !ours || ref == coredns_daemonset;
+    const bool keep = !ours || serves_instead(ref);
     if (keep) body["metadata"]["annotations"] = keeping_annotations();
     (keep ? kept : rest).push_back(std::move(body));
   }

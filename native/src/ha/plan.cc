@@ -18,6 +18,7 @@
 #include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
 #include "kube/client.h"
 
@@ -86,6 +87,8 @@ void warn_of_unused(Planner& planner) {
   const Spec& spec = planner.spec;
   if (spec.metrics_server_strategy == "packaged" && spec.metrics_server_replicas)
     planner.warn("metrics_server_replicas is not read under metrics_server_strategy packaged.");
+  if (spec.local_path_provisioner_strategy == "packaged" && spec.local_path_provisioner_replicas)
+    planner.warn("local_path_provisioner_replicas is not read under local_path_provisioner_strategy packaged.");
   if (spec.coredns_strategy == "packaged") return;
   const auto warn = [&](const char* key) {
     planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
@@ -109,6 +112,7 @@ std::string_view to_string(Action action) {
     case Action::remove: return "remove";
     case Action::wait_rollout: return "wait_rollout";
     case Action::wait_gone: return "wait_gone";
+    case Action::wait_pods_gone: return "wait_pods_gone";
     case Action::wait_endpoints_gone: return "wait_endpoints_gone";
   }
   return "apply";
@@ -119,7 +123,8 @@ bool may_force(std::string_view owner, std::string_view field) {
   return owner == "kube-controller-manager" && field == ".spec.replicas";
 }
 
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision) {
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
+               const std::vector<std::string>& carriers) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
   const CoreDns coredns = view_coredns(snapshot);
@@ -128,9 +133,11 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
 
   plan.components["coredns"] = stands(planner, coredns);
   plan.components["metrics_server"] = metrics_server_stands(planner);
+  plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan_state(planner, revision);
   // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
   plan_metrics_server(planner);
+  plan_local_path(planner, carriers);
   warn_of_unused(planner);
 
   if (spec.coredns_strategy == "packaged") {

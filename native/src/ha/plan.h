@@ -24,6 +24,7 @@ enum class Action {
   remove,              ///< delete, `uid` as precondition; already gone is done
   wait_rollout,        ///< as kubectl rollout status
   wait_gone,           ///< until the object, as `uid`, is gone
+  wait_pods_gone,      ///< until no pod in the namespace of `object` that `selector` selects can run any more
   wait_endpoints_gone  ///< until no EndpointSlice of Service `object` names a pod of `pod_uids`, then `settle` longer
 };
 
@@ -41,6 +42,8 @@ struct Step {
   std::string version = {};                ///< apply: only while the object has this resourceVersion; empty: whichever
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
+  std::string selector = {};               ///< wait_pods_gone: of labels
+  bool back_by_plan = false;               ///< once it is done, going back step by step would be unsafe
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
 };
@@ -78,7 +81,9 @@ struct Plan {
 };
 
 /// The steps that lead from the cluster as observed to the wish, from whatever point an earlier run was stopped at.
-/// `revision`: the wish's, where it is known; a lower one than the cluster's is refused.
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision = {});
+/// `revision`: the wish's, where it is known; a lower one than the cluster's is refused. `carriers`: nodes that have
+/// the helper at helper_path and do not say so yet.
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision = {},
+               const std::vector<std::string>& carriers = {});
 
 }  // namespace core_ha::ha

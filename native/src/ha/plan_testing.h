@@ -10,7 +10,7 @@
 namespace core_ha::ha::testing {
 
 inline const Spec autoscaling;
-inline const Spec packaged{.coredns_strategy = "packaged", .metrics_server_strategy = "packaged"};
+inline const Spec packaged = packaged_spec();
 
 /// A wish that parse_spec takes.
 Spec wish(const Json& document = Json::object());

@@ -21,6 +21,9 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "PodDisruptionBudget") return &snapshot.poddisruptionbudgets;
+  if (kind == "Role") return &snapshot.roles;
+  if (kind == "RoleBinding") return &snapshot.rolebindings;
+  if (kind == "Lease") return &snapshot.leases;
   return nullptr;
 }
 
@@ -153,6 +156,18 @@ bool Planner::ensure(std::string id, const Json& body, std::string reason) {
 void Planner::only_as_observed() {
   Step& step = plan_.steps.back();
   if (const Json* object = live(step.object)) step.version = (*object)["metadata"].value("resourceVersion", "");
+}
+
+void Planner::unguard(const kube::ObjectRef& ref) {
+  const Json* object = live(ref);
+  if (object == nullptr || !(*object)["metadata"].value("annotations", Json::object()).contains(keep_annotation))
+    return;
+  plan_.steps.push_back({.id = fmt::format("unguard-{}-{}", kube::resource_of(ref.kind), ref.name),
+                         .action = Action::patch,
+                         .object = ref,
+                         .reason = "the guard that manifests of ours bring lets it go",
+                         .body = {{"metadata", {{"annotations", {{keep_annotation, nullptr}}}}}},
+                         .uid = (*object)["metadata"].value("uid", "")});
 }
 
 void Planner::scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason) {

@@ -47,6 +47,10 @@ class Planner {
   bool ensure(std::string id, const Json& body, std::string reason);
   /// The step planned last is for the object as observed alone: anybody's later write makes it stale.
   void only_as_observed();
+  /// Once the step planned last is done, a run that fails goes back by a plan alone (Step::back_by_plan).
+  void only_by_plan() { plan_.steps.back().back_by_plan = true; }
+  /// Takes the mark off by which manifests of ours keep the object from being deleted, if it is there.
+  void unguard(const kube::ObjectRef& ref);
   void scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason);
   /// Our set for the object is this, whether or not a step makes it so.
   void wish(const Json& body) { note_wish(body); }

@@ -67,6 +67,31 @@ Json metrics_server_manifest() {
                           "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}}}]}}}})");
 }
 
+Json local_path_manifest() {
+  return Json::parse(R"({
+    "apiVersion": "apps/v1", "kind": "Deployment",
+    "metadata": {"name": "local-path-provisioner", "namespace": "kube-system"},
+    "spec": {
+      "revisionHistoryLimit": 0,
+      "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+      "selector": {"matchLabels": {"app": "local-path-provisioner"}},
+      "template": {
+        "metadata": {"labels": {"app": "local-path-provisioner"}},
+        "spec": {
+          "priorityClassName": "system-node-critical",
+          "serviceAccountName": "local-path-provisioner-service-account",
+          "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"},
+                          {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists",
+                           "effect": "NoSchedule"}],
+          "nodeSelector": {"kubernetes.io/os": "linux"},
+          "containers": [{"name": "local-path-provisioner", "image": "rancher/local-path-provisioner:v0.0.37",
+                          "command": ["local-path-provisioner", "start"], "args": ["--config", "/etc/config/config.json"],
+                          "env": [{"name": "POD_NAMESPACE",
+                                   "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
+                          "volumeMounts": [{"name": "config-volume", "mountPath": "/etc/config/"}]}],
+          "volumes": [{"name": "config-volume", "configMap": {"name": "local-path-config"}}]}}}})");
+}
+
 void add_field(Json& fields, const FieldPath& path) {
   Json* at = &fields;
   for (const auto& element : path) {
@@ -210,6 +235,11 @@ void SimulatedCluster::ship_metrics_server() {
   settle();
 }
 
+void SimulatedCluster::ship_local_path() {
+  ship(local_path_manifest());
+  settle();
+}
+
 std::string SimulatedCluster::next_uid() {
   return fmt::format("uid-{}", ++uids_);
 }
@@ -239,6 +269,9 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Node") return &snapshot.nodes;
   if (kind == "Service") return &snapshot.services;
   if (kind == "ConfigMap") return &snapshot.configmaps;
+  if (kind == "Role") return &snapshot.roles;
+  if (kind == "RoleBinding") return &snapshot.rolebindings;
+  if (kind == "Lease") return &snapshot.leases;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   return &snapshot.poddisruptionbudgets;
 }
@@ -282,10 +315,14 @@ void SimulatedCluster::set_field(Json& object, const FieldPath& path, const Json
 }
 
 void SimulatedCluster::scale_by(const std::string& manager, int replicas, int index) {
+  scale(deployment(index), manager, replicas);
+}
+
+void SimulatedCluster::scale(Json& deployment, const std::string& manager, int replicas) {
   const FieldPath field{"f:spec", "f:replicas"};
-  disown(deployment(index), field);
-  deployment(index)["spec"]["replicas"] = replicas;
-  set_fields(deployment(index), manager, "Update", "scale", {field});
+  disown(deployment, field);
+  deployment["spec"]["replicas"] = replicas;
+  set_fields(deployment, manager, "Update", "scale", {field});
   settle();
 }
 
@@ -306,7 +343,10 @@ void SimulatedCluster::carry_out(const Step& step) {
   if (step.action == Action::apply) {
     apply(step.body, step.manager);
   } else if (step.action == Action::scale) {
-    scale_by(step.manager, step.body["spec"]["replicas"], step.object == coredns_deployment ? 0 : 1);
+    if (Json* deployment = find(step.object))
+      scale(*deployment, step.manager, step.body["spec"]["replicas"]);
+    else
+      losses.push_back("scales what is not there: " + step.object.name);
   } else if (step.action == Action::patch) {
     Json* object = find(step.object);
     if (object == nullptr || (*object)["metadata"]["uid"] != step.uid)
@@ -322,6 +362,11 @@ void SimulatedCluster::carry_out(const Step& step) {
         break;
       }
       const bool orphans = step.object.kind == "ReplicaSet" || step.propagation == "Orphan";
+      if (step.object.kind == "Deployment") {
+        for (auto& set : snapshot.replicasets)
+          if (owned_by(set, list[i])) set["spec"]["replicas"] = 0;
+        run_replica_sets();
+      }
       for (std::size_t pod = snapshot.pods.size(); pod-- > 0;) {
         if (!owned_by(snapshot.pods[pod], list[i])) continue;
         if (orphans)
@@ -337,6 +382,10 @@ void SimulatedCluster::carry_out(const Step& step) {
       if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"].value("uid", "")) !=
                             step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
+  } else if (step.action == Action::wait_pods_gone) {
+    for (const auto& pod : snapshot.pods)
+      if (fmt::format("app={}", pod["metadata"]["labels"].value("app", "")) == step.selector)
+        losses.push_back(fmt::format("waits for ever for the end of {}", pod["metadata"]["name"].dump()));
   } else if (step.action == Action::wait_rollout && find(step.object) == nullptr) {
     losses.push_back("waits for what is not there: " + step.object.name);
   } else if (step.action == Action::wait_rollout && step.object.kind == "DaemonSet" &&
@@ -460,6 +509,22 @@ void SimulatedCluster::run_daemonset(Json& daemonset) {
                          {"numberReady", available}};
 }
 
+/// The nodes for a ReplicaSet's pods; of what scheduling looks at, only an affinity that is asked for is looked at.
+std::vector<std::string> SimulatedCluster::hosts_for(const Json& set) const {
+  const Json& pod = set["spec"]["template"]["spec"];
+  const bool narrowed = pod.value("affinity", Json::object()).contains("nodeAffinity");
+  std::vector<std::string> hosts;
+  for (const auto& node : cluster::judge_nodes(snapshot, pod))
+    if (!narrowed || node.eligible()) hosts.push_back(node.name);
+  // One that wants a node of its own goes to those that have none of its kind first.
+  if (narrowed)
+    std::partition(hosts.begin(), hosts.end(), [&](const auto& host) {
+      return std::any_of(snapshot.pods.begin(), snapshot.pods.end(),
+                         [&](const Json& other) { return owned_by(other, set) && other["spec"]["nodeName"] == host; });
+    });
+  return hosts;
+}
+
 void SimulatedCluster::run_replica_sets() {
   for (auto& set : snapshot.replicasets) {
     const Json labels = set["spec"]["template"]["metadata"]["labels"];
@@ -476,8 +541,11 @@ void SimulatedCluster::run_replica_sets() {
     }
     const auto wanted = static_cast<std::size_t>(set["spec"]["replicas"].get<int>());
     for (std::size_t i = mine.size(); i < wanted; ++i) {
-      const std::size_t host = snapshot.nodes.size() - 1 - i % snapshot.nodes.size();
-      snapshot.pods.push_back(make_pod(set, labels, snapshot.nodes[host]["metadata"]["name"]));
+      const auto hosts = hosts_for(set);
+      if (hosts.empty()) break;
+      const bool apart = set["spec"]["template"]["spec"].value("affinity", Json::object()).contains("nodeAffinity");
+      const std::size_t turn = apart ? 0 : i % hosts.size();
+      snapshot.pods.push_back(make_pod(set, labels, hosts[hosts.size() - 1 - turn]));
     }
     for (; mine.size() > wanted; mine.pop_back())
       end_pod(mine.back(), true);
@@ -502,6 +570,22 @@ void SimulatedCluster::settle() {
                             {"updatedReplicas", replicas},
                             {"availableReplicas", replicas}};
   }
+  note_provisioners();
+}
+
+void SimulatedCluster::note_provisioners() {
+  const auto& pods = snapshot.pods;
+  const auto count = [&](const char* app) {
+    return std::count_if(pods.begin(), pods.end(),
+                         [&](const Json& pod) { return pod["metadata"]["labels"].value("app", "") == app; });
+  };
+  // Ours are passive while a packaged one may run; one that begins beside ours is not.
+  const auto packaged = count("local-path-provisioner");
+  const auto standby = count("k3s-core-ha-local-path-provisioner");
+  if (packaged > packaged_ && standby_ > 0 && standby > 0) losses.emplace_back("a packaged provisioner beside ours");
+  if (packaged > 1) losses.emplace_back("two packaged provisioners");
+  packaged_ = packaged;
+  standby_ = standby;
 }
 
 int SimulatedCluster::serving() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class SimulatedCluster {
   Json& service() { return snapshot.services[0]; }
   /// metrics-server as packaged, one replica.
   void ship_metrics_server();
+  /// local-path-provisioner as packaged, one replica.
+  void ship_local_path();
   void taint(int index, const std::string& key, const std::string& effect);
   void cordon(int index);
   /// Not heard of for so many seconds.
@@ -55,15 +58,20 @@ class SimulatedCluster {
   Json* list_of(const std::string& kind);
   Json* find(const kube::ObjectRef& ref);
   void end_pod(std::size_t index, bool by_controller);
+  void scale(Json& deployment, const std::string& manager, int replicas);
   void run_autoscaler();
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
   void run_replica_sets();
+  std::vector<std::string> hosts_for(const Json& set) const;
   void run_daemonset(Json& daemonset);
   Json make_pod(const Json& owner, const Json& labels, const std::string& node);
   void add_node(const std::string& name, const Json& labels, const char* args);
   std::string next_uid();
+  void note_provisioners();
   int uids_ = 0;
+  std::ptrdiff_t packaged_ = 0;  ///< pods of local-path-provisioner when we last looked
+  std::ptrdiff_t standby_ = 0;   ///< and of ours
 };
 
 }  // namespace core_ha::ha

@@ -102,6 +102,22 @@ const std::vector<Key>& table() {
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.metrics_server_replicas = value.get<int>(); },
        .load = [](const Spec& spec) { return optional(spec.metrics_server_replicas); }},
+      {.name = "local_path_provisioner_strategy",
+       .description =
+           "How local-path-provisioner gets there: replicas runs several from a Deployment of ours, of which "
+           "one is active while it holds a Lease, and sets the packaged one aside; packaged leaves it as k3s "
+           "ships it, or brings it back.",
+       .choices = {"replicas", "packaged"},
+       .fallback = "replicas",
+       .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_strategy = value; },
+       .load = [](const Spec& spec) { return Json(spec.local_path_provisioner_strategy); }},
+      {.name = "local_path_provisioner_replicas",
+       .description = "Replicas of local-path-provisioner, of which one is active; absent: 2 where two nodes carry the "
+                      "helper, else 1.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_replicas = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.local_path_provisioner_replicas); }},
       {.name = "wait_timeout",
        .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
        .lowest = 10,
@@ -178,6 +194,12 @@ Result<Spec> parse_spec(const Json& document) {
   if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)
     return bad_spec(fmt::format("coredns_min_replicas is {}, above coredns_max_replicas, which is {}.",
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
+  return spec;
+}
+
+Spec packaged_spec() {
+  Spec spec;
+  spec.coredns_strategy = spec.metrics_server_strategy = spec.local_path_provisioner_strategy = "packaged";
   return spec;
 }
 

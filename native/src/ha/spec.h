@@ -22,6 +22,8 @@ struct Spec {
   std::string coredns_traffic_distribution = "auto";
   std::string metrics_server_strategy = "replicas";
   std::optional<int> metrics_server_replicas = {};
+  std::string local_path_provisioner_strategy = "replicas";
+  std::optional<int> local_path_provisioner_replicas = {};
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
 };
@@ -29,6 +31,9 @@ struct Spec {
 /// Reads a document of flat keys; null or {} is the default wish. An unknown key, a wrong type or a value out of range
 /// is one sentence that names the key, what was found and what is allowed (exit status 2).
 Result<Spec> parse_spec(const Json& document);
+
+/// Every component as k3s ships it.
+Spec packaged_spec();
 
 /// The document of a wish, without what is so by default: the same wish is always the same text.
 Json to_json(const Spec& spec);

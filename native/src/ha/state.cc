@@ -21,7 +21,8 @@ Json state_body(const State& state) {
 }  // namespace
 
 bool all_packaged(const Spec& spec) {
-  return spec.coredns_strategy == "packaged" && spec.metrics_server_strategy == "packaged";
+  return spec.coredns_strategy == "packaged" && spec.metrics_server_strategy == "packaged" &&
+         spec.local_path_provisioner_strategy == "packaged";
 }
 
 std::optional<State> read_state(const Json& config_map) {
@@ -59,14 +60,18 @@ void plan_state(Planner& planner, std::optional<std::int64_t> revision) {
 
 void plan_no_state(Planner& planner) {
   for (const auto& node : planner.snapshot.nodes) {
-    const Json annotations = node["metadata"].value("annotations", Json::object());
-    if (!annotations.contains(reconciles_annotation)) continue;
+    Json marks = Json::object();
+    if (node["metadata"].value("annotations", Json::object()).contains(reconciles_annotation))
+      marks["annotations"] = {{reconciles_annotation, nullptr}};
+    if (node["metadata"].value("labels", Json::object()).contains(carries_label))
+      marks["labels"] = {{carries_label, nullptr}};
+    if (marks.empty()) continue;
     const std::string name = node["metadata"].value("name", "");
     planner.add({.id = "unmark-" + name,
                  .action = Action::patch,
                  .object = {"v1", "Node", "", name},
-                 .reason = "nothing is reconciled any more",
-                 .body = {{"metadata", {{"annotations", {{reconciles_annotation, nullptr}}}}}},
+                 .reason = "nothing of ours runs there any more",
+                 .body = {{"metadata", marks}},
                  .uid = node["metadata"].value("uid", "")});
   }
   planner.remove_own("wish-gone", state_object, "everything is as k3s ships it");

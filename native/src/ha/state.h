@@ -28,7 +28,7 @@ bool all_packaged(const Spec& spec);
 /// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one.
 void plan_state(Planner& planner, std::optional<std::int64_t> revision);
 
-/// Once everything is as k3s ships it: nothing is kept, and no node is marked as one that reconciles.
+/// Once everything is as k3s ships it: nothing is kept, and no node is marked by us.
 void plan_no_state(Planner& planner);
 
 }  // namespace core_ha::ha

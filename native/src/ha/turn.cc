@@ -21,7 +21,8 @@ bool ready(const Json& node) {
 }  // namespace
 
 bool reconciles(const Json& node, std::string_view version) {
-  return mark_of(node) == version;
+  return mark_of(node) == version &&
+         node["metadata"].value("labels", Json::object()).value(carries_label, "") == version;
 }
 
 std::string whose_turn(const Json& nodes) {

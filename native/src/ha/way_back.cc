@@ -12,6 +12,7 @@
 #include "ha/state.h"
 #include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/swap.h"
@@ -99,6 +100,7 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
               ends_gently(was.pod_spec()));
   }
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
+  plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);
   if (plan.refusal) plan.steps.clear();

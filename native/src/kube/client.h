@@ -57,6 +57,9 @@ struct Read {
   std::string accept = {};  ///< media types in order of preference; empty: application/json
 };
 
+/// Field selector of the pods that run or may yet run: of one that has ended, its object may still be there.
+inline constexpr const char* pods_that_run = "status.phase!=Succeeded,status.phase!=Failed";
+
 /// The objects of a list by namespace and name (`kube-system/coredns`).
 using Objects = std::map<std::string, Json>;
 

@@ -103,6 +103,11 @@ Json scale_of(const Json& object) {
   return scale;
 }
 
+bool may_run(const Json& pod) {
+  const std::string phase = pod.value("status", Json::object()).value("phase", "");
+  return phase != "Succeeded" && phase != "Failed";
+}
+
 }  // namespace
 
 ApiResult<Json> FakeClient::get(const std::string& path) {
@@ -119,7 +124,7 @@ ApiResult<Json> FakeClient::list(const Read& read) {
     Json items = Json::array();
     for (const auto& [path, object] : objects)
       if (path.starts_with(path_without_query(read.path) + "/") && (!listed || listed(read, object)) &&
-          (read.field_selector.empty() ||
+          (read.field_selector.empty() || (read.field_selector == pods_that_run && may_run(object)) ||
            read.field_selector == "metadata.name=" + object["metadata"].value("name", std::string())))
         items.push_back(object);
     return Json{{"items", items}};

@@ -266,6 +266,7 @@ Order Elector::send(Moment now, Purpose purpose, Order order) {
   under_way_ = purpose;
   sent_ = now.boot;
   order.until = now.boot + timing_.request_timeout();
+  order.takes = purpose == Purpose::take;
   return order;
 }
 

@@ -52,7 +52,8 @@ struct Order {
   enum class Kind { read, create, replace };
   Kind kind = Kind::read;
   Json body = {};
-  BootTime until;  ///< without an answer by then it has failed
+  BootTime until;      ///< without an answer by then it has failed
+  bool takes = false;  ///< the Lease is not ours, and would be
 };
 
 /// What the program behind the Lease is to do.

@@ -142,7 +142,7 @@ class Leadership {
       : parent_(getppid()),
         signals_(signals),
         elector_(options.lease, options.identity, options.timing, random_time),
-        client_(options.lease, connect),
+        client_(options.lease, connect, options.while_none),
         charge_(options, signals) {}
 
   int run();

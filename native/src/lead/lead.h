@@ -12,8 +12,9 @@ namespace core_ha::lead {
 
 struct LeadOptions {
   kube::ObjectRef lease;
-  std::string identity;  ///< nobody else's
-  Timing timing;         ///< checked
+  std::string identity;         ///< nobody else's
+  Timing timing;                ///< checked
+  std::string while_none = {};  ///< label selector: while a pod of the namespace that it selects may run, we do not
   std::vector<std::string> program;
 };
 

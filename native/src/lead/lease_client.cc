@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "lead/lease_client.h"
 
+#include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ kube::ApiError to_api_error(const Error& error) {
 /// A client, connected anew when its credentials may have changed or the connection is good for nothing.
 class Connected {
  public:
-  Connected(kube::ObjectRef lease, Connect connect) : lease_(std::move(lease)), connect_(std::move(connect)) {}
+  Connected(kube::ObjectRef lease, Connect connect, std::string while_none)
+      : lease_(std::move(lease)), connect_(std::move(connect)), while_none_(std::move(while_none)) {}
 
   kube::ApiResult<Json> perform(const Order& order) {
     if (client_ && BootClock::now() >= since_ + connected_for) client_.reset();
@@ -47,6 +49,8 @@ class Connected {
 
  private:
   kube::ApiResult<Json> ask(const Order& order) {
+    if (order.takes && !while_none_.empty())
+      if (auto none = see_that_none_runs(); !none) return none.error();
     switch (order.kind) {
       case Order::Kind::create: return client_->create(lease_, order.body);
       case Order::Kind::replace: return client_->replace(lease_, order.body);
@@ -55,8 +59,23 @@ class Connected {
     return client_->get_object(lease_);
   }
 
+  kube::ApiResult<void> see_that_none_runs() {
+    auto pods = client_->read_all({{.path = kube::rest_path({"v1", "Pod", lease_.ns, ""}),
+                                    .list = true,
+                                    .label_selector = while_none_,
+                                    .field_selector = kube::pods_that_run}});
+    if (!pods.front()) return pods.front().error();
+    const Json& items = (*pods.front())["items"];
+    if (items.empty()) return {};
+    auto there = to_api_error({ExitStatus::unsafe, fmt::format("pod {} is still there, and may run what we are to run",
+                                                               items.front()["metadata"].value("name", ""))});
+    there.code = 412;  // it was answered: the connection is good
+    return there;
+  }
+
   kube::ObjectRef lease_;
   Connect connect_;
+  std::string while_none_;
   std::unique_ptr<kube::Client> client_;
   BootTime since_;
   int failures_ = 0;
@@ -76,8 +95,10 @@ struct LeaseClient::Shared {
   ~Shared() { close(event); }
 };
 
-LeaseClient::LeaseClient(kube::ObjectRef lease, Connect connect) : shared_(std::make_shared<Shared>()) {
-  std::thread([shared = shared_, client = std::make_unique<Connected>(std::move(lease), std::move(connect))] {
+LeaseClient::LeaseClient(kube::ObjectRef lease, Connect connect, std::string while_none)
+    : shared_(std::make_shared<Shared>()) {
+  std::thread([shared = shared_,
+               client = std::make_unique<Connected>(std::move(lease), std::move(connect), std::move(while_none))] {
     std::unique_lock lock(shared->mutex);
     for (;;) {
       shared->changed.wait(lock, [&] { return shared->order || shared->ended; });

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -20,7 +21,9 @@ using Connect = std::function<Result<std::unique_ptr<kube::Client>>(int failures
 /// Sends the elector's orders, one at a time, from a thread of its own: whoever watches the clock waits for no server.
 class LeaseClient {
  public:
-  LeaseClient(kube::ObjectRef lease, Connect connect);
+  /// `while_none`: label selector; the Lease is not taken while a pod of its namespace that it selects may run. Empty:
+  /// none is looked for.
+  LeaseClient(kube::ObjectRef lease, Connect connect, std::string while_none = {});
   /// Does not wait for a request that is under way.
   ~LeaseClient();
   LeaseClient(const LeaseClient&) = delete;

@@ -55,6 +55,35 @@ TEST_CASE("lease client: reads, creates and replaces, and says when the answer i
   CHECK(answer_of(client, order(Order::Kind::replace, *stored)).error().conflict());
 }
 
+TEST_CASE("lease client: a Lease is not taken while a pod that is asked for may run") {
+  const core_ha::kube::ObjectRef pod{"v1", "Pod", "kube-system", "old-1"};
+  FakeClient* fake = nullptr;
+  LeaseClient client(
+      ref,
+      [&](int) -> Connected {
+        auto made = std::make_unique<FakeClient>();
+        fake = made.get();
+        Json object = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "old-1"}}}};
+        object["metadata"]["namespace"] = "kube-system";
+        object["metadata"]["labels"] = {{"app", "old"}};
+        fake->put(object);
+        return std::unique_ptr<Client>(std::move(made));
+      },
+      "app=old");
+  const Json lease = core_ha::lead::new_lease(ref, {.identity = "us_1"}, {});
+  CHECK(answer_of(client, order(Order::Kind::read)).error().not_found());
+  Order take = order(Order::Kind::create, lease);
+  take.takes = true;
+  const auto refused = answer_of(client, take);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message == "pod old-1 is still there, and may run what we are to run");
+  CHECK_FALSE(refused.error().no_answer());  // the connection is kept
+  CHECK(fake->remove(pod, {}));
+  CHECK(answer_of(client, take));
+  // A holder's renewal asks for nothing.
+  CHECK(fake->find(pod) == nullptr);
+}
+
 TEST_CASE("lease client: connects anew after silence and after 401, and counts the silences") {
   std::vector<int> connected;
   LeaseClient client(ref, [&](int failures) -> Connected {

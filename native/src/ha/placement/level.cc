@@ -219,4 +219,19 @@ Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& n
   return sizing;
 }
 
+Sizing size_local_path(const Spec& spec, const std::vector<cluster::Node>& carriers, int eligible) {
+  constexpr int usual = 2;
+  const int domains = static_cast<int>(count(spec, carriers).domains.size());
+  const auto& wished = spec.local_path_provisioner_replicas;
+  const bool idle = spec.level == "none" || eligible < 2;
+  Sizing sizing;
+  sizing.min_replicas = wished.value_or(idle ? 0 : std::min(usual, domains));
+  if (wished && *wished > domains)
+    sizing.refusal = unsafe(
+        fmt::format("local_path_provisioner_replicas is {}, but {} {} at most can be on different nodes that carry the "
+                    "helper, of {} that can run local-path-provisioner.",
+                    *wished, domains, domains == 1 ? "replica" : "replicas", eligible));
+  return sizing;
+}
+
 }  // namespace core_ha::ha

@@ -32,4 +32,9 @@ Sizing size_daemonset(const Spec& spec, const std::vector<cluster::Node>& nodes)
 /// `min_replicas` and `refusal` are filled in: the level is CoreDNS's.
 Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& nodes);
 
+/// The same for local-path-provisioner, of whose replicas one is active: 2 on different ones of the nodes that carry
+/// the helper, where there are as many. `min_replicas` 0: there is nothing to be had, as where one node is all there
+/// is. `eligible`: nodes that can run it, with the helper or without.
+Sizing size_local_path(const Spec& spec, const std::vector<cluster::Node>& carriers, int eligible);
+
 }  // namespace core_ha::ha

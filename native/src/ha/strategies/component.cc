@@ -75,6 +75,22 @@ Json pod_labels(const Json& deployment) {
   return deployment["spec"]["template"].value("metadata", Json::object()).value("labels", Json::object());
 }
 
+bool keeps_template(const Json& live, const Json& body) {
+  Json pod_template = live["spec"]["template"];
+  if (pod_template.contains("metadata")) pod_template["metadata"].erase("creationTimestamp");
+  return !live["metadata"].contains("deletionTimestamp") && pod_template == body["spec"]["template"];
+}
+
+bool keeps_rest(const Json& live, const Json& body) {
+  const auto wished = cluster::fields_in(body);
+  return std::all_of(wished.begin(), wished.end(), [&](const auto& path) {
+    if (path.size() > 1 && path[1] == "f:template") return true;
+    const Json* wish = cluster::value_at(body, path);
+    const Json* value = cluster::value_at(live, path);
+    return wish == nullptr || (value != nullptr && *value == *wish);
+  });
+}
+
 int replicas_of(const Json& deployment) {
   return deployment["spec"].value("replicas", 1);
 }
@@ -189,9 +205,9 @@ void check_shipped(Planner& planner, const Component& component, const Json& dep
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
                                kube::to_string(component.deployment)));
-  if (const auto servers = cluster::disabled_on(planner.snapshot, component.deployment.name); !servers.empty())
+  if (const auto servers = cluster::disabled_on(planner.snapshot, component.addon); !servers.empty())
     planner.warn(fmt::format("k3s was started with --disable {} on {}, and deletes {} at its next start there.",
-                             component.deployment.name, fmt::join(servers, ", "), component.title));
+                             component.addon, fmt::join(servers, ", "), component.title));
 }
 
 }  // namespace core_ha::ha

@@ -17,6 +17,7 @@ struct Component {
   std::string_view id;        ///< first word of its steps' ids: `coredns`
   std::string_view title;     ///< in sentences: `CoreDNS`
   std::string_view strategy;  ///< the spec's key for its strategy
+  std::string_view addon;     ///< what k3s's --disable calls it
   kube::ObjectRef deployment;
   kube::ObjectRef budget;  ///< its PodDisruptionBudget, where we make one
 };
@@ -47,6 +48,12 @@ Json answers_on(std::string_view container, int seconds);
 Json pod_labels(const Json& deployment);
 
 int replicas_of(const Json& deployment);
+
+/// Whether the pods' template of an object of ours is the wished one. Whole, not field by field as with other objects:
+/// a template that was derived has lists whose keys we need not know.
+bool keeps_template(const Json& live, const Json& body);
+/// Whether all else of it that is wished is so.
+bool keeps_rest(const Json& live, const Json& body);
 
 /// Another program that holds the Deployment's count of replicas; empty: none. k3s, an autoscaler and a person's
 /// `kubectl scale` set it once and go on.

@@ -67,11 +67,6 @@ Json daemon_template(const CoreDns& coredns, bool control_plane, int minor) {
   return pod_template;
 }
 
-Json without_creation_time(Json pod_template) {
-  if (pod_template.contains("metadata")) pod_template["metadata"].erase("creationTimestamp");
-  return pod_template;
-}
-
 bool updating_daemons(const Json& daemonset) {
   const Json status = daemonset.value("status", Json::object());
   return daemonset["metadata"].value("generation", 0) > status.value("observedGeneration", 0) ||
@@ -86,7 +81,7 @@ class Daemons {
         nodes_(nodes),
         target_(target),
         held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)),
-        pods_stay_(keeps_template()) {
+        pods_stay_(coredns.daemonset != nullptr && keeps_template(*coredns.daemonset, target.daemonset)) {
     rest_ = target.deployment;
     // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. Any other count leaves
     // our set by itself when a scale of ours changes it.
@@ -115,28 +110,6 @@ class Daemons {
   }
 
  private:
-  /// Whether the DaemonSet's pods are of the wished template.
-  bool keeps_template() const {
-    const Json* live = coredns_.daemonset;
-    return live != nullptr && !(*live)["metadata"].contains("deletionTimestamp") &&
-           without_creation_time((*live)["spec"]["template"]) == target_.daemonset["spec"]["template"];
-  }
-
-  /// Whether all else of it is as wished. Its set is not compared field by field, as with other objects: a template has
-  /// lists whose keys we need not know.
-  bool keeps_rest() const {
-    const auto same = [&](const cluster::FieldPath& path) {
-      const Json* wished = cluster::value_at(target_.daemonset, path);
-      const Json* live = cluster::value_at(*coredns_.daemonset, path);
-      return wished == nullptr || (live != nullptr && *live == *wished);
-    };
-    const auto wished = cluster::fields_in(target_.daemonset);
-    return std::all_of(wished.begin(), wished.end(), [&](const auto& path) {
-      const bool in_template = path.size() > 1 && path[1] == "f:template";
-      return in_template || same(path);
-    });
-  }
-
   bool of_daemonset(const CoreDnsPod& pod) const {
     return coredns_.daemonset != nullptr && pod.owner == coredns_.daemonset_uid();
   }
@@ -150,7 +123,7 @@ class Daemons {
   }
 
   void bring_in() {
-    if (pods_stay_ && keeps_rest()) {
+    if (pods_stay_ && keeps_rest(*coredns_.daemonset, target_.daemonset)) {
       planner_.wish(target_.daemonset);
     } else {
       if (!pods_stay_) {

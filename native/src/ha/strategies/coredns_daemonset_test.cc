@@ -531,7 +531,7 @@ TEST_CASE("daemonset: manifests hold the DaemonSet and a packaged Deployment of 
     SimulatedCluster next = cluster;
     const Plan plan = make_plan(*end, next.snapshot);
     const auto steps = ids(plan);
-    CHECK(std::find(steps.begin(), steps.end(), "unguard-k3s-core-ha-coredns") != steps.end());
+    CHECK(std::find(steps.begin(), steps.end(), "unguard-daemonsets-k3s-core-ha-coredns") != steps.end());
     reach(next, *end);
     CHECK(next.rolled == cluster.rolled);
     CHECK(next.serving() == (end == &packaged ? 1 : end == &autoscaling ? 3 : 2));

@@ -17,7 +17,8 @@ inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "ku
 inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
                                                 "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
-inline const Component coredns_component{"coredns", "CoreDNS", "coredns_strategy", coredns_deployment, coredns_budget};
+inline const Component coredns_component{"coredns", "CoreDNS",          "coredns_strategy",
+                                         "coredns", coredns_deployment, coredns_budget};
 
 /// A CoreDNS pod that runs, or is about to.
 struct CoreDnsPod {

@@ -10,6 +10,7 @@ inline const Component metrics_server{
     "metrics-server",
     "metrics-server",
     "metrics_server_strategy",
+    "metrics-server",
     {"apps/v1", "Deployment", "kube-system", "metrics-server"},
     {"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-metrics-server"}};
 

@@ -50,14 +50,7 @@ void plan_freeing(Planner& planner, const std::vector<const CoreDnsReplicaSet*>&
 
 void plan_freeing_daemons(Planner& planner, const CoreDns& coredns) {
   if (coredns.daemonset == nullptr) return;
-  const Json& metadata = (*coredns.daemonset)["metadata"];
-  if (metadata.value("annotations", Json::object()).contains(keep_annotation))
-    planner.add({.id = "unguard-" + coredns_daemonset.name,
-                 .action = Action::patch,
-                 .object = coredns_daemonset,
-                 .reason = "the guard that manifests of ours bring lets it go",
-                 .body = {{"metadata", {{"annotations", {{keep_annotation, nullptr}}}}}},
-                 .uid = coredns.daemonset_uid()});
+  planner.unguard(coredns_daemonset);
   planner.remove_own("free-" + coredns_daemonset.name, coredns_daemonset,
                      "its pods go on serving by themselves, so that it ends none too early", "Orphan");
   planner.add({.id = "freed-" + coredns_daemonset.name,

@@ -22,6 +22,7 @@ DEFAULTS = {
     "coredns_cpu_utilization": 75,
     "coredns_traffic_distribution": "auto",
     "metrics_server_strategy": "replicas",
+    "local_path_provisioner_strategy": "replicas",
     "wait_timeout": 300,
     "unreachable_counts_for": 604800,
 }
@@ -100,6 +101,7 @@ def test_absent_asks_for_the_packaged_components_alone(run: Any, fake_helper: Fa
     assert spec_of(fake_helper) == {
         "coredns_strategy": "packaged",
         "metrics_server_strategy": "packaged",
+        "local_path_provisioner_strategy": "packaged",
         "wait_timeout": 20,
     }
 

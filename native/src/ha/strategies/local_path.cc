@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// local-path-provisioner deletes directories, and has no election: two that are active can delete a volume that is in
+// use again. So its replicas run behind `k3s-core-ha lead`, in a Deployment of ours whose pods' template is derived
+// from the live packaged one, and the packaged Deployment is set aside. Two things keep a packaged pod and one of ours
+// from being active together:
+//
+//   the bolt        the packaged template gets an affinity that no node meets, together with the count of 0, in one
+//                   write. k3s leaves both alone; and whoever raises the count, a release that declares one or a
+//                   person, gets a pod that is never scheduled.
+//   --while-none    a standby does not take the Lease while a packaged pod may run.
+//
+// The way there: make our Deployment, whose pods stay passive; set the packaged one aside; wait until its pods are
+// gone. The way back: our count to 0; wait until our pods are gone; only then let the packaged one run again. A pod on
+// a node that is not ready may run on for ever, for all that anybody can tell, so then neither way is gone.
+//
+// The replicas run where the helper is: on servers, where the role puts it. A provisioner is good for nothing without
+// the API, so a server that is lost together with it takes nothing more away.
+#include "ha/strategies/local_path.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/version.h"
+#include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "ha/placement/level.h"
+#include "ha/placement/words.h"
+#include "ha/strategies/rollout.h"
+#include "ha/turn.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+/// The name is that of nothing: no node has it.
+constexpr const char* never_label = "k3s-core-ha/never";
+constexpr const char* component_id = "local-path-provisioner";
+
+Json node_affinity(const char* label) {
+  return {{"requiredDuringSchedulingIgnoredDuringExecution",
+           {{"nodeSelectorTerms",
+             Json::array({{{"matchExpressions", Json::array({{{"key", label}, {"operator", "Exists"}}})}}})}}}};
+}
+
+/// `app=local-path-provisioner`
+std::string selector_words(const Json& deployment) {
+  const Json labels = deployment["spec"]["selector"].value("matchLabels", Json::object());
+  std::string words;
+  for (const auto& [key, value] : labels.items())
+    words += fmt::format("{}{}={}", words.empty() ? "" : ",", key, value.get<std::string>());
+  return words;
+}
+
+Json standby_labels() {
+  Json labels = own_labels(component_id);
+  labels["app"] = local_path_standby.name;
+  return labels;
+}
+
+/// The command that the container runs, for `lead` to run it; null where it is the image's own, which nobody can read.
+Json command_of(const Json& container) {
+  Json words = container.value("command", Json());
+  if (!words.is_array() || words.empty()) return nullptr;
+  for (const auto& argument : container.value("args", Json::array()))
+    words.push_back(argument);
+  return words;
+}
+
+Json standby_template(const Json& packaged) {
+  Json pod_template = packaged["spec"]["template"];
+  Json& metadata = pod_template["metadata"];
+  metadata.erase("creationTimestamp");
+  metadata["labels"] = standby_labels();
+  Json& pod = pod_template["spec"];
+  pod["affinity"] = {{"nodeAffinity", node_affinity(carries_label)},
+                     {"podAntiAffinity",
+                      {{"requiredDuringSchedulingIgnoredDuringExecution",
+                        Json::array({{{"topologyKey", "kubernetes.io/hostname"},
+                                      {"labelSelector", {{"matchLabels", {{"app", local_path_standby.name}}}}}}})}}}};
+  Json& container = pod["containers"].at(0);
+  Json command = {helper_path, "lead", "--namespace", local_path_lease.ns, "--name", local_path_lease.name};
+  command.insert(command.end(), {"--while-none", selector_words(packaged), "--"});
+  for (auto& word : command_of(container))
+    command.push_back(std::move(word));
+  container["command"] = std::move(command);
+  container.erase("args");
+  container["volumeMounts"].push_back({{"name", "k3s-core-ha"}, {"mountPath", helper_path}, {"readOnly", true}});
+  pod["volumes"].push_back({{"name", "k3s-core-ha"}, {"hostPath", {{"path", helper_path}, {"type", "File"}}}});
+  return pod_template;
+}
+
+Json standby_body(const Json& packaged, int replicas) {
+  Json body = apply_body(local_path_standby);
+  body["metadata"]["labels"] = own_labels(component_id);
+  body["spec"] = {
+      {"replicas", replicas},
+      {"revisionHistoryLimit", 0},
+      // Each needs a node of its own, so there is no place for one more beside the others.
+      {"strategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 0}, {"maxUnavailable", 1}}}}},
+      {"selector", {{"matchLabels", {{"app", local_path_standby.name}}}}},
+      {"template", standby_template(packaged)}};
+  return body;
+}
+
+Json role_body() {
+  Json body = apply_body(local_path_role);
+  body["metadata"]["labels"] = own_labels(component_id);
+  const Json leases = {"leases"};
+  const Json group = {"coordination.k8s.io"};
+  body["rules"] = Json::array({{{"apiGroups", group}, {"resources", leases}, {"verbs", {"create"}}},
+                               {{"apiGroups", group},
+                                {"resources", leases},
+                                {"resourceNames", {local_path_lease.name}},
+                                {"verbs", {"get", "update"}}},
+                               {{"apiGroups", {""}}, {"resources", {"pods"}}, {"verbs", {"list"}}}});
+  return body;
+}
+
+Json role_binding_body(const Json& packaged) {
+  Json body = apply_body(local_path_role_binding);
+  body["metadata"]["labels"] = own_labels(component_id);
+  body["roleRef"] = {
+      {"apiGroup", "rbac.authorization.k8s.io"}, {"kind", local_path_role.kind}, {"name", local_path_role.name}};
+  body["subjects"] =
+      Json::array({{{"kind", "ServiceAccount"},
+                    {"name", packaged["spec"]["template"]["spec"].value("serviceAccountName", "default")},
+                    {"namespace", local_path_role.ns}}});
+  return body;
+}
+
+/// Our set for the packaged Deployment while it is set aside.
+Json aside_body() {
+  Json body = apply_body(local_path.deployment);
+  body["spec"]["replicas"] = 0;
+  body["spec"]["template"]["spec"]["affinity"]["nodeAffinity"] = node_affinity(never_label);
+  return body;
+}
+
+bool is_bolted(const Json& packaged) {
+  const Json affinity = packaged["spec"]["template"]["spec"].value("affinity", Json::object());
+  return affinity.value("nodeAffinity", Json()) == node_affinity(never_label);
+}
+
+/// The pods of a Deployment that run or may yet run.
+std::vector<const Json*> pods_of(const cluster::Snapshot& snapshot, const Json* deployment) {
+  std::vector<const Json*> pods;
+  if (deployment == nullptr) return pods;
+  for (const auto& pod : snapshot.pods) {
+    const std::string phase = pod.value("status", Json::object()).value("phase", "");
+    if (phase != "Succeeded" && phase != "Failed" &&
+        cluster::selects((*deployment)["spec"]["selector"], pod["metadata"].value("labels", Json::object())))
+      pods.push_back(&pod);
+  }
+  return pods;
+}
+
+const Json* node_named(const cluster::Snapshot& snapshot, const std::string& name) {
+  for (const auto& node : snapshot.nodes)
+    if (node["metadata"]["name"] == name) return &node;
+  return nullptr;
+}
+
+/// What the node says it carries; null: it says nothing.
+Json carried_by(const Json& node) {
+  return node["metadata"].value("labels", Json::object()).value(carries_label, Json());
+}
+
+void plan_mark(Planner& planner, const Json& node, const Json& mark, const char* reason) {
+  const std::string name = node["metadata"]["name"];
+  planner.add({.id = "carries-" + name,
+               .action = Action::patch,
+               .object = {"v1", "Node", "", name},
+               .reason = reason,
+               .body = {{"metadata", {{"labels", {{carries_label, mark}}}}}},
+               .uid = node["metadata"].value("uid", "")});
+}
+
+/// Nodes by what they need to carry a replica.
+struct Carriers {
+  std::vector<cluster::Node> nodes;   ///< that can run it and have the helper
+  std::vector<const Json*> unmarked;  ///< that have the helper and do not say so
+  int eligible = 0;                   ///< that can run it
+  int open = 0;                       ///< of `nodes`, hosts that take pods now
+};
+
+class LocalPath {
+ public:
+  explicit LocalPath(Planner& planner)
+      : planner_(planner),
+        packaged_(planner.live(local_path.deployment)),
+        standby_(planner.live(local_path_standby)),
+        packaged_pods_(pods_of(planner.snapshot, packaged_)),
+        standby_pods_(pods_of(planner.snapshot, standby_)) {}
+
+  void plan(const std::vector<std::string>& named) {
+    if (packaged_ == nullptr) return clear_away("local-path-provisioner is gone");
+    if (planner_.spec.local_path_provisioner_strategy == "packaged") return give_back();
+    const std::string name = kube::to_string(local_path.deployment);
+    if (!cluster::applied_manifest(*packaged_))
+      return planner_.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.", name));
+    if (standby_ == nullptr && replicas_of(*packaged_) == 0 && !is_bolted(*packaged_))
+      return planner_.warn(fmt::format("{} has 0 replicas, and not from us: it is left as it is.", name));
+    if (command_of((*packaged_)["spec"]["template"]["spec"]["containers"].at(0)).is_null())
+      return planner_.warn(
+          fmt::format("{} does not say which program it runs, so none can run it for us: it is left as it is.", name));
+    choose(named);
+  }
+
+  void bring_in(const Json& body, int replicas) {
+    planner_.ensure("local-path-role", role_body(), "its replicas need a Lease");
+    planner_.ensure("local-path-role-binding", role_binding_body(*packaged_), "its replicas need a Lease");
+    planner_.fix_count(local_path_standby, replicas);
+    planner_.fix_count(local_path.deployment, 0);
+    bool changed = true;
+    if (standby_ != nullptr && replicas_of(*standby_) != replicas) {
+      // Whoever set it; what else differs then is seen in the next round.
+      planner_.scale("local-path-scale", local_path_standby, replicas,
+                     fmt::format("{} replicas, from {}", replicas, replicas_of(*standby_)));
+      planner_.wish(body);
+    } else if (!keeps(body)) {
+      planner_.apply("local-path-standby", body, "replicas of which one is active, while it holds the Lease");
+    } else {
+      planner_.wish(body);
+      changed = false;
+    }
+    if (changed || updating(*standby_))
+      planner_.add({.id = "local-path-rollout",
+                    .action = Action::wait_rollout,
+                    .object = local_path_standby,
+                    .reason = "every replica is there"});
+    set_aside();
+  }
+
+  void give_back() {
+    const bool touched = !cluster::applied_fields(*packaged_, kube::field_manager).empty() ||
+                         count_is_ours(*packaged_) || (standby_ != nullptr && replicas_of(*packaged_) == 0);
+    if (standby_ == nullptr && !touched) return clear_away("k3s ships none");
+    if (!standby_pods_.empty() && refuse_unreachable(standby_pods_)) return;
+    if (standby_ != nullptr && replicas_of(*standby_) > 0) {
+      planner_.scale("local-path-scale", local_path_standby, 0, "none of ours may be active beside the packaged one");
+      planner_.only_by_plan();
+    }
+    if (standby_ != nullptr && (replicas_of(*standby_) > 0 || !standby_pods_.empty()))
+      wait_gone("local-path-standby-gone", *standby_);
+    if (touched)
+      plan_rollout(planner_, local_path, *packaged_,
+                   {.body = apply_body(local_path.deployment), .replicas = 1, .count = Count::released});
+    clear_away("k3s ships none");
+  }
+
+  const Json* packaged() const { return packaged_; }
+  const Json* standby() const { return standby_; }
+
+ private:
+  void choose(const std::vector<std::string>& named) {
+    const Carriers carriers = find_carriers(named);
+    const Sizing sizing = size_local_path(planner_.spec, carriers.nodes, carriers.eligible);
+    if (sizing.refusal) return planner_.refuse(sizing.refusal->status, sizing.refusal->message);
+    if (carriers.nodes.empty() && standby_ != nullptr)
+      return planner_.warn(
+          "No node says that it carries the helper, which local-path-provisioner's replicas need: they "
+          "are left as they are. The role sees to it, or --carrier.");
+    if (sizing.min_replicas == 0) {
+      if (carriers.eligible > 1 && planner_.spec.level != "none")
+        planner_.warn(
+            "No node says that it carries the helper, which local-path-provisioner's replicas need: it stays "
+            "as k3s ships it. The role sees to it, or --carrier.");
+      return give_back();
+    }
+    check_shipped(planner_, local_path, *packaged_);
+    if (refuse_paused(planner_, local_path, *packaged_)) return;
+    const Json body = standby_body(*packaged_, sizing.min_replicas);
+    if (!keeps(body) && carriers.open < sizing.min_replicas)
+      return planner_.warn(
+          fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
+                      "each that carries the helper, and {} of those take pods now.",
+                      sizing.min_replicas, carriers.open));
+    for (const Json* node : carriers.unmarked)
+      plan_mark(planner_, *node, std::string(version), "it has the helper, so pods that need it can run there");
+    bring_in(body, sizing.min_replicas);
+  }
+
+  Carriers find_carriers(const std::vector<std::string>& named) const {
+    Carriers carriers;
+    std::set<std::string> open;
+    for (auto& node : cluster::judge_nodes(planner_.snapshot, unbolted_pod_spec())) {
+      if (!node.eligible()) continue;
+      ++carriers.eligible;
+      const Json* object = node_named(planner_.snapshot, node.name);
+      const Json carried = carried_by(*object);
+      const bool is_named = std::find(named.begin(), named.end(), node.name) != named.end();
+      if (is_named && carried != version) carriers.unmarked.push_back(object);
+      if (!is_named && carried.is_null()) continue;
+      if (node.open()) open.insert(node.host);
+      carriers.nodes.push_back(std::move(node));
+    }
+    carriers.open = static_cast<int>(open.size());
+    return carriers;
+  }
+
+  Json unbolted_pod_spec() const {
+    Json pod = (*packaged_)["spec"]["template"]["spec"];
+    if (is_bolted(*packaged_)) pod["affinity"].erase("nodeAffinity");
+    return pod;
+  }
+
+  bool keeps(const Json& body) const {
+    return standby_ != nullptr && keeps_template(*standby_, body) && keeps_rest(*standby_, body);
+  }
+
+  void set_aside() {
+    if (!packaged_pods_.empty() && refuse_unreachable(packaged_pods_)) return;
+    bool changed = false;
+    if (is_bolted(*packaged_) && replicas_of(*packaged_) > 0) {
+      planner_.scale("local-path-aside", local_path.deployment, 0, "it is set aside, and its pods could not run");
+      planner_.wish(aside_body());
+      changed = true;
+    } else if (planner_.ensure("local-path-aside", aside_body(), "no packaged pod may be active beside ours")) {
+      planner_.only_by_plan();
+      changed = true;
+    }
+    if (changed || !packaged_pods_.empty()) wait_gone("local-path-gone", *packaged_);
+  }
+
+  void wait_gone(const char* id, const Json& deployment) {
+    planner_.add({.id = id,
+                  .action = Action::wait_pods_gone,
+                  .object = kube::ref_of(deployment),
+                  .reason = "two that are active can delete each other's volumes",
+                  .selector = selector_words(deployment)});
+  }
+
+  /// Whether one of the pods is on a node that is not ready: whether it is active there cannot be told.
+  bool refuse_unreachable(const std::vector<const Json*>& pods) {
+    const auto nodes = cluster::judge_nodes(planner_.snapshot, Json::object());
+    for (const Json* pod : pods) {
+      const std::string name = (*pod)["spec"].value("nodeName", "");
+      const auto node = std::find_if(nodes.begin(), nodes.end(), [&](const auto& other) { return other.name == name; });
+      if (name.empty() || (node != nodes.end() && node->ready)) continue;
+      planner_.refuse(ExitStatus::unsafe,
+                      fmt::format("Pod {} of local-path-provisioner is on {}, which is not ready, so whether it works "
+                                  "there cannot be told, and two that are active can delete each other's volumes. Once "
+                                  "that node is off for certain, say so (kubectl taint nodes {} "
+                                  "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute): Kubernetes then removes "
+                                  "the pod.",
+                                  (*pod)["metadata"].value("name", ""), name, name));
+      return true;
+    }
+    return false;
+  }
+
+  void clear_away(const char* reason) {
+    for (const auto& ref : {local_path_standby, local_path_role_binding, local_path_role})
+      planner_.unguard(ref);
+    planner_.remove_own("local-path-standby", local_path_standby, reason);
+    planner_.remove_own("local-path-role-binding", local_path_role_binding, reason);
+    planner_.remove_own("local-path-role", local_path_role, reason);
+    planner_.remove_own("local-path-lease", local_path_lease, reason);
+  }
+
+  Planner& planner_;
+  const Json* packaged_;
+  const Json* standby_;
+  const std::vector<const Json*> packaged_pods_;
+  const std::vector<const Json*> standby_pods_;
+};
+
+}  // namespace
+
+void plan_local_path(Planner& planner, const std::vector<std::string>& carriers) {
+  LocalPath(planner).plan(carriers);
+}
+
+void plan_local_path_back(Planner& planner, const Planner& earlier) {
+  LocalPath now(planner);
+  const Json* was = earlier.live(local_path.deployment);
+  const Json* standby = earlier.live(local_path_standby);
+  if (was == nullptr || now.packaged() == nullptr) return;
+  const auto marks_back = [&](bool given) {
+    for (const auto& node : planner.snapshot.nodes) {
+      const Json* before = node_named(earlier.snapshot, node["metadata"]["name"]);
+      if (before == nullptr || carried_by(*before) == carried_by(node)) continue;
+      if (carried_by(*before).is_null() != given) plan_mark(planner, node, carried_by(*before), "as it was before");
+    }
+  };
+  marks_back(true);
+  // Beside a packaged one that could still run, ours of a change half-way served nobody.
+  if (standby != nullptr && is_bolted(*was)) {
+    Json body = cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager));
+    body["spec"]["replicas"] = replicas_of(*standby);
+    now.bring_in(body, replicas_of(*standby));
+  } else {
+    now.give_back();
+  }
+  marks_back(false);
+}
+
+Json local_path_stands(const Planner& planner) {
+  const Json* packaged = planner.live(local_path.deployment);
+  if (packaged == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
+  const Json* standby = planner.live(local_path_standby);
+  const bool ours = standby != nullptr && is_bolted(*packaged);
+  const Json* serving = ours ? standby : packaged;
+  std::set<std::string> nodes;
+  for (const Json* pod : pods_of(planner.snapshot, serving))
+    if (const std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty()) nodes.insert(node);
+  Json stands = {{"strategy", ours ? "replicas" : "packaged"},
+                 {"replicas", replicas_of(*serving)},
+                 {"ready", serving->value("status", Json::object()).value("readyReplicas", 0)},
+                 {"nodes", nodes}};
+  if (!ours) return stands;
+  // `lead` names itself by the pod and random digits.
+  const Json* lease = planner.live(local_path_lease);
+  const std::string holder =
+      lease == nullptr ? "" : lease->value("spec", Json::object()).value("holderIdentity", std::string());
+  stands["active"] = holder.substr(0, holder.rfind('_'));
+  return stands;
+}
+}  // namespace core_ha::ha

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A user who makes a volume and removes it again, all along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nodes import Nodes
+
+STORAGE = "/var/lib/rancher/k3s/storage"
+LONGEST = 120  # seconds that a claim may wait
+
+
+@dataclass
+class Claim:
+    """When it was asked for and bound, and when its removal was and its volume was gone; by time.monotonic()."""
+
+    name: str
+    asked: float
+    bound: float = 0
+    removed: float = 0
+    gone: float = 0
+
+
+class Claims:
+    """One claim after the other, each for a volume on this node."""
+
+    def __init__(self, nodes: Nodes, node: str) -> None:
+        self.seen: list[Claim] = []
+        self._nodes = nodes
+        self._node = node
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._failed: str | None = None
+
+    def start(self) -> None:
+        """Begin; a first volume has been made and removed."""
+        self._thread.start()
+        self.wait_for_one()
+
+    def stop(self) -> None:
+        """Finish the claim under way."""
+        self._end.set()
+        self._thread.join(3 * LONGEST)
+        assert self._failed is None, self._failed
+
+    def wait_for_one(self) -> Claim:
+        """A claim that is asked for from now on is bound, and its volume is gone again."""
+        asked = time.monotonic()
+        while time.monotonic() < asked + 3 * LONGEST and self._failed is None:
+            for claim in self.seen:
+                if claim.asked > asked and claim.gone:
+                    return claim
+            time.sleep(0.2)
+        raise AssertionError(self._failed or "no claim came to its end")
+
+    def longest(self) -> tuple[float, float]:
+        """What a user waited longest for a volume, and for its removal; in seconds."""
+        ended = [claim for claim in self.seen if claim.gone]
+        return max(c.bound - c.asked for c in ended), max(c.gone - c.removed for c in ended)
+
+    def left(self) -> str:
+        """Volumes, directories and helper pods that are left; all of them were removed."""
+        volumes = self._kubectl("get", "persistentvolumes", "-o", "name")
+        pods = self._kubectl("get", "pods", "-n", "kube-system", "-o", "name")
+        directories = self._nodes.sandbox("exec", self._node, "find", STORAGE, "-mindepth", "1", "-maxdepth", "1")
+        return volumes + "".join(line for line in pods.splitlines() if "helper-pod" in line) + directories
+
+    def _work(self) -> None:
+        try:
+            while not self._end.is_set():
+                self._one()
+        except AssertionError as error:
+            self._failed = str(error)
+
+    def _one(self) -> None:
+        claim = Claim(f"claim-{len(self.seen)}", time.monotonic())
+        self.seen.append(claim)
+        spec = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local-path",
+            "resources": {"requests": {"storage": "1Mi"}},
+        }
+        # What the scheduler would write, were there a pod.
+        chosen = {"volume.kubernetes.io/selected-node": self._node}
+        thing = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": claim.name, "annotations": chosen},
+            "spec": spec,
+        }
+        self._until(f"{claim.name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)))
+        self._until(f"{claim.name} bound", lambda: self._phase(claim.name) == "Bound")
+        claim.bound = time.monotonic()
+        self._until(
+            f"{claim.name} removed",
+            lambda: self._run("delete", "pvc", claim.name, "--ignore-not-found", "--wait=false"),
+        )
+        claim.removed = time.monotonic()
+        self._until(f"the volume of {claim.name} gone", lambda: claim.name not in self._volumes())
+        claim.gone = time.monotonic()
+
+    def _phase(self, name: str) -> str | None:
+        done = self._run("get", "pvc", name, "-o", "jsonpath={.status.phase}")
+        return done.stdout if done else None
+
+    def _volumes(self) -> str:
+        done = self._run("get", "persistentvolumes", "-o", "jsonpath={.items[*].spec.claimRef.name}")
+        return " ".join(claim.name for claim in self.seen) if done is None else done.stdout
+
+    def _run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str] | None:
+        """What kubectl says; nothing while no API answers."""
+        done = self._nodes.run("kubectl", "--request-timeout=5s", *words, stdin=stdin.encode())
+        return done if done.returncode == 0 else None
+
+    def _kubectl(self, *words: str) -> str:
+        return self._nodes.sandbox("kubectl", *words)
+
+    def _until(self, what: str, condition: object) -> None:
+        assert callable(condition)
+        end = time.monotonic() + LONGEST
+        while not condition():
+            assert time.monotonic() < end, f"{what}: not within {LONGEST} s"
+            time.sleep(0.1)

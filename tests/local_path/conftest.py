@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three servers and an agent, the helper on each of the servers, and claims made and removed on the agent all along."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+# How a cluster is spoken to, and waited for, is the same here as there.
+for neighbour in ("integration", "matrix"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
+pytest.register_assert_rewrite("cluster", "nodes", "claims", "writes")
+
+from claims import Claims  # noqa: E402 - so that a failed assertion there is explained, too
+from nodes import Nodes  # noqa: E402
+from probe import PROBE  # noqa: E402
+
+SERVERS = ("server-1", "server-2", "server-3")
+INSTALLED = "/usr/local/bin/k3s-core-ha"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """The cluster. KEEP=1 leaves it up."""
+    made = Nodes(os.environ.get("SANDBOX_NAME", "local-path"), "ha")
+    try:
+        made.start()
+        for server in SERVERS:
+            made.sandbox("exec", server, "install", "-m", "755", PROBE, INSTALLED)
+        yield made
+    finally:
+        if not os.environ.get("KEEP"):
+            made.sandbox("down")
+
+
+@pytest.fixture
+def claims(nodes: Nodes) -> Iterator[Claims]:
+    """Made and removed from now on."""
+    made = Claims(nodes, "agent-1")
+    made.start()
+    yield made
+    made.stop()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One active local-path-provisioner, whatever befalls its node, and volumes made and removed all along."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from cluster import Json, wait_for
+from conftest import SERVERS
+from writes import out_of_turn, read_writes
+
+if TYPE_CHECKING:
+    from claims import Claims
+    from nodes import Nodes
+
+PACKAGED: Json = {
+    "coredns_strategy": "packaged",
+    "metrics_server_strategy": "packaged",
+    "local_path_provisioner_strategy": "packaged",
+}
+OURS: Json = {**PACKAGED, "local_path_provisioner_strategy": "replicas"}
+CARRIERS = [word for server in SERVERS for word in ("--carrier", server)]
+STANDBY = "k3s-core-ha-local-path-provisioner"
+FAULTS = ("hang", "partition", "kill")
+# The Lease's 15 s, 1.2 retry periods of 2 s, a request, and the start of a program that finds its claims by a list.
+LONGEST_TAKEOVER = 22.0
+
+
+def holder(nodes: Nodes) -> str | None:
+    """The node of the pod that holds the Lease."""
+    done = nodes.run("kubectl", "get", "lease", STANDBY, "-n", "kube-system", "-o", "json")
+    if done.returncode != 0:
+        return None
+    pod = json.loads(done.stdout)["spec"].get("holderIdentity", "").rpartition("_")[0]
+    found = nodes.run("kubectl", "get", "pod", pod, "-n", "kube-system", "-o", "jsonpath={.spec.nodeName}")
+    return found.stdout if pod and found.returncode == 0 else None
+
+
+def left_of_ours(nodes: Nodes) -> list[str]:
+    """What the way back has left, beyond what the matrix looks at."""
+    left = nodes.left_of_ours()
+    for kind in ("roles", "rolebindings", "leases"):
+        left += [f"{kind} {one['metadata']['name']}" for one in nodes.get(kind) if STANDBY in one["metadata"]["name"]]
+    managers = nodes.one("deployments", "local-path-provisioner")["metadata"]["managedFields"]
+    return left + [entry["manager"] for entry in managers if entry["manager"].startswith("k3s-core-ha")]
+
+
+def test_volumes_go_on_and_one_is_active(nodes: Nodes, claims: Claims) -> None:
+    """The way in, the same again, the holder's server frozen, cut off and dead, and the way back."""
+    assert nodes.helper("apply", OURS, *CARRIERS)["changed"]
+    assert not nodes.helper("apply", OURS)["changed"]
+    claims.wait_for_one()
+    print(f"\nthe way in: {claims.longest()[0]:.1f} s for a volume at most", flush=True)
+    for fault in FAULTS:
+        node = wait_for("a holder", lambda: holder(nodes), 30)
+        at = time.monotonic()
+        nodes.sandbox(fault, node)
+        wait_for("another holder", lambda: holder(nodes) not in (None, node), 60)  # noqa: B023 - asked at once
+        took = time.monotonic() - at
+        waited = claims.wait_for_one()
+        print(f"{fault} of {node}: another one is active after {took:.1f} s; then ", end="")
+        print(f"{waited.bound - waited.asked:.1f} s for a volume", flush=True)
+        assert took <= LONGEST_TAKEOVER
+        nodes.sandbox("restore", node)
+        wait_for(f"{node} ready", lambda: nodes.ready(node), 120)  # noqa: B023 - asked at once
+        wait_for("both replicas", lambda: replicas_ready(nodes) == 2, 120)
+    assert nodes.helper("apply", PACKAGED)["changed"]
+    claims.wait_for_one()
+    claims.stop()
+    writes = read_writes(nodes, SERVERS)
+    print(f"{len(claims.seen)} claims; longest for a volume {claims.longest()[0]:.1f} s, ", end="")
+    print(f"for its removal {claims.longest()[1]:.1f} s; {len(writes)} writes of {len({w.pod for w in writes})} pods")
+    assert out_of_turn(writes) == []
+    assert len({write.pod for write in writes if not write.renews}) >= len(FAULTS)
+    assert claims.left() == ""
+    assert left_of_ours(nodes) == []
+
+
+def replicas_ready(nodes: Nodes) -> int:
+    """Of ours."""
+    return nodes.one("deployments", STANDBY)["status"].get("readyReplicas", 0)
+
+
+def test_a_pod_on_a_node_that_is_not_ready_is_waited_for_by_nobody(nodes: Nodes) -> None:
+    """The packaged one's node dies: refused, with nothing written, until somebody says that it is off."""
+    packaged = nodes.get("pods", "-l", "app=local-path-provisioner")
+    (node,) = {pod["spec"]["nodeName"] for pod in packaged}
+    if node == "server-1":  # that is where the helper runs
+        for server in ("server-1", "agent-1"):
+            nodes.sandbox("kubectl", "cordon", server)
+        nodes.sandbox("kubectl", "delete", "pod", "-n", "kube-system", packaged[0]["metadata"]["name"])
+        nodes.sandbox("kubectl", "rollout", "status", "-n", "kube-system", "deployment/local-path-provisioner")
+        for server in ("server-1", "agent-1"):
+            nodes.sandbox("kubectl", "uncordon", server)
+        (node,) = {pod["spec"]["nodeName"] for pod in nodes.get("pods", "-l", "app=local-path-provisioner")}
+    nodes.sandbox("kill", node)
+    wait_for(f"{node} not ready", lambda: not nodes.ready(node), 120)
+    mark = nodes.audit_mark()
+    refused = nodes.refused(OURS, *CARRIERS)
+    assert refused["error"]["exit"] == 4
+    assert f"is on {node}, which is not ready" in refused["error"]["message"]
+    assert nodes.audited(mark) == []
+    nodes.sandbox("kubectl", "taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+    wait_for("the pod's end", lambda: on_node(nodes, node) == [], 120)
+    assert nodes.helper("apply", OURS, *CARRIERS)["changed"]
+    assert holder_is_elsewhere(nodes, node)
+
+
+def on_node(nodes: Nodes, node: str) -> list[str]:
+    """The packaged pods there."""
+    pods = nodes.get("pods", "-l", "app=local-path-provisioner")
+    return [pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == node]
+
+
+def holder_is_elsewhere(nodes: Nodes, node: str) -> bool:
+    """Somebody is active, and not on that node."""
+    return bool(wait_for("a holder", lambda: holder(nodes) not in (None, node), 60))
