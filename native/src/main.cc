@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   core_ha::cli::add_lead(app, context);
   core_ha::cli::add_rebalance(app, context);
   core_ha::cli::add_reconcile(app, context);
+  core_ha::cli::add_budget(app, context);
   core_ha::cli::add_version(app, context);
   // Taken away before the rest is read: CLI11 would take a word like [a,b] for a list.
   char** const end = argv + argc;

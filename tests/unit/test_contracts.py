@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 PREFIX = "k3s_core_ha_"
 JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
+FAILOVER_NUMBERS = (
+    "failover_grace_period",
+    "failover_toleration_seconds",
+    "failover_lease_duration",
+    "failover_connection_timeout",
+)
 ROLE_ONLY = {
     "state",
     "helper_source",
@@ -31,6 +37,11 @@ ROLE_ONLY = {
     "timeout",
     "reconcile",
     "reconcile_interval",
+    "failover_profile",
+    "failover_batch",
+    *FAILOVER_NUMBERS,
+    "agent_group",
+    "data_dir",
     "textfile",
 }
 
@@ -117,6 +128,25 @@ def test_each_documented_range_is_the_schemas(schema: dict[str, Any], role_optio
         assert f"{low} to {high}" in " ".join(option["description"])
 
 
+@pytest.mark.parametrize("name", FAILOVER_NUMBERS)
+def test_each_number_of_a_failover_profile_is_documented_with_the_helpers_range(
+    root: pathlib.Path, role_options: dict[str, Any], name: str
+) -> None:
+    option = "--" + name.removeprefix("failover_").replace("_", "-")
+    asked = subprocess.run([root / "build/k3s-core-ha", "-o", "json", "budget", option, "999999"], capture_output=True)
+    assert asked.returncode == 2
+    found = re.search(rf"{name} is 999999; allowed is an integer from (\d+ to \d+) ", asked.stdout.decode())
+    assert found
+    assert found[1] in " ".join(role_options[PREFIX + name]["description"])
+
+
+def test_the_failover_profiles_are_the_helpers(root: pathlib.Path, role_options: dict[str, Any]) -> None:
+    asked = subprocess.run([root / "build/k3s-core-ha", "budget", "--profile", "no-such"], capture_output=True)
+    assert asked.returncode == 2
+    choices = ", ".join(role_options[PREFIX + "failover_profile"]["choices"])
+    assert f"allowed is one of {choices}." in asked.stderr.decode()
+
+
 def test_the_readme_lists_each_variable(root: pathlib.Path, role_options: dict[str, Any]) -> None:
     table = (root / "README.md").read_text().split("## Variables", 1)[1].split("## ", 1)[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
@@ -134,7 +164,7 @@ def test_the_roles_defaults_are_those_of_its_argument_specs(
 ) -> None:
     # A default that follows from other variables is an expression, which argument_specs can only describe.
     computed = {key for key, value in role_defaults.items() if isinstance(value, str) and "{{" in value}
-    assert computed == {PREFIX + "server_group"}
+    assert computed == {PREFIX + "server_group", PREFIX + "agent_group", PREFIX + "data_dir"}
     documented = {key: option["default"] for key, option in role_options.items() if "default" in option}
     assert {key: value for key, value in role_defaults.items() if key not in computed} == documented
 

@@ -23,6 +23,14 @@ import yaml
 HELPER = """#!{python}
 import json, os, pathlib, sys
 arguments = sys.argv[1:]
+if "--profile" in arguments:
+    if "--grace-period" in arguments:
+        print(json.dumps({{"error": {{"exit": 4, "name": "unsafe", "message": "living nodes would flap"}}}}))
+        sys.exit(4)
+    profile = arguments[arguments.index("--profile") + 1]
+    files = {{name: name + " of " + profile + "\\n" for name in ("config", "kubelet", "unit")}}
+    print(json.dumps({{"drop_ins": files, "nodes_first": profile == "fast"}}))
+    sys.exit()
 kubeconfig = pathlib.Path(arguments[arguments.index("--kubeconfig") + 1])
 api = kubeconfig.read_text().strip()
 applied = kubeconfig.with_suffix(".applied")
@@ -31,6 +39,8 @@ def answer(status=0, **result):
     sys.exit(status)
 def fail(status, name, message):
     answer(status, host=kubeconfig.parent.name, error={{"exit": status, "name": name, "message": message}})
+if "budget" in arguments:
+    answer(servers=json.loads(kubeconfig.with_suffix(".servers").read_text()))
 wait = int(arguments[arguments.index("--wait-api") + 1])
 named = [word.removeprefix("--server=") for word in arguments if "https://" in word]
 if (api == "dead" and named != ["https://a", "https://b"]) or (api == "late" and wait < 100):
@@ -117,6 +127,8 @@ class Site:
             "__k3s_core_ha_installed": str(self.place) + "/{{ inventory_hostname }}/bin/k3s-core-ha",
             "__k3s_core_ha_lent": str(self.place) + "/{{ inventory_hostname }}/bin/k3s-core-ha.once",
             "__k3s_core_ha_units": str(self.place / "units"),
+            "__k3s_core_ha_k3s_etc": str(self.place) + "/{{ inventory_hostname }}/etc",
+            "k3s_core_ha_data_dir": str(self.place) + "/{{ inventory_hostname }}/data",
             "k3s_core_ha_helper_path": str(self.helper),
             **extra,
         }

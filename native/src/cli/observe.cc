@@ -15,6 +15,7 @@ Outcome observe(Context& context) {
   auto snapshot = cluster::observe(**client);
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
+  if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);

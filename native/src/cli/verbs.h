@@ -17,6 +17,7 @@ void add_probe(CLI::App& app, Context& context);
 void add_lead(CLI::App& app, Context& context);
 void add_rebalance(CLI::App& app, Context& context);
 void add_reconcile(CLI::App& app, Context& context);
+void add_budget(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 
 }  // namespace core_ha::cli

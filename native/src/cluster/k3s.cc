@@ -47,21 +47,6 @@ std::optional<std::string> gunzip(const std::string& packed) {
   return out;
 }
 
-/// The value of a flag in any of its spellings, for each time that it is given; `true` where it stands alone.
-std::vector<std::string> flag_values(const std::vector<std::string>& args, std::string_view flag) {
-  std::vector<std::string> values;
-  for (std::size_t i = 0; i < args.size(); ++i) {
-    const std::string_view arg = args[i];
-    if (arg == flag) {
-      const bool alone = i + 1 == args.size() || args[i + 1].starts_with("-");
-      values.push_back(alone ? "true" : args[i + 1]);
-    } else if (arg.starts_with(flag) && arg.size() > flag.size() && arg[flag.size()] == '=') {
-      values.emplace_back(arg.substr(flag.size() + 1));
-    }
-  }
-  return values;
-}
-
 bool secret_flag(std::string_view flag) {
   constexpr std::array<std::string_view, 5> names{"token", "datastore-endpoint", "secret", "password", "access-key"};
   return std::any_of(names.begin(), names.end(),
@@ -100,6 +85,20 @@ std::optional<std::vector<std::string>> node_args(const Json& node) {
   for (const auto& item : list)
     if (item.is_string()) args.push_back(item.get<std::string>());
   return args;
+}
+
+std::vector<std::string> flag_values(const std::vector<std::string>& args, std::string_view flag) {
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string_view arg = args[i];
+    if (arg == flag) {
+      const bool alone = i + 1 == args.size() || args[i + 1].starts_with("-");
+      values.push_back(alone ? "true" : args[i + 1]);
+    } else if (arg.starts_with(flag) && arg.size() > flag.size() && arg[flag.size()] == '=') {
+      values.emplace_back(arg.substr(flag.size() + 1));
+    }
+  }
+  return values;
 }
 
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name) {

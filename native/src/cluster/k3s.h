@@ -28,6 +28,9 @@ Durability durability(const std::optional<Json>& manifest, const FieldPath& path
 /// The arguments that k3s was started with on this node (annotation k3s.io/node-args); nothing on other nodes.
 std::optional<std::vector<std::string>> node_args(const Json& node);
 
+/// The value of a flag in any of its spellings, for each time that it is given; `true` where it stands alone.
+std::vector<std::string> flag_values(const std::vector<std::string>& args, std::string_view flag);
+
 /// The servers that were started with `--disable NAME`.
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name);
 

@@ -105,4 +105,22 @@ Result<Snapshot> observe(kube::Client& client) {
   return snapshot;
 }
 
+Result<void> observe_leases(kube::Client& client, Snapshot& snapshot) {
+  const std::string group = "/apis/coordination.k8s.io/v1/namespaces/";
+  auto answers = client.read_all(
+      {{.path = group + "kube-system/leases", .list = true, .field_selector = "metadata.name=kube-controller-manager"},
+       {.path = group + "kube-node-lease/leases", .list = true}});
+  for (auto& answer : answers) {
+    if (!answer) return answer.error().as_error();
+    for (auto& item : (*answer)["items"]) {
+      const Json metadata = {{"name", item["metadata"]["name"]}, {"namespace", item["metadata"]["namespace"]}};
+      snapshot.leases.push_back({{"apiVersion", "coordination.k8s.io/v1"},
+                                 {"kind", "Lease"},
+                                 {"metadata", metadata},
+                                 {"spec", item.value("spec", Json::object())}});
+    }
+  }
+  return {};
+}
+
 }  // namespace core_ha::cluster

@@ -10,4 +10,8 @@ namespace core_ha::cluster {
 /// Reads the cluster once, in parallel. A group that is not served is an empty list; any other failure is the result.
 Result<Snapshot> observe(kube::Client& client);
 
+/// Reads who holds the controller manager's Lease, and what each node's own says. Not part of observe: a plan needs
+/// none.
+Result<void> observe_leases(kube::Client& client, Snapshot& snapshot);
+
 }  // namespace core_ha::cluster

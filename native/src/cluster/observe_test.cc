@@ -123,3 +123,31 @@ TEST_CASE("time: as the API writes it") {
   CHECK(format_span(seconds(2400)) == "40 min");
   CHECK(format_span(seconds(7 * 86400)) == "7 days");
 }
+
+TEST_CASE("observe: Leases say who leads, and how often nodes renew; nothing else of them is kept") {
+  testing::ReadOnlyClient client;
+  client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
+    if (read.path.find("/namespaces/kube-node-lease/") == std::string::npos) {
+      CHECK(read.field_selector == "metadata.name=kube-controller-manager");
+      return Json{{"items", Json::array()}};
+    }
+    return Json::parse(R"({"items": [{"metadata": {"name": "agent-1", "namespace": "kube-node-lease", "uid": "1"},
+                                      "spec": {"leaseDurationSeconds": 40}}]})");
+  };
+  Snapshot snapshot;
+  REQUIRE(observe_leases(client, snapshot));
+  CHECK(client.round_trips == 1);
+  REQUIRE(snapshot.leases.size() == 1);
+  CHECK(snapshot.leases[0]["spec"]["leaseDurationSeconds"] == 40);
+  CHECK_FALSE(snapshot.leases[0]["metadata"].contains("uid"));
+  const auto read_back = snapshot_from_json(to_json(snapshot));
+  REQUIRE(read_back);
+  CHECK(read_back->leases == snapshot.leases);
+}
+
+TEST_CASE("observe: Leases that may not be read are an error") {
+  testing::ReadOnlyClient client;
+  client.answer = [](const kube::Read&) -> kube::ApiResult<Json> { return testing::refused(403, "Forbidden"); };
+  Snapshot snapshot;
+  CHECK_FALSE(observe_leases(client, snapshot));
+}

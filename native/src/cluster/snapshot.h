@@ -38,7 +38,7 @@ struct Snapshot {
   // Of local-path-provisioner behind a Lease.
   Json roles = Json::array();
   Json rolebindings = Json::array();
-  Json leases = Json::array();
+  Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
 

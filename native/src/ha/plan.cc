@@ -28,12 +28,11 @@ namespace {
 
 /// How long a pod stays on a node that is not reachable, as admission wrote it into the pods.
 int toleration_seconds(const cluster::Snapshot& snapshot) {
-  constexpr int usual = 300;
   for (const auto& pod : snapshot.pods)
     for (const auto& toleration : pod["spec"].value("tolerations", Json::array()))
       if (toleration.value("key", "") == "node.kubernetes.io/unreachable" && toleration.contains("tolerationSeconds"))
-        return toleration.value("tolerationSeconds", usual);
-  return usual;
+        return toleration.value("tolerationSeconds", usual_toleration_seconds);
+  return usual_toleration_seconds;
 }
 
 Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster::Node>& nodes, int replicas,
@@ -44,7 +43,7 @@ Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster
               std::count_if(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.server; })),
           .local = local,
           .kube_proxy = cluster::kube_proxy_serves(snapshot),
-          .minor = snapshot.minor(),
+          .watch = watch(snapshot),
           .toleration_seconds = toleration_seconds(snapshot)};
 }
 

@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string_view>
 #include <vector>
+
+#include "report/table.h"
 
 namespace core_ha::report {
 
@@ -66,24 +67,6 @@ void list_changes(const Json& before, const Json& after, const std::string& path
     lines.push_back(fmt::format("- {}: {}", path, value_words(before)));
   else
     lines.push_back(fmt::format("~ {}: {} -> {}", path, value_words(before), value_words(after)));
-}
-
-/// Columns as wide as their widest cell; the last one is left ragged.
-std::string table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (i == widths.size()) widths.push_back(0);
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  std::string out;
-  for (const auto& row : rows) {
-    out += " ";
-    for (std::size_t i = 0; i < row.size(); ++i)
-      out += i + 1 == row.size() ? " " + row[i] : fmt::format(" {:<{}} ", row[i], widths[i]);
-    out += "\n";
-  }
-  return out;
 }
 
 std::string span_words(const Json& seconds) {

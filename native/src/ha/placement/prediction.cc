@@ -32,20 +32,18 @@ double share_of(int replicas) {
 
 Json predict(const Situation& s) {
   Json result = Json::object();
-  // Ready turns Unknown 40 s (50 s from 1.32 on) after the last renewal; renewals come every 10 s.
-  const bool longer_grace = s.minor == 0 || s.minor >= 32;
-  const int unknown_from = longer_grace ? 40 : 30;
-  const int unknown_to = longer_grace ? 60 : 50;
+  const Span unknown = detected(s.watch, false);
+  const Span led = detected(s.watch, true);
   // Replacement: the endpoint's end, the toleration, then a pod's start.
   const int start = 20;
   result["full_strength"] = {
-      {"seconds", span(unknown_from + s.toleration_seconds - 5, unknown_to + s.toleration_seconds - 5 + start)}};
+      {"seconds", span(unknown.from + s.toleration_seconds - 5, unknown.to + s.toleration_seconds - 5 + start)}};
 
   if (s.daemons) result["full_strength"] = {{"seconds", nullptr}};
 
   if (s.replicas < 2) {
     result["node_death"] =
-        outage(1, span(unknown_from + s.toleration_seconds, unknown_to + s.toleration_seconds),
+        outage(1, span(unknown.from + s.toleration_seconds, unknown.to + s.toleration_seconds),
                "All queries are lost when the node with the only replica dies, until it is replaced.");
     if (s.nodes < 2 || s.daemons) {
       result["node_death"] = outage(1, nullptr, "All queries are lost until the node is back.");
@@ -72,7 +70,7 @@ Json predict(const Situation& s) {
   const Json shares = s.local ? Json::array({0, share}) : Json(share);
   const std::string local = s.local ? " on nodes without a replica, none on nodes with one" : "";
   result["node_death"] =
-      outage(shares, span(unknown_from, unknown_to),
+      outage(shares, span(unknown.from, unknown.to),
              fmt::format("1/{} of queries is lost{} until the dead endpoint goes.", s.replicas, local));
   if (s.servers == 0)
     result["lease_holder_death"] =
@@ -86,7 +84,7 @@ Json predict(const Situation& s) {
                            s.replicas, local));
   else
     result["lease_holder_death"] =
-        outage(shares, span(unknown_from + 20, unknown_to + 25),
+        outage(shares, span(led.from, led.to),
                fmt::format("1/{} of queries is lost{} until the next controller manager takes the dead endpoint out.",
                            s.replicas, local));
   return result;

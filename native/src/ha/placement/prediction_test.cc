@@ -17,43 +17,35 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
     Json full;
   };
   const std::vector<Row> rows{
-      {"packaged", {.replicas = 1, .nodes = 3, .kube_proxy = true, .minor = 36}, 1, {340, 360}, {335, 375}},
-      {"a single node", {.replicas = 1, .nodes = 1, .kube_proxy = true, .minor = 36}, 1, nullptr, nullptr},
-      {"three replicas, default timers",
-       {.replicas = 3, .nodes = 3, .kube_proxy = true, .minor = 36},
-       0.333,
-       {40, 60},
-       {335, 375}},
+      {"packaged", {.replicas = 1, .nodes = 3, .kube_proxy = true}, 1, {340, 360}, {335, 375}},
+      {"a single node", {.replicas = 1, .nodes = 1, .kube_proxy = true}, 1, nullptr, nullptr},
+      {"three replicas, default timers", {.replicas = 3, .nodes = 3, .kube_proxy = true}, 0.333, {40, 60}, {335, 375}},
       {"a local replica on every node",
-       {.replicas = 3, .nodes = 3, .local = true, .kube_proxy = true, .minor = 36},
+       {.replicas = 3, .nodes = 3, .local = true, .kube_proxy = true},
        0,
        {0, 0},
        {335, 375}},
       {"local replicas on some nodes",
-       {.replicas = 4, .nodes = 50, .local = true, .kube_proxy = true, .minor = 36},
+       {.replicas = 4, .nodes = 50, .local = true, .kube_proxy = true},
        {0, 0.25},
        {40, 60},
        {335, 375}},
       {"the shorter grace period before 1.32",
-       {.replicas = 2, .nodes = 2, .kube_proxy = true, .minor = 31},
+       {.replicas = 2, .nodes = 2, .kube_proxy = true, .watch = {.grace_period = {40, 40}}},
        0.5,
        {30, 50},
        {325, 365}},
       {"pods that tolerate less",
-       {.replicas = 2, .nodes = 3, .kube_proxy = true, .minor = 36, .toleration_seconds = 20},
+       {.replicas = 2, .nodes = 3, .kube_proxy = true, .toleration_seconds = 20},
        0.5,
        {40, 60},
        {55, 95}},
       {"no kube-proxy: unknown, never 0",
-       {.replicas = 3, .nodes = 3, .local = true, .kube_proxy = false, .minor = 36},
+       {.replicas = 3, .nodes = 3, .local = true, .kube_proxy = false},
        "unknown",
        "unknown",
        {335, 375}},
-      {"nothing known of kube-proxy",
-       {.replicas = 3, .nodes = 3, .local = true, .minor = 36},
-       "unknown",
-       "unknown",
-       {335, 375}}};
+      {"nothing known of kube-proxy", {.replicas = 3, .nodes = 3, .local = true}, "unknown", "unknown", {335, 375}}};
   for (const auto& row : rows) {
     CAPTURE(row.what);
     const Json predicted = predict(row.situation);
@@ -64,11 +56,10 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
 }
 
 TEST_CASE("prediction: the server that dies with the controller manager's lease") {
-  const Json several =
-      predict({.replicas = 3, .nodes = 4, .servers = 3, .local = false, .kube_proxy = true, .minor = 36});
-  CHECK(several["lease_holder_death"]["seconds"] == Json{60, 85});
-  const Json one = predict({.replicas = 3, .nodes = 4, .servers = 1, .local = false, .kube_proxy = true, .minor = 36});
+  const Json several = predict({.replicas = 3, .nodes = 4, .servers = 3, .local = false, .kube_proxy = true});
+  CHECK(several["lease_holder_death"]["seconds"] == Json{60, 84});
+  const Json one = predict({.replicas = 3, .nodes = 4, .servers = 1, .local = false, .kube_proxy = true});
   CHECK(one["lease_holder_death"]["seconds"] == nullptr);
-  const Json none = predict({.replicas = 3, .nodes = 4, .servers = 0, .local = false, .kube_proxy = true, .minor = 36});
+  const Json none = predict({.replicas = 3, .nodes = 4, .servers = 0, .local = false, .kube_proxy = true});
   CHECK(none["lease_holder_death"]["lost_share"] == 0);
 }

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,7 +215,15 @@ func (g *Group) Stop() {
 	}
 }
 
-// Environment is what every component gets: its siblings come first in PATH.
+var unitsOwn = []string{"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"}
+
+// Environment is what every component gets: that of k3s itself, since in k3s the
+// components are in its process; but their siblings come first in PATH, and what
+// systemd tells the unit's own process is not for them.
 func Environment(components string) []string {
-	return []string{"PATH=" + components + string(filepath.ListSeparator) + "/usr/sbin:/usr/bin:/sbin:/bin"}
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return name == "PATH" || slices.Contains(unitsOwn, name)
+	})
+	return append(env, "PATH="+components+string(filepath.ListSeparator)+"/usr/sbin:/usr/bin:/sbin:/bin")
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,5 +161,22 @@ func TestFatalLineIsTheGroupsEnd(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("nothing was told")
+	}
+}
+
+func TestComponentsGetTheUnitsEnvironment(t *testing.T) {
+	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "3")
+	t.Setenv("NOTIFY_SOCKET", "/run/notify")
+	env := Environment("/opt/bin")
+	if !slices.Contains(env, "HTTP2_PING_TIMEOUT_SECONDS=3") {
+		t.Error("what the unit sets does not reach the components")
+	}
+	for _, kv := range env {
+		if strings.HasPrefix(kv, "NOTIFY_SOCKET=") {
+			t.Error("a component could tell systemd that k3s is ready")
+		}
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok && !strings.HasPrefix(path, "/opt/bin:") {
+			t.Errorf("PATH is %s", path)
+		}
 	}
 }
