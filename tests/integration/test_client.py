@@ -140,8 +140,8 @@ def test_a_change_waits_by_watches_and_with_one_address_dead(sandbox: Sandbox) -
     # Each wait is a list, and a watch unless all was well already; what the watch told was enough.
     assert 1 <= len(re.findall(r"GET \S+&watch=true&allowWatchBookmarks=true&\S+ 200", said)) <= len(waits)
     lists = re.findall(r"GET /apis/apps/v1/namespaces/kube-system/deployments\?fieldSelector=\S+&limit=500 200", said)
-    components, looks = 2, 2  # each one's Deployment is read before the change, and after it
-    assert len(lists) == components * looks + sum(step["action"] == "wait_rollout" for step in waits)
+    deployments, looks = 4, 2  # three packaged ones and one of ours, each read before the change, and after it
+    assert len(lists) == deployments * looks + sum(step["action"] == "wait_rollout" for step in waits)
     assert said.count("does not answer") == 1
 
     result, said = sandbox.helper(*addresses, "apply", "--spec", "-", stdin=WISH)

@@ -28,7 +28,8 @@ def spec(strategy: str) -> Json:
     """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component, and a
     DaemonSet's pods are on every node: those whose pods are ready at once carry no control plane.
     """
-    more = {PACKAGED: {"metrics_server_strategy": PACKAGED}, "daemonset": {"coredns_daemonset_nodes": "all"}}
+    rest = {"metrics_server_strategy": PACKAGED, "local_path_provisioner_strategy": PACKAGED}
+    more = {PACKAGED: rest, "daemonset": {"coredns_daemonset_nodes": "all"}}
     return {"coredns_strategy": strategy} | more.get(strategy, {})
 
 

@@ -60,7 +60,7 @@ bool http2_is_sound();
 struct Options {
   std::chrono::milliseconds connect_timeout{5000};  ///< TLS included
   std::chrono::milliseconds request_timeout{30000};
-  size_t parallel = 32;           ///< requests in flight at a time: a look at a cluster has 22 reads
+  size_t parallel = 16;           ///< requests in flight at a time
   bool http2 = http2_is_sound();  ///< false: HTTP/1.1, with a connection for each request in flight
 };
 

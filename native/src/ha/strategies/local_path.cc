@@ -28,7 +28,6 @@
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/level.h"
-#include "ha/placement/words.h"
 #include "ha/strategies/rollout.h"
 #include "ha/turn.h"
 #include "kube/client.h"
@@ -254,7 +253,6 @@ class LocalPath {
   }
 
   const Json* packaged() const { return packaged_; }
-  const Json* standby() const { return standby_; }
 
  private:
   void choose(const std::vector<std::string>& named) {
