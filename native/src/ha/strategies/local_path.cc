@@ -227,7 +227,7 @@ class LocalPath {
       planner_.wish(body);
       changed = false;
     }
-    if (changed || updating(*standby_))
+    if (changed || standby_ == nullptr || updating(*standby_))
       planner_.add({.id = "local-path-rollout",
                     .action = Action::wait_rollout,
                     .object = local_path_standby,
