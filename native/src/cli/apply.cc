@@ -53,7 +53,7 @@ void add_apply(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha apply                              everything highly available, by the size of the cluster\n"
       "  k3s-core-ha apply --spec wish.yaml --dry-run   what would change\n"
-      "  k3s-core-ha apply --packaged                                back to what k3s ships\n"
+      "  k3s-core-ha apply --packaged                   back to what k3s ships\n"
       "When a step fails, --timeout is over or a signal falls, what was done is undone (exit 6, or 130), for up to\n"
       "15 minutes more; a run that was killed is carried on by the next one.");
   context.on_run(*verb, [&context, options] { return apply(context, *options); });

@@ -100,7 +100,7 @@ void add_plan(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha plan                                      with the defaults, on the cluster of the kubeconfig\n"
       "  k3s-core-ha plan --spec wish.yaml -o json             for programs\n"
-      "  k3s-core-ha plan --packaged                            back to what k3s ships\n"
+      "  k3s-core-ha plan --packaged                           what the way back to k3s's own would do\n"
       "  k3s-core-ha plan --snapshot snapshot.json             a prediction, without a cluster\n"
       "  k3s-core-ha plan -o manifests                         YAML for GitOps: server-side apply only\n"
       "  k3s-core-ha plan --schema                             every key, its type, range and default");

@@ -13,7 +13,7 @@ std::string manifests(const std::vector<Json>& objects, const std::vector<std::s
       "#   kubectl apply --server-side --force-conflicts --field-manager=k3s-core-ha -f FILE\n"
       "# The force takes fields from k3s alone, which leaves them be. The first roll-out that this brings about is\n"
       "# Kubernetes's ordinary one and may lose queries; `k3s-core-ha apply` loses none.\n"
-      "# `kubectl delete -f FILE` is refused for what is k3s's own and for a DaemonSet that serves in its place.\n";
+      "# `kubectl delete -f FILE` is refused for what is k3s's own and for what serves in its place.\n";
   for (std::string warning : warnings) {
     std::replace(warning.begin(), warning.end(), '\n', ' ');
     out += "# Warning: " + warning + "\n";
