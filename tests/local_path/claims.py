@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cluster import wait_for
+
 if TYPE_CHECKING:
     from nodes import Nodes
 
@@ -53,12 +55,12 @@ class Claims:
     def wait_for_one(self) -> Claim:
         """A claim that is asked for from now on is bound, and its volume is gone again."""
         asked = time.monotonic()
-        while time.monotonic() < asked + 3 * LONGEST and self._failed is None:
-            for claim in self.seen:
-                if claim.asked > asked and claim.gone:
-                    return claim
-            time.sleep(0.2)
-        raise AssertionError(self._failed or "no claim came to its end")
+
+        def ended() -> list[Claim]:
+            assert self._failed is None, self._failed
+            return [claim for claim in self.seen if claim.asked > asked and claim.gone]
+
+        return wait_for("a claim that came to its end", ended, 3 * LONGEST)[0]
 
     def longest(self) -> tuple[float, float]:
         """What a user waited longest for a volume, and for its removal; in seconds."""
@@ -67,8 +69,8 @@ class Claims:
 
     def left(self) -> str:
         """Volumes, directories and helper pods that are left; all of them were removed."""
-        volumes = self._kubectl("get", "persistentvolumes", "-o", "name")
-        pods = self._kubectl("get", "pods", "-n", "kube-system", "-o", "name")
+        volumes = self._nodes.sandbox("kubectl", "get", "persistentvolumes", "-o", "name")
+        pods = self._nodes.sandbox("kubectl", "get", "pods", "-n", "kube-system", "-o", "name")
         directories = self._nodes.sandbox("exec", self._node, "find", STORAGE, "-mindepth", "1", "-maxdepth", "1")
         return volumes + "".join(line for line in pods.splitlines() if "helper-pod" in line) + directories
 
@@ -95,36 +97,28 @@ class Claims:
             "metadata": {"name": claim.name, "annotations": chosen},
             "spec": spec,
         }
-        self._until(f"{claim.name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)))
-        self._until(f"{claim.name} bound", lambda: self._phase(claim.name) == "Bound")
+        wait_for(f"{claim.name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)), LONGEST)
+        wait_for(f"{claim.name} bound", lambda: self._phase(claim.name) == "Bound", LONGEST)
         claim.bound = time.monotonic()
-        self._until(
+        wait_for(
             f"{claim.name} removed",
             lambda: self._run("delete", "pvc", claim.name, "--ignore-not-found", "--wait=false"),
+            LONGEST,
         )
         claim.removed = time.monotonic()
-        self._until(f"the volume of {claim.name} gone", lambda: claim.name not in self._volumes())
+        wait_for(f"the volume of {claim.name} gone", lambda: claim.name not in self._volumes(), LONGEST)
         claim.gone = time.monotonic()
 
     def _phase(self, name: str) -> str | None:
         done = self._run("get", "pvc", name, "-o", "jsonpath={.status.phase}")
         return done.stdout if done else None
 
-    def _volumes(self) -> str:
+    def _volumes(self) -> list[str]:
+        """The claims that have one; all, while no API answers."""
         done = self._run("get", "persistentvolumes", "-o", "jsonpath={.items[*].spec.claimRef.name}")
-        return " ".join(claim.name for claim in self.seen) if done is None else done.stdout
+        return [claim.name for claim in self.seen] if done is None else done.stdout.split()
 
     def _run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str] | None:
         """What kubectl says; nothing while no API answers."""
         done = self._nodes.run("kubectl", "--request-timeout=5s", *words, stdin=stdin.encode())
         return done if done.returncode == 0 else None
-
-    def _kubectl(self, *words: str) -> str:
-        return self._nodes.sandbox("kubectl", *words)
-
-    def _until(self, what: str, condition: object) -> None:
-        assert callable(condition)
-        end = time.monotonic() + LONGEST
-        while not condition():
-            assert time.monotonic() < end, f"{what}: not within {LONGEST} s"
-            time.sleep(0.1)

@@ -7,19 +7,15 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from cluster import Json, wait_for
+from cluster import wait_for
+from nodes import PACKAGED
 from writes import SERVERS, out_of_turn, read_writes
 
 if TYPE_CHECKING:
     from claims import Claims
     from nodes import Nodes
 
-PACKAGED: Json = {
-    "coredns_strategy": "packaged",
-    "metrics_server_strategy": "packaged",
-    "local_path_provisioner_strategy": "packaged",
-}
-OURS: Json = {**PACKAGED, "local_path_provisioner_strategy": "replicas"}
+OURS = {**PACKAGED, "local_path_provisioner_strategy": "replicas"}
 CARRIERS = [word for server in SERVERS for word in ("--carrier", server)]
 STANDBY = "k3s-core-ha-local-path-provisioner"
 FAULTS = ("hang", "partition", "kill")
@@ -36,15 +32,6 @@ def holder(nodes: Nodes) -> str | None:
     pod = json.loads(done.stdout)["spec"].get("holderIdentity", "").rpartition("_")[0]
     found = nodes.run("kubectl", "get", "pod", pod, "-n", "kube-system", "-o", "jsonpath={.spec.nodeName}")
     return found.stdout if pod and found.returncode == 0 else None
-
-
-def left_of_ours(nodes: Nodes) -> list[str]:
-    """What the way back has left, beyond what the matrix looks at."""
-    left = nodes.left_of_ours()
-    for kind in ("roles", "rolebindings", "leases"):
-        left += [f"{kind} {one['metadata']['name']}" for one in nodes.get(kind) if STANDBY in one["metadata"]["name"]]
-    managers = nodes.one("deployments", "local-path-provisioner")["metadata"]["managedFields"]
-    return left + [entry["manager"] for entry in managers if entry["manager"].startswith("k3s-core-ha")]
 
 
 def test_volumes_go_on_and_one_is_active(nodes: Nodes, claims: Claims) -> None:
@@ -75,7 +62,7 @@ def test_volumes_go_on_and_one_is_active(nodes: Nodes, claims: Claims) -> None:
     assert out_of_turn(writes) == []
     assert len({write.pod for write in writes if not write.renews}) >= len(FAULTS)
     assert claims.left() == ""
-    assert left_of_ours(nodes) == []
+    assert nodes.left_of_ours() == []
 
 
 def replicas_ready(nodes: Nodes) -> int:
@@ -105,15 +92,10 @@ def test_a_pod_on_a_node_that_is_not_ready_is_waited_for_by_nobody(nodes: Nodes)
     nodes.sandbox("kubectl", "taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
     wait_for("the pod's end", lambda: on_node(nodes, node) == [], 120)
     assert nodes.helper("apply", OURS, *CARRIERS)["changed"]
-    assert holder_is_elsewhere(nodes, node)
+    wait_for("a holder elsewhere", lambda: holder(nodes) not in (None, node), 60)
 
 
 def on_node(nodes: Nodes, node: str) -> list[str]:
     """The packaged pods there."""
     pods = nodes.get("pods", "-l", "app=local-path-provisioner")
     return [pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == node]
-
-
-def holder_is_elsewhere(nodes: Nodes, node: str) -> bool:
-    """Somebody is active, and not on that node."""
-    return bool(wait_for("a holder", lambda: holder(nodes) not in (None, node), 60))

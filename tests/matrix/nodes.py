@@ -13,8 +13,16 @@ from probe import PROBE
 
 HELPER = ROOT / "build" / "k3s-core-ha-x86_64"
 METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
-OURS = "app.kubernetes.io/managed-by=k3s-core-ha"
-KINDS = "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods"
+PACKAGED = {
+    "coredns_strategy": "packaged",
+    "metrics_server_strategy": "packaged",
+    "local_path_provisioner_strategy": "packaged",
+}
+LENT = ("coredns", "metrics-server", "local-path-provisioner")  # Deployments that we lay fields over
+KINDS = (
+    "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods,"
+    "roles,rolebindings,leases"
+)
 
 
 class Nodes(Cluster):
@@ -100,8 +108,8 @@ class Nodes(Cluster):
 
     def left_of_ours(self) -> list[str]:
         """What a way back has left of ours: objects, fields, labels, annotations."""
-        left = [f"{one['kind']} {one['metadata']['name']}" for one in self.get(KINDS, "-l", OURS)]
-        lent = [self.one("deployments", "coredns"), self.one("deployments", "metrics-server")]
+        left = [f"{one['kind']} {one['metadata']['name']}" for one in self.get(KINDS) if is_ours(one)]
+        lent = [self.one("deployments", name) for name in LENT]
         for thing in [*lent, self.one("services", "kube-dns"), *self.get("pods"), *self.get("nodes")]:
             about = thing["metadata"]
             managers = {entry["manager"] for entry in about["managedFields"] if entry.get("subresource") != "scale"}
@@ -109,3 +117,10 @@ class Nodes(Cluster):
             ours += [key for key in {**about.get("labels", {}), **about.get("annotations", {})} if "k3s-core-ha" in key]
             left += [f"{thing['kind']} {about['name']}: {what}" for what in ours]
         return left
+
+
+def is_ours(thing: Json) -> bool:
+    """Whether we made the object, by its name or its label; `lead` labels its Lease not."""
+    about = thing["metadata"]
+    labels = about.get("labels", {})
+    return about["name"].startswith("k3s-core-ha") or labels.get("app.kubernetes.io/managed-by") == "k3s-core-ha"

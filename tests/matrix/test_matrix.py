@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cells import Cell
 from cluster import changes, wait_for
+from nodes import PACKAGED
 from probe import Probe, see_nothing_lost
 
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 # Seconds after a fault until the last lost query, also where the dead server held the controller manager's lease.
 LATEST = 85
 METRICS_LATER = 60  # seconds from when the dead node's endpoints are gone
-PACKAGED = {
-    "coredns_strategy": "packaged",
-    "metrics_server_strategy": "packaged",
-    "local_path_provisioner_strategy": "packaged",
-}
 
 
 def test_cell(cell: Cell, clusters: Clusters, results: Results) -> None:

@@ -216,6 +216,7 @@ Result<void, WriteError> Run::go_back(bool signalled) {
       if (!retires || by_plan_) return WriteError{steps.error()};
       log::progress(fmt::format("{}; so the new pods are not retired, but rolled back", steps.error().message));
     }
+    if (by_plan_) return WriteError{{ExitStatus::internal, "there is no plan for the way back"}};
     stays_ = no_return_;
     return undo_journal();
   } catch (const std::exception& error) {

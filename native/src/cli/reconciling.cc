@@ -23,7 +23,7 @@ Result<void> mark(kube::Client& client, Json& nodes, const Reconciling& options)
   if (own == nodes.end() || ha::reconciles(*own, options.version)) return {};
   const Json patch = {{"metadata",
                        {{"annotations", {{std::string(ha::reconciles_annotation), options.version}}},
-                        {"labels", {{ha::carries_label, options.version}}}}}};
+                        {"labels", {{cluster::carries_label, options.version}}}}}};
   auto marked = client.merge_patch({"v1", "Node", "", options.node}, patch, {});
   if (!marked) return marked.error().as_error();
   log::progress(fmt::format("Node {} is marked as one that reconciles", options.node));

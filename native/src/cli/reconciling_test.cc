@@ -96,7 +96,7 @@ TEST_CASE("reconcile: another server's turn") {
 TEST_CASE("reconcile: a wish of a later release is one sentence, and changes nothing") {
   Cluster cluster;
   (*node(cluster, "server-1"))["metadata"]["annotations"][std::string(ha::reconciles_annotation)] = "0.1.0";
-  (*node(cluster, "server-1"))["metadata"]["labels"][ha::carries_label] = "0.1.0";
+  (*node(cluster, "server-1"))["metadata"]["labels"][cluster::carries_label] = "0.1.0";
   cluster.write_wish(2, R"({"coredns_unheard_of":1})");
   const auto looked = cli::reconcile(cluster.client, on("server-1"));
   REQUIRE_FALSE(looked);

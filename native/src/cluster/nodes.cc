@@ -136,6 +136,10 @@ bool selects(const Json& selector, const Json& labels) {
   return std::all_of(expressions.begin(), expressions.end(), [&](const Json& r) { return satisfies(r, labels); });
 }
 
+bool is_server(const Json& node) {
+  return at(at(node["metadata"], "labels"), "node-role.kubernetes.io/control-plane").is_string();
+}
+
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
   const auto taken = parse_time(snapshot.taken);
   std::vector<Node> nodes;
@@ -145,7 +149,7 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
     const Json& labels = at(object["metadata"], "labels");
     node.host = text(labels, "kubernetes.io/hostname");
     if (node.host.empty()) node.host = node.name;
-    node.server = at(labels, "node-role.kubernetes.io/control-plane").is_string();
+    node.server = is_server(object);
     node.excluded = why_not_selected(object, pod_spec);
     if (node.eligible()) {
       node.excluded = why_not_tolerated(object, pod_spec);

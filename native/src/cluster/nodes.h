@@ -29,6 +29,9 @@ struct Node {
   bool open() const { return eligible() && ready && !cordoned; }
 };
 
+/// Whether the Node carries the control plane.
+bool is_server(const Json& node);
+
 /// Whether a label selector (matchLabels, matchExpressions) selects an object of these labels.
 bool selects(const Json& selector, const Json& labels);
 

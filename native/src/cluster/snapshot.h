@@ -13,6 +13,10 @@ namespace core_ha::cluster {
 /// Label of a pod that a swap of CoreDNS is about to replace.
 inline constexpr std::string_view retiring_label = "k3s-core-ha/retiring";
 
+/// Label of a Node: it has the helper at ha::helper_path, of the version that it names. Pods of ours that need it run
+/// there.
+inline constexpr const char* carries_label = "k3s-core-ha/carries";
+
 /// Label of what is ours, with the component it is for.
 inline constexpr const char* component_label = "k3s-core-ha/component";
 

@@ -91,8 +91,6 @@ std::vector<Json> manifests(const Plan& plan) {
       // here.
       if (body.contains("spec")) body["spec"].erase("replicas");
       if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
-    } else if (const auto count = plan.counts.find(ref); count != plan.counts.end()) {
-      body["spec"]["replicas"] = count->second;
     }
     const bool keep = !ours || serves_instead(ref);
     if (keep) body["metadata"]["annotations"] = keeping_annotations();

@@ -43,7 +43,7 @@ Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster
               std::count_if(nodes.begin(), nodes.end(), [](const cluster::Node& node) { return node.server; })),
           .local = local,
           .kube_proxy = cluster::kube_proxy_serves(snapshot),
-          .watch = watch(snapshot),
+          .monitor = node_monitor(snapshot),
           .toleration_seconds = toleration_seconds(snapshot)};
 }
 

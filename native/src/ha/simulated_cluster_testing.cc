@@ -509,20 +509,20 @@ void SimulatedCluster::run_daemonset(Json& daemonset) {
                          {"numberReady", available}};
 }
 
-/// The nodes for a ReplicaSet's pods; of what scheduling looks at, only an affinity that is asked for is looked at.
-std::vector<std::string> SimulatedCluster::hosts_for(const Json& set) const {
-  const Json& pod = set["spec"]["template"]["spec"];
-  const bool narrowed = pod.value("affinity", Json::object()).contains("nodeAffinity");
+/// The node for a ReplicaSet's next pod, of so many; empty: none. Of what scheduling looks at, only an affinity that is
+/// asked for is looked at; one that asks for it also wants a node of its own.
+std::string SimulatedCluster::host_for(const Json& set, std::size_t pods) const {
+  const Json& spec = set["spec"]["template"]["spec"];
+  const bool narrowed = spec.value("affinity", Json::object()).contains("nodeAffinity");
   std::vector<std::string> hosts;
-  for (const auto& node : cluster::judge_nodes(snapshot, pod))
-    if (!narrowed || node.eligible()) hosts.push_back(node.name);
-  // One that wants a node of its own goes to those that have none of its kind first.
-  if (narrowed)
-    std::partition(hosts.begin(), hosts.end(), [&](const auto& host) {
-      return std::any_of(snapshot.pods.begin(), snapshot.pods.end(),
-                         [&](const Json& other) { return owned_by(other, set) && other["spec"]["nodeName"] == host; });
+  for (const auto& node : cluster::judge_nodes(snapshot, spec)) {
+    const bool taken = std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
+      return owned_by(pod, set) && pod["spec"]["nodeName"] == node.name;
     });
-  return hosts;
+    if (!narrowed || (node.eligible() && !taken)) hosts.push_back(node.name);
+  }
+  if (hosts.empty()) return {};
+  return narrowed ? hosts.back() : hosts[hosts.size() - 1 - pods % hosts.size()];
 }
 
 void SimulatedCluster::run_replica_sets() {
@@ -540,13 +540,9 @@ void SimulatedCluster::run_replica_sets() {
       if (owned_by(pod, set)) mine.push_back(i);
     }
     const auto wanted = static_cast<std::size_t>(set["spec"]["replicas"].get<int>());
-    for (std::size_t i = mine.size(); i < wanted; ++i) {
-      const auto hosts = hosts_for(set);
-      if (hosts.empty()) break;
-      const bool apart = set["spec"]["template"]["spec"].value("affinity", Json::object()).contains("nodeAffinity");
-      const std::size_t turn = apart ? 0 : i % hosts.size();
-      snapshot.pods.push_back(make_pod(set, labels, hosts[hosts.size() - 1 - turn]));
-    }
+    for (std::size_t i = mine.size(); i < wanted; ++i)
+      if (const std::string host = host_for(set, i); !host.empty())
+        snapshot.pods.push_back(make_pod(set, labels, host));
     for (; mine.size() > wanted; mine.pop_back())
       end_pod(mine.back(), true);
     set["status"] = {{"replicas", wanted}};

@@ -63,7 +63,7 @@ class SimulatedCluster {
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
   void run_replica_sets();
-  std::vector<std::string> hosts_for(const Json& set) const;
+  std::string host_for(const Json& set, std::size_t pods) const;
   void run_daemonset(Json& daemonset);
   Json make_pod(const Json& owner, const Json& labels, const std::string& node);
   void add_node(const std::string& name, const Json& labels, const char* args);

@@ -63,8 +63,8 @@ void plan_no_state(Planner& planner) {
     Json marks = Json::object();
     if (node["metadata"].value("annotations", Json::object()).contains(reconciles_annotation))
       marks["annotations"] = {{reconciles_annotation, nullptr}};
-    if (node["metadata"].value("labels", Json::object()).contains(carries_label))
-      marks["labels"] = {{carries_label, nullptr}};
+    if (node["metadata"].value("labels", Json::object()).contains(cluster::carries_label))
+      marks["labels"] = {{cluster::carries_label, nullptr}};
     if (marks.empty()) continue;
     const std::string name = node["metadata"].value("name", "");
     planner.add({.id = "unmark-" + name,

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cluster/snapshot.h"
+
 namespace core_ha::ha {
 
 namespace {
@@ -22,7 +24,7 @@ bool ready(const Json& node) {
 
 bool reconciles(const Json& node, std::string_view version) {
   return mark_of(node) == version &&
-         node["metadata"].value("labels", Json::object()).value(carries_label, "") == version;
+         node["metadata"].value("labels", Json::object()).value(cluster::carries_label, "") == version;
 }
 
 std::string whose_turn(const Json& nodes) {

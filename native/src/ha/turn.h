@@ -12,11 +12,7 @@ namespace core_ha::ha {
 /// the server takes its turn, and goes with the way back to what k3s ships.
 inline constexpr std::string_view reconciles_annotation = "k3s-core-ha/reconciles";
 
-/// Label of a Node: it has the helper at helper_path, of the version that it names. Pods of ours that need it run
-/// there.
-inline constexpr const char* carries_label = "k3s-core-ha/carries";
-
-/// Whether the Node says both, and of this version.
+/// Whether the Node says so, and that it carries the helper, both of this version.
 bool reconciles(const Json& node, std::string_view version);
 
 /// The one server whose turn it is to reconcile: of those that say that they do, the first by name that is Ready.

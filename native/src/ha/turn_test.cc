@@ -14,7 +14,7 @@ namespace {
 
 void mark(Json& node) {
   node["metadata"]["annotations"][std::string(reconciles_annotation)] = "0.1.0";
-  node["metadata"]["labels"][carries_label] = "0.1.0";
+  node["metadata"]["labels"][cluster::carries_label] = "0.1.0";
 }
 
 }  // namespace

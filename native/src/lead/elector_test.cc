@@ -107,6 +107,7 @@ TEST_CASE("lead: an absent Lease is created, and that is a term") {
   CHECK_FALSE(bench.next().order);        // one at a time
   bench.answer(status_error(404, "NotFound"));
   const Order create = bench.order(Order::Kind::create);
+  CHECK(create.takes);
   CHECK(create.body["spec"]["holderIdentity"] == "us_1");
   CHECK(create.body["spec"]["leaseDurationSeconds"] == 15);
   CHECK(create.body["spec"]["leaseTransitions"] == 0);
@@ -207,6 +208,7 @@ TEST_CASE("lead: the Lease is renewed each retry period, counted from before the
   bench.time += 2s;
   const auto sent = bench.now();
   const Order renewal = bench.order(Order::Kind::replace);
+  CHECK_FALSE(renewal.takes);
   CHECK(renewal.body["metadata"]["resourceVersion"] == "2");
   CHECK(renewal.body.at(transitions) == 5);
   CHECK(renewal.body["spec"]["acquireTime"] != renewal.body["spec"]["renewTime"]);

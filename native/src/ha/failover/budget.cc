@@ -41,7 +41,7 @@ std::vector<ServerTimers> in_charge(const FailoverSettings& settings, const std:
   return servers;
 }
 
-Watch watch_by(const std::vector<ServerTimers>& servers, int minor, int lease_duration) {
+NodeMonitor monitor_by(const std::vector<ServerTimers>& servers, int minor, int lease_duration) {
   return {.grace_period = over(servers, &ServerTimers::grace_period, usual_grace_period_of(minor)),
           .monitor_period = over(servers, &ServerTimers::monitor_period, usual_monitor_period),
           .lease_duration = lease_duration};
@@ -51,9 +51,9 @@ Json optional(const std::optional<int>& value) {
   return value ? Json(*value) : Json();
 }
 
-Json phases(const Watch& watch, Span toleration, bool lease_holder, bool may_be_holder) {
-  Span noticed = detected(watch, lease_holder);
-  if (may_be_holder) noticed.to = detected(watch, true).to;
+Json phases(const NodeMonitor& monitor, Span toleration, bool lease_holder, bool may_be_holder) {
+  Span noticed = detected(monitor, lease_holder);
+  if (may_be_holder) noticed.to = detected(monitor, true).to;
   const Span gone = evicted(noticed, toleration);
   return {{"detected", to_json(noticed)}, {"evicted", to_json(gone)}, {"replaced", to_json(replaced(gone))}};
 }
@@ -101,13 +101,14 @@ Json to_json(Span span) {
   return Json::array({span.from, span.to});
 }
 
-Span detected(const Watch& watch, bool lease_holder) {
+Span detected(const NodeMonitor& monitor, bool lease_holder) {
   // The Lease of 15 s is renewed every 2 s, and looked at as often by those that wait for it; then controllers start.
   constexpr Span takeover{10, 29};
   if (lease_holder)
-    return {watch.grace_period.from + takeover.from, watch.grace_period.to + watch.monitor_period.to + takeover.to};
-  const int renewal = (watch.lease_duration + 3) / 4;
-  return {std::max(0, watch.grace_period.from - renewal), watch.grace_period.to + 2 * watch.monitor_period.to};
+    return {monitor.grace_period.from + takeover.from,
+            monitor.grace_period.to + monitor.monitor_period.to + takeover.to};
+  const int renewal = (monitor.lease_duration + 3) / 4;
+  return {std::max(0, monitor.grace_period.from - renewal), monitor.grace_period.to + 2 * monitor.monitor_period.to};
 }
 
 Span evicted(Span detected, Span toleration_seconds) {
@@ -119,19 +120,19 @@ Span replaced(Span evicted) {
   return {evicted.from, evicted.to + start};
 }
 
-Watch watch(const cluster::Snapshot& snapshot) {
-  return watch_by(failover_settings(snapshot).servers, snapshot.minor(), usual_lease_duration);
+NodeMonitor node_monitor(const cluster::Snapshot& snapshot) {
+  return monitor_by(failover_settings(snapshot).servers, snapshot.minor(), usual_lease_duration);
 }
 
 Json budget(const FailoverTimers& timers) {
   const int grace = timers.grace_period.value_or(usual_grace_period);
   const int period = timers.monitor_period.value_or(usual_monitor_period);
   const int toleration = timers.toleration_seconds.value_or(usual_toleration_seconds);
-  const Watch watch{.grace_period = {grace, grace},
-                    .monitor_period = {period, period},
-                    .lease_duration = timers.lease_duration.value_or(usual_lease_duration)};
-  return {{"node_death", phases(watch, {toleration, toleration}, false, false)},
-          {"lease_holder_death", phases(watch, {toleration, toleration}, true, false)}};
+  const NodeMonitor monitor{.grace_period = {grace, grace},
+                            .monitor_period = {period, period},
+                            .lease_duration = timers.lease_duration.value_or(usual_lease_duration)};
+  return {{"node_death", phases(monitor, {toleration, toleration}, false, false)},
+          {"lease_holder_death", phases(monitor, {toleration, toleration}, true, false)}};
 }
 
 Json budget(const cluster::Snapshot& snapshot) {
@@ -141,7 +142,7 @@ Json budget(const cluster::Snapshot& snapshot) {
   Json result = {{"servers", tell_servers(settings, warnings)},
                  {"lease_holder", settings.holder ? Json(*settings.holder) : Json()},
                  {"nodes", Json::array()}};
-  if (settings.elected && !settings.holder)
+  if (settings.elected() && !settings.holder)
     warnings.push_back("Which server holds the controller manager's Lease is not known: each may be the one.");
   const Span toleration = over(settings.servers, &ServerTimers::toleration_seconds, usual_toleration_seconds);
   std::vector<std::string> no_lease;
@@ -158,8 +159,8 @@ Json budget(const cluster::Snapshot& snapshot) {
                 {"detected", nullptr},
                 {"evicted", nullptr},
                 {"replaced", nullptr}};
-    if (!server || settings.elected) {
-      const Watch by = watch_by(in_charge(settings, name), minor, duration.value_or(usual_lease_duration));
+    if (!server || settings.elected()) {
+      const NodeMonitor by = monitor_by(in_charge(settings, name), minor, duration.value_or(usual_lease_duration));
       row.update(phases(by, toleration, settings.holder == name, server && !settings.holder));
     }
     result["nodes"].push_back(std::move(row));

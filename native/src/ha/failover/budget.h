@@ -19,18 +19,18 @@ struct Span {
 Json to_json(Span span);
 
 /// What a death is noticed by: the timers of the controller managers that may be in charge then, and of the dead node.
-struct Watch {
+struct NodeMonitor {
   Span grace_period{usual_grace_period, usual_grace_period};
   Span monitor_period{usual_monitor_period, usual_monitor_period};
   int lease_duration = usual_lease_duration;
 };
 
 /// By the servers' settings, whichever of them is in charge, and a node's Lease as Kubernetes has it.
-Watch watch(const cluster::Snapshot& snapshot);
+NodeMonitor node_monitor(const cluster::Snapshot& snapshot);
 
 /// When the node turns Ready=Unknown, and its pods' endpoints go. `lease_holder`: it dies with the controller manager
 /// that would have noticed, so that another has to take the Lease first, and starts the grace period afresh.
-Span detected(const Watch& watch, bool lease_holder);
+Span detected(const NodeMonitor& monitor, bool lease_holder);
 
 /// When the pods on it are deleted, and when their replacements serve.
 Span evicted(Span detected, Span toleration_seconds);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "cluster/k3s.h"
+#include "cluster/nodes.h"
 #include "ha/failover/profile.h"
 
 namespace core_ha::ha {
@@ -66,11 +67,6 @@ ServerTimers timers_of(const Json& node, int minor) {
   return timers;
 }
 
-bool is_server(const Json& node) {
-  const Json labels = node["metadata"].value("labels", Json::object());
-  return labels.contains("node-role.kubernetes.io/control-plane");
-}
-
 const Json* find_lease(const cluster::Snapshot& snapshot, std::string_view ns, std::string_view name) {
   for (const auto& lease : snapshot.leases)
     if (lease["metadata"]["name"] == name && lease["metadata"].value("namespace", "") == ns) return &lease;
@@ -121,12 +117,11 @@ std::optional<int> go_seconds(std::string_view text) {
 FailoverSettings failover_settings(const cluster::Snapshot& snapshot) {
   FailoverSettings settings;
   for (const auto& node : snapshot.nodes)
-    if (is_server(node)) settings.servers.push_back(timers_of(node, snapshot.minor()));
+    if (cluster::is_server(node)) settings.servers.push_back(timers_of(node, snapshot.minor()));
   const Json* lease = find_lease(snapshot, "kube-system", "kube-controller-manager");
-  settings.elected = settings.servers.size() > 1;
   if (lease == nullptr) return settings;
   const Json identity = lease->value("spec", Json::object()).value("holderIdentity", Json());
-  if (identity.is_string() && settings.elected) settings.holder = node_of(snapshot, identity.get<std::string>());
+  if (identity.is_string() && settings.elected()) settings.holder = node_of(snapshot, identity.get<std::string>());
   return settings;
 }
 

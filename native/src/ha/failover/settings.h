@@ -23,7 +23,9 @@ struct ServerTimers {
 struct FailoverSettings {
   std::vector<ServerTimers> servers;       ///< those that are nodes
   std::optional<std::string> holder = {};  ///< the node that holds the controller manager's Lease, if it is told
-  bool elected = false;                    ///< there is such a Lease, or there are servers enough to need one
+
+  /// Whether controller managers elect a leader: a single server's does not.
+  bool elected() const { return servers.size() > 1; }
 };
 
 /// The servers' timers, and who holds the controller manager's Lease where the snapshot has Leases.

@@ -32,8 +32,8 @@ double share_of(int replicas) {
 
 Json predict(const Situation& s) {
   Json result = Json::object();
-  const Span unknown = detected(s.watch, false);
-  const Span led = detected(s.watch, true);
+  const Span unknown = detected(s.monitor, false);
+  const Span led = detected(s.monitor, true);
   // Replacement: the endpoint's end, the toleration, then a pod's start.
   const int start = 20;
   result["full_strength"] = {

@@ -16,7 +16,7 @@ struct Situation {
   bool daemons = false;            ///< a DaemonSet's: none comes up elsewhere for one that is gone
   bool local = false;              ///< a node's queries prefer the replica on that node
   std::optional<bool> kube_proxy;  ///< Services are served by kube-proxy in its usual mode; nothing: not known
-  Watch watch;                     ///< how a node's death is noticed
+  NodeMonitor monitor;             ///< how a node's death is noticed
   int toleration_seconds = 300;    ///< how long pods stay on a node that is not ready
 };
 

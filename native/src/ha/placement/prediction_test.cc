@@ -31,7 +31,7 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
        {40, 60},
        {335, 375}},
       {"the shorter grace period before 1.32",
-       {.replicas = 2, .nodes = 2, .kube_proxy = true, .watch = {.grace_period = {40, 40}}},
+       {.replicas = 2, .nodes = 2, .kube_proxy = true, .monitor = {.grace_period = {40, 40}}},
        0.5,
        {30, 50},
        {325, 365}},

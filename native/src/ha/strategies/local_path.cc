@@ -5,7 +5,7 @@
 // from the live packaged one, and the packaged Deployment is set aside. Two things keep a packaged pod and one of ours
 // from being active together:
 //
-//   the bolt        the packaged template gets an affinity that no node meets, together with the count of 0, in one
+//   unschedulable   the packaged template gets an affinity that no node meets, together with the count of 0, in one
 //                   write. k3s leaves both alone; and whoever raises the count, a release that declares one or a
 //                   person, gets a pod that is never scheduled.
 //   --while-none    a standby does not take the Lease while a packaged pod may run.
@@ -29,7 +29,6 @@
 #include "cluster/nodes.h"
 #include "ha/placement/level.h"
 #include "ha/strategies/rollout.h"
-#include "ha/turn.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -38,7 +37,6 @@ namespace {
 
 /// The name is that of nothing: no node has it.
 constexpr const char* never_label = "k3s-core-ha/never";
-constexpr const char* component_id = "local-path-provisioner";
 
 Json node_affinity(const char* label) {
   return {{"requiredDuringSchedulingIgnoredDuringExecution",
@@ -56,7 +54,7 @@ std::string selector_words(const Json& deployment) {
 }
 
 Json standby_labels() {
-  Json labels = own_labels(component_id);
+  Json labels = own_labels(local_path.id);
   labels["app"] = local_path_standby.name;
   return labels;
 }
@@ -76,7 +74,7 @@ Json standby_template(const Json& packaged) {
   metadata.erase("creationTimestamp");
   metadata["labels"] = standby_labels();
   Json& pod = pod_template["spec"];
-  pod["affinity"] = {{"nodeAffinity", node_affinity(carries_label)},
+  pod["affinity"] = {{"nodeAffinity", node_affinity(cluster::carries_label)},
                      {"podAntiAffinity",
                       {{"requiredDuringSchedulingIgnoredDuringExecution",
                         Json::array({{{"topologyKey", "kubernetes.io/hostname"},
@@ -95,7 +93,7 @@ Json standby_template(const Json& packaged) {
 
 Json standby_body(const Json& packaged, int replicas) {
   Json body = apply_body(local_path_standby);
-  body["metadata"]["labels"] = own_labels(component_id);
+  body["metadata"]["labels"] = own_labels(local_path.id);
   body["spec"] = {
       {"replicas", replicas},
       {"revisionHistoryLimit", 0},
@@ -108,7 +106,7 @@ Json standby_body(const Json& packaged, int replicas) {
 
 Json role_body() {
   Json body = apply_body(local_path_role);
-  body["metadata"]["labels"] = own_labels(component_id);
+  body["metadata"]["labels"] = own_labels(local_path.id);
   const Json leases = {"leases"};
   const Json group = {"coordination.k8s.io"};
   body["rules"] = Json::array({{{"apiGroups", group}, {"resources", leases}, {"verbs", {"create"}}},
@@ -122,7 +120,7 @@ Json role_body() {
 
 Json role_binding_body(const Json& packaged) {
   Json body = apply_body(local_path_role_binding);
-  body["metadata"]["labels"] = own_labels(component_id);
+  body["metadata"]["labels"] = own_labels(local_path.id);
   body["roleRef"] = {
       {"apiGroup", "rbac.authorization.k8s.io"}, {"kind", local_path_role.kind}, {"name", local_path_role.name}};
   body["subjects"] =
@@ -140,7 +138,7 @@ Json aside_body() {
   return body;
 }
 
-bool is_bolted(const Json& packaged) {
+bool is_unschedulable(const Json& packaged) {
   const Json affinity = packaged["spec"]["template"]["spec"].value("affinity", Json::object());
   return affinity.value("nodeAffinity", Json()) == node_affinity(never_label);
 }
@@ -166,7 +164,7 @@ const Json* node_named(const cluster::Snapshot& snapshot, const std::string& nam
 
 /// What the node says it carries; null: it says nothing.
 Json carried_by(const Json& node) {
-  return node["metadata"].value("labels", Json::object()).value(carries_label, Json());
+  return node["metadata"].value("labels", Json::object()).value(cluster::carries_label, Json());
 }
 
 void plan_mark(Planner& planner, const Json& node, const Json& mark, const char* reason) {
@@ -175,7 +173,7 @@ void plan_mark(Planner& planner, const Json& node, const Json& mark, const char*
                .action = Action::patch,
                .object = {"v1", "Node", "", name},
                .reason = reason,
-               .body = {{"metadata", {{"labels", {{carries_label, mark}}}}}},
+               .body = {{"metadata", {{"labels", {{cluster::carries_label, mark}}}}}},
                .uid = node["metadata"].value("uid", "")});
 }
 
@@ -202,7 +200,7 @@ class LocalPath {
     const std::string name = kube::to_string(local_path.deployment);
     if (!cluster::applied_manifest(*packaged_))
       return planner_.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.", name));
-    if (standby_ == nullptr && replicas_of(*packaged_) == 0 && !is_bolted(*packaged_))
+    if (standby_ == nullptr && replicas_of(*packaged_) == 0 && !is_unschedulable(*packaged_))
       return planner_.warn(fmt::format("{} has 0 replicas, and not from us: it is left as it is.", name));
     if (command_of((*packaged_)["spec"]["template"]["spec"]["containers"].at(0)).is_null())
       return planner_.warn(
@@ -213,7 +211,6 @@ class LocalPath {
   void bring_in(const Json& body, int replicas) {
     planner_.ensure("local-path-role", role_body(), "its replicas need a Lease");
     planner_.ensure("local-path-role-binding", role_binding_body(*packaged_), "its replicas need a Lease");
-    planner_.fix_count(local_path_standby, replicas);
     planner_.fix_count(local_path.deployment, 0);
     bool changed = true;
     if (standby_ != nullptr && replicas_of(*standby_) != replicas) {
@@ -259,15 +256,15 @@ class LocalPath {
     const Carriers carriers = find_carriers(named);
     const Sizing sizing = size_local_path(planner_.spec, carriers.nodes, carriers.eligible);
     if (sizing.refusal) return planner_.refuse(sizing.refusal->status, sizing.refusal->message);
-    if (carriers.nodes.empty() && standby_ != nullptr)
-      return planner_.warn(
-          "No node says that it carries the helper, which local-path-provisioner's replicas need: they "
-          "are left as they are. The role sees to it, or --carrier.");
+    const auto warn_of_no_carrier = [&](const char* then) {
+      planner_.warn(
+          fmt::format("No node says that it carries the helper, which local-path-provisioner's replicas need: "
+                      "{}. The role sees to it, or --carrier.",
+                      then));
+    };
+    if (carriers.nodes.empty() && standby_ != nullptr) return warn_of_no_carrier("they are left as they are");
     if (sizing.min_replicas == 0) {
-      if (carriers.eligible > 1 && planner_.spec.level != "none")
-        planner_.warn(
-            "No node says that it carries the helper, which local-path-provisioner's replicas need: it stays "
-            "as k3s ships it. The role sees to it, or --carrier.");
+      if (carriers.eligible > 1 && planner_.spec.level != "none") warn_of_no_carrier("it stays as k3s ships it");
       return give_back();
     }
     check_shipped(planner_, local_path, *packaged_);
@@ -286,7 +283,7 @@ class LocalPath {
   Carriers find_carriers(const std::vector<std::string>& named) const {
     Carriers carriers;
     std::set<std::string> open;
-    for (auto& node : cluster::judge_nodes(planner_.snapshot, unbolted_pod_spec())) {
+    for (auto& node : cluster::judge_nodes(planner_.snapshot, packaged_pod_spec())) {
       if (!node.eligible()) continue;
       ++carriers.eligible;
       const Json* object = node_named(planner_.snapshot, node.name);
@@ -301,9 +298,9 @@ class LocalPath {
     return carriers;
   }
 
-  Json unbolted_pod_spec() const {
+  Json packaged_pod_spec() const {
     Json pod = (*packaged_)["spec"]["template"]["spec"];
-    if (is_bolted(*packaged_)) pod["affinity"].erase("nodeAffinity");
+    if (is_unschedulable(*packaged_)) pod["affinity"].erase("nodeAffinity");
     return pod;
   }
 
@@ -314,7 +311,7 @@ class LocalPath {
   void set_aside() {
     if (!packaged_pods_.empty() && refuse_unreachable(packaged_pods_)) return;
     bool changed = false;
-    if (is_bolted(*packaged_) && replicas_of(*packaged_) > 0) {
+    if (is_unschedulable(*packaged_) && replicas_of(*packaged_) > 0) {
       planner_.scale("local-path-aside", local_path.deployment, 0, "it is set aside, and its pods could not run");
       planner_.wish(aside_body());
       changed = true;
@@ -388,7 +385,7 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
   };
   marks_back(true);
   // Beside a packaged one that could still run, ours of a change half-way served nobody.
-  if (standby != nullptr && is_bolted(*was)) {
+  if (standby != nullptr && is_unschedulable(*was)) {
     Json body = cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager));
     body["spec"]["replicas"] = replicas_of(*standby);
     now.bring_in(body, replicas_of(*standby));
@@ -402,7 +399,7 @@ Json local_path_stands(const Planner& planner) {
   const Json* packaged = planner.live(local_path.deployment);
   if (packaged == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
   const Json* standby = planner.live(local_path_standby);
-  const bool ours = standby != nullptr && is_bolted(*packaged);
+  const bool ours = standby != nullptr && is_unschedulable(*packaged);
   const Json* serving = ours ? standby : packaged;
   std::set<std::string> nodes;
   for (const Json* pod : pods_of(planner.snapshot, serving))

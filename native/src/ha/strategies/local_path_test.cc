@@ -10,7 +10,6 @@
 #include "cluster/managed_fields.h"
 #include "ha/manifests.h"
 #include "ha/plan_testing.h"
-#include "ha/turn.h"
 #include "ha/way_back.h"
 #include "kube/client.h"
 
@@ -30,7 +29,7 @@ Spec wished(const char* strategy = "replicas") {
 SimulatedCluster with_carriers(int nodes, int carriers) {
   SimulatedCluster cluster(nodes);
   for (int i = 0; i < carriers; ++i)
-    cluster.node(i)["metadata"]["labels"][carries_label] = "0.1.0";
+    cluster.node(i)["metadata"]["labels"][cluster::carries_label] = "0.1.0";
   cluster.ship_local_path();
   return cluster;
 }
@@ -117,7 +116,7 @@ TEST_CASE("local-path: ours first, then the packaged one aside, then its pods' e
   reach(cluster, packaged);
   check_shipped_again(cluster);
   for (const auto& node : cluster.snapshot.nodes)
-    CHECK_FALSE(node["metadata"]["labels"].contains(carries_label));
+    CHECK_FALSE(node["metadata"]["labels"].contains(cluster::carries_label));
 }
 
 TEST_CASE("local-path: stopped anywhere, the next run comes to the same end, and a failed one to what was") {
@@ -176,13 +175,19 @@ TEST_CASE("local-path: the nodes that carry the helper are told, or say so") {
   carry_out(cluster, plan);
   check_standby(cluster, {"server-1"});
   CHECK(make_plan(wished(), cluster.snapshot, {}, {"server-1", "server-2"}).steps.empty());
+  SimulatedCluster failed = with_carriers(3, 0);
+  const cluster::Snapshot before = failed.snapshot;
+  carry_out(failed, plan);
+  carry_out(failed, plan_way_back(before, failed.snapshot));
+  check_shipped_again(failed);
+  CHECK_FALSE(failed.node(0)["metadata"]["labels"].contains(cluster::carries_label));
   CHECK(make_plan(wished(), cluster.snapshot).steps.empty());
   // A second one joins.
   carry_out(cluster, make_plan(wished(), cluster.snapshot, {}, {"agent-2"}));
   check_standby(cluster, {"agent-2", "server-1"});
   // The labels are lost: what runs goes on.
   for (auto& node : cluster.snapshot.nodes)
-    node["metadata"]["labels"].erase(carries_label);
+    node["metadata"]["labels"].erase(cluster::carries_label);
   const Plan lost = make_plan(wished(), cluster.snapshot);
   CHECK(lost.steps.empty());
   CHECK(lost.warnings.size() == 1);
@@ -250,7 +255,7 @@ TEST_CASE("local-path: a release's new template is followed, and a raised count 
   for (const char* manager : {"deploy@server-1", "kubectl"}) {
     CAPTURE(manager);
     cluster.scale_by(manager, 1, 1);
-    CHECK(nodes_of(cluster, "local-path-provisioner").empty());  // the bolt
+    CHECK(nodes_of(cluster, "local-path-provisioner").empty());  // it cannot be scheduled
     carry_out(cluster, make_plan(wished(), cluster.snapshot));
     carry_out(cluster, make_plan(wished(), cluster.snapshot));
     CHECK(make_plan(wished(), cluster.snapshot).steps.empty());
