@@ -516,10 +516,10 @@ std::string SimulatedCluster::host_for(const Json& set, std::size_t pods) const 
   const bool narrowed = spec.value("affinity", Json::object()).contains("nodeAffinity");
   std::vector<std::string> hosts;
   for (const auto& node : cluster::judge_nodes(snapshot, spec)) {
-    const bool taken = std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
+    const bool has_one = std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
       return owned_by(pod, set) && pod["spec"]["nodeName"] == node.name;
     });
-    if (!narrowed || (node.eligible() && !taken)) hosts.push_back(node.name);
+    if (!narrowed || (node.eligible() && !has_one)) hosts.push_back(node.name);
   }
   if (hosts.empty()) return {};
   return narrowed ? hosts.back() : hosts[hosts.size() - 1 - pods % hosts.size()];
