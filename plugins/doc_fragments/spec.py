@@ -26,9 +26,13 @@ options:
         put back.
       - V(daemonset) runs a replica per node from a DaemonSet of ours, made of what k3s ships, while the packaged
         Deployment has none. No replica comes up elsewhere for one whose node is gone.
+      - V(custom) sets k3s's manifest aside on every server, by a file C(coredns.yaml.skip) beside it, and brings what
+        it ships with the changes of O(coredns_image), O(coredns_resources), O(coredns_tolerations) and
+        O(coredns_lameduck), under an autoscaler, or with O(coredns_replicas). A new release of k3s is followed by the
+        next run, or the next look of the timer.
       - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
     type: str
-    choices: [autoscaling, replicas, daemonset, packaged]
+    choices: [autoscaling, replicas, daemonset, custom, packaged]
     default: autoscaling
   coredns_min_replicas:
     description:
@@ -43,7 +47,8 @@ options:
     type: int
   coredns_replicas:
     description:
-      - The count of replicas under O(coredns_strategy=replicas), 1 to 1000.
+      - The count of replicas under O(coredns_strategy=replicas), 1 to 1000; under
+        O(coredns_strategy=custom) it takes the place of the autoscaler.
       - When not given, it follows from O(level) and the number of nodes.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
@@ -70,15 +75,41 @@ options:
     type: str
     choices: [auto, PreferSameNode, PreferSameZone, none]
     default: auto
+  coredns_lameduck:
+    description:
+      - Seconds that CoreDNS answers on after it was told to end, 1 to 60, as its plugin C(health) has it (C(lameduck)).
+      - Under O(coredns_strategy=custom). When not given, it is as k3s ships it, without.
+    type: int
+  coredns_image:
+    description:
+      - The image of CoreDNS, in the place of the one that k3s ships.
+      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set it back, so it
+        is refused before anything is touched.
+    type: str
+  coredns_resources:
+    description:
+      - C(requests) and C(limits) of the container of CoreDNS, beside those that k3s ships.
+      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set them back, so
+        it is refused before anything is touched.
+    type: dict
+  coredns_tolerations:
+    description:
+      - Tolerations of the pods of CoreDNS, beside those that k3s ships.
+      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set them back, so
+        it is refused before anything is touched.
+    type: list
+    elements: dict
   metrics_server_strategy:
     description:
       - How metrics-server gets there, so that C(kubectl top) and every HorizontalPodAutoscaler go on when its node
         dies.
       - V(replicas) lays settings over the packaged Deployment that k3s leaves alone, so that two replicas are never
         on one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
+      - V(custom) does so with k3s's manifest set aside on every server, so that O(metrics_server_image),
+        O(metrics_server_resources) and O(metrics_server_tolerations) hold.
       - V(packaged) leaves metrics-server as k3s ships it, or brings it back to that.
     type: str
-    choices: [replicas, packaged]
+    choices: [replicas, custom, packaged]
     default: replicas
   metrics_server_replicas:
     description:
@@ -86,6 +117,25 @@ options:
       - When not given, it is 2 where two nodes can run it and O(level) asks for it.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
+  metrics_server_image:
+    description:
+      - The image of metrics-server, in the place of the one that k3s ships.
+      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set it back, so it is refused before anything
+        is touched.
+    type: str
+  metrics_server_resources:
+    description:
+      - C(requests) and C(limits) of the container of metrics-server, beside those that k3s ships.
+      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set them back, so it is refused before
+        anything is touched.
+    type: dict
+  metrics_server_tolerations:
+    description:
+      - Tolerations of the pods of metrics-server, beside those that k3s ships.
+      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set them back, so it is refused before
+        anything is touched.
+    type: list
+    elements: dict
   local_path_provisioner_strategy:
     description:
       - How local-path-provisioner gets there, so that volumes are made and removed when its node dies. What is on a
@@ -106,6 +156,25 @@ options:
         stays as k3s ships it.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
+  local_path_provisioner_image:
+    description:
+      - The image of local-path-provisioner, in the place of the one that k3s ships.
+      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set it back, so it is refused
+        before anything is touched.
+    type: str
+  local_path_provisioner_resources:
+    description:
+      - C(requests) and C(limits) of the container of local-path-provisioner, beside those that k3s ships.
+      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set them back, so it is refused
+        before anything is touched.
+    type: dict
+  local_path_provisioner_tolerations:
+    description:
+      - Tolerations of the pods of local-path-provisioner, beside those that k3s ships.
+      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set them back, so it is refused
+        before anything is touched.
+    type: list
+    elements: dict
   wait_timeout:
     description:
       - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.

@@ -45,6 +45,19 @@ options:
     type: list
     elements: str
     default: []
+  set_aside:
+    description:
+      - Of servers, by the names of their nodes, beside which of k3s's own manifests a file C(NAME.yaml.skip) lies, so
+        that k3s leaves them alone; V(coredns) and V(metrics-server-deployment). It is remembered in an annotation of
+        the Node.
+      - Strategy V(custom) is refused until every server has them. The role puts them there.
+    type: dict
+    default: {}
+  manifests:
+    description:
+      - The directory in which k3s stages its own manifests, which strategy V(custom) builds on.
+    type: path
+    default: /var/lib/rancher/k3s/server/manifests
 notes:
   - Run it on one server of the cluster, with C(/etc/rancher/k3s/k3s.yaml). The role
     P(k3s_ha.core.k3s_core_ha#role) chooses that server.
@@ -157,11 +170,14 @@ from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGU
 def main() -> None:
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
     carriers = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec=dict(HELPER_ARGUMENTS, state=state, carriers=carriers, **SPEC_ARGUMENTS), supports_check_mode=True
-    )
+    set_aside = {"type": "dict", "default": {}}
+    manifests = {"type": "path", "default": "/var/lib/rancher/k3s/server/manifests"}
+    own = {"state": state, "carriers": carriers, "set_aside": set_aside, "manifests": manifests}
+    module = AnsibleModule(argument_spec=dict(HELPER_ARGUMENTS, **own, **SPEC_ARGUMENTS), supports_check_mode=True)
     verb = ["apply", "--spec", "-"] + (["--dry-run"] if module.check_mode else [])
     verb += [f"--carrier={name}" for name in module.params["carriers"]]
+    verb += [f"--set-aside={name}={','.join(there)}" for name, there in module.params["set_aside"].items()]
+    verb += ["--manifests", module.params["manifests"]]
     try:
         result = Helper.from_params(module.params).run(verb, wished(module.params))
     except HelperError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pathlib
 
 PREFIX = "k3s_core_ha_"
-JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
+JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "dict": "object", "list": "array"}
 FAILOVER_NUMBERS = (
     "failover_grace_period",
     "failover_toleration_seconds",
@@ -173,7 +173,17 @@ def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> Non
     tasks = yaml.safe_load((root / "roles/k3s_core_ha/tasks/apply.yml").read_text())
     (call,) = [task["k3s_ha.core.k3s_core_ha"] for task in tasks if "k3s_ha.core.k3s_core_ha" in task]
     assert set(call) == set(SPEC_ARGUMENTS) | {
-        *("state", "carriers", "executable", "kubeconfig", "api_servers", "wait_api", "timeout")
+        *(
+            "state",
+            "carriers",
+            "set_aside",
+            "manifests",
+            "executable",
+            "kubeconfig",
+            "api_servers",
+            "wait_api",
+            "timeout",
+        )
     }
     for key in SPEC_ARGUMENTS:
         expected = (

@@ -51,6 +51,8 @@ wish = sys.stdin.read()
 if api == "refuses":
     fail(4, "unsafe", "it cannot be placed")
 changed = not applied.exists() or applied.read_text() != wish
+aside = [word.removeprefix("--set-aside=") for word in arguments if word.startswith("--set-aside=")]
+kubeconfig.with_suffix(".aside").write_text(" ".join(aside))
 carriers = [word.removeprefix("--carrier=") for word in arguments if word.startswith("--carrier=")]
 kubeconfig.with_suffix(".carriers").write_text(" ".join(carriers))
 if "--dry-run" not in arguments:
@@ -181,6 +183,36 @@ def test_it_runs_once_per_cluster_on_the_first_server_that_answers(site: Site) -
     }
     # Each server that was reached has the helper by now, whether its API answers or not.
     assert [(site.place / host / "k3s.carriers").read_text() for host in ("a3", "b1")] == ["a2 a3 a4", "b1"]
+    assert set(site.run().changed().values()) == {0}
+
+
+def test_strategy_custom_sets_manifests_aside_on_every_server(site: Site) -> None:
+    site.group("server", {"one": "answers", "two": "dead"})
+    for host in ("one", "two"):
+        (site.place / host / "data/server/manifests/metrics-server").mkdir(parents=True)
+    skips = {host: site.place / host / "data/server/manifests/coredns.yaml.skip" for host in ("one", "two")}
+    theirs = site.place / "two/data/server/manifests/metrics-server-deployment.yaml.skip"
+    theirs.write_text("")
+    aside = site.place / "one/k3s.aside"
+    custom = {"k3s_core_ha_coredns_strategy": "custom"}
+
+    assert site.run("--check", **custom).failed() == []
+    assert aside.read_text() == "one=coredns two=coredns,metrics-server-deployment"
+    assert not skips["one"].exists()
+    # What was refused leaves nothing behind.
+    (site.place / "one/k3s.yaml").write_text("refuses")
+    assert site.run(**custom).failed() == ["one"]
+    assert not any(skip.exists() for skip in skips.values())
+    (site.place / "one/k3s.yaml").write_text("answers")
+    assert site.run(**custom).failed() == []
+    assert aside.read_text() == "one=coredns two=coredns,metrics-server-deployment"
+    assert all(skip.read_text() == "k3s-core-ha\n" for skip in skips.values())
+    assert set(site.run(**custom).changed().values()) == {0}
+    # The helper brings k3s's values back first, and still knows of the files then; somebody else's stays.
+    assert site.run().failed() == []
+    assert aside.read_text() == "one=coredns two=coredns,metrics-server-deployment"
+    assert not any(skip.exists() for skip in skips.values())
+    assert theirs.exists()
     assert set(site.run().changed().values()) == {0}
 
 

@@ -148,15 +148,31 @@ Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client
   return std::move(*answer.result);
 }
 
+bool is_count(const cluster::FieldPath& path) {
+  return path == cluster::FieldPath{"f:spec", "f:replicas"};
+}
+
 /// The steps that take an apply back from an object that was `before`; of one that was not there, by its name.
 std::vector<ha::Step> undo_of_apply(const ha::Step& step, const Json& before) {
   ha::Step undo{.id = step.id, .action = ha::Action::remove, .object = step.object, .manager = step.manager};
   if (before.is_null()) return {undo};
+  const auto held = cluster::applied_fields(before, step.manager);
   undo.action = ha::Action::apply;
-  undo.body = cluster::body_from_fields(before, cluster::applied_fields(before, step.manager));
+  undo.body = cluster::body_from_fields(before, held);
   std::vector<ha::Step> steps{undo};
+  // What is taken from another holder would be gone when we drop it: it gets its value back, and is let go by its mark.
+  auto back = held;
+  for (const auto& path : cluster::fields_in(step.body)) {
+    const Json* const value = cluster::value_at(before, path);
+    if (value != nullptr && *value != *cluster::value_at(step.body, path) && !is_count(path)) back.insert(path);
+  }
+  if (back != held) {
+    steps.front().body = cluster::body_from_fields(before, back);
+    undo.action = ha::Action::disown;
+    steps.push_back(undo);
+  }
   // A count that we drop falls back to 1, whoever set it before: it is put back by hand.
-  if (step.body.contains(replicas_at) && !undo.body.contains(replicas_at))
+  if (step.body.contains(replicas_at) && !held.contains({"f:spec", "f:replicas"}))
     steps.push_back({.id = step.id,
                      .action = ha::Action::scale,
                      .object = step.object,
@@ -263,6 +279,48 @@ Result<Written, WriteError> write_patch(const ha::Step& step, kube::Client& clie
   return written;
 }
 
+/// Takes managers' marks away, and no value with them: for the version that was read, read anew when it moved on.
+Result<Written, WriteError> write_disown(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
+  const auto read = [&] { return client.get_object(step.object); };
+  const auto keep = cluster::fields_in(step.body);
+  const auto holds_no_more = [&](const Json& object) {
+    const auto held = cluster::applied_fields(object, step.manager);
+    return std::includes(keep.begin(), keep.end(), held.begin(), held.end());
+  };
+  for (int i = 1;; ++i) {
+    auto before = read_patiently(read, options);
+    if (!before && before.error().not_found()) return Written{};
+    if (!before) return from(before.error());
+    if (holds_no_more(*before)) return Written{.before = *before, .after = *before};
+    const Json patch = {{"metadata",
+                         {{"resourceVersion", version_of(*before)},
+                          {"managedFields", cluster::managed_fields_without(*before, step.manager, keep)}}}};
+    Written written{.changed = true, .before = *before, .after = *before};
+    const auto held = cluster::applied_fields(*before, step.manager);
+    written.undo = {{.id = step.id,
+                     .action = ha::Action::apply,
+                     .object = step.object,
+                     .body = cluster::body_from_fields(*before, held),
+                     .manager = step.manager}};
+    Answer answer = send_surely({.send =
+                                     [&] {
+                                       return client.merge_patch(step.object, patch,
+                                                                 {.manager = step.manager, .dry_run = options.dry_run});
+                                     },
+                                 .read_back = read,
+                                 .is_done = [&](const Json* now) { return now != nullptr && holds_no_more(*now); }},
+                                options);
+    if (answer.result) {
+      written.after = std::move(*answer.result);
+      if (!holds_no_more(written.after))
+        return stored_otherwise(fmt::format("{}: the server did not let the fields go", to_string(step.object)),
+                                written, options);
+      return written;
+    }
+    if (!answer.result.error().conflict() || i == attempts) return from(answer, false, written);
+  }
+}
+
 Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
   const auto read = [&] { return client.get_object(step.object); };
   auto before = read_patiently(read, options);
@@ -328,6 +386,7 @@ Result<Written, WriteError> write(const ha::Step& step, kube::Client& client, co
     case ha::Action::apply: return write_apply(step, client, options);
     case ha::Action::scale: return write_scale(step, client, options);
     case ha::Action::patch: return write_patch(step, client, options);
+    case ha::Action::disown: return write_disown(step, client, options);
     case ha::Action::remove: return write_remove(step, client, options);
     default: return WriteError{{ExitStatus::internal, "a wait is not a write"}};
   }

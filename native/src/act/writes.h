@@ -41,9 +41,9 @@ struct WriteOptions {
 /// Reads until the API answers: one that answered a moment ago is probably restarting.
 kube::ApiResult<Json> read_patiently(const std::function<kube::ApiResult<Json>()>& read, const WriteOptions& options);
 
-/// Carries out an apply, scale, patch or remove step and verifies what the server stored. A write without an answer,
-/// or with that of a server in trouble, is read back before it is sent again; a signal does not end it before its
-/// outcome is known. An apply is sent unforced first; conflicts decide whether force is right.
+/// Carries out an apply, scale, patch, disown or remove step and verifies what the server stored. A write without an
+/// answer, or with that of a server in trouble, is read back before it is sent again; a signal does not end it before
+/// its outcome is known. An apply is sent unforced first; conflicts decide whether force is right.
 Result<Written, WriteError> write(const ha::Step& step, kube::Client& client, const WriteOptions& options);
 
 /// The merge patch that takes `patch` back on an object that was `before`.

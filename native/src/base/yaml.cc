@@ -82,17 +82,25 @@ Json convert(const YAML::Node& node, int depth) {
 
 }  // namespace
 
-Result<Json> parse_yaml(const std::string& text) {
+Result<Json> parse_yaml_documents(const std::string& text) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.empty()) return Json(nullptr);
-    if (documents.size() > 1) return Error{ExitStatus::usage, "holds more than one document"};
-    return convert(documents.front(), 0);
+    Json documents = Json::array();
+    for (const auto& document : YAML::LoadAll(text))
+      documents.push_back(convert(document, 0));
+    return documents;
   } catch (const Refused& refused) {
     return Error{ExitStatus::usage, refused.message};
   } catch (const YAML::Exception& error) {
     return Error{ExitStatus::usage, fmt::format("is no valid YAML: {}{}", error.msg, at_line(error.mark))};
   }
+}
+
+Result<Json> parse_yaml(const std::string& text) {
+  auto documents = parse_yaml_documents(text);
+  if (!documents) return documents.error();
+  if (documents->empty()) return Json(nullptr);
+  if (documents->size() > 1) return Error{ExitStatus::usage, "holds more than one document"};
+  return std::move(documents->front());
 }
 
 }  // namespace core_ha

@@ -12,6 +12,9 @@ namespace core_ha {
 /// strings. A key written twice, several documents or broken text are errors (exit 2) with the line.
 Result<Json> parse_yaml(const std::string& text);
 
+/// The same of any number of documents, as an array.
+Result<Json> parse_yaml_documents(const std::string& text);
+
 /// The document as block YAML that any reader takes for the same values.
 std::string to_yaml(const Json& document);
 

@@ -28,7 +28,8 @@ Outcome apply(Context& context, const ApplyOptions& options) {
 
   auto applied = apply_wish(**client, *spec,
                             {.revision = options.revision,
-                             .carriers = options.wish.carriers,
+                             .on_nodes = options.wish.on_nodes(),
+                             .manifests = options.wish.manifests,
                              .dry_run = options.dry_run,
                              .deadline = context.deadline()});
   if (!applied) return applied.error();

@@ -42,6 +42,7 @@ Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Cl
   auto now = cluster::observe(client);
   if (!now) return now.error();
   now->usage = before.usage;  // of other pods; it was read a moment ago
+  now->manifests = before.manifests;
   ha::Plan plan = ha::plan_way_back(before, *now);
   if (plan.refusal) return *plan.refusal;
   return std::move(plan.steps);
@@ -105,7 +106,7 @@ bool is_kept(const cluster::Snapshot& snapshot, const ha::Spec& spec) {
 /// A further one does nothing where another run's wish stands by now.
 Result<Applied> do_round(kube::Client& client, const ha::Spec& spec, const Applying& options, bool further = false) {
   for (int attempt = 1;; ++attempt) {
-    auto observed = observe_and_plan(client, spec, options.revision, options.carriers);
+    auto observed = observe_and_plan(client, spec, options.revision, options.on_nodes, options.manifests);
     if (!observed) return observed.error();
     if (further && !is_kept(observed->snapshot, spec)) return Applied{};
     act::Outcome acted;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "act/act.h"
 #include "base/deadline.h"
@@ -19,7 +18,8 @@ namespace core_ha::cli {
 
 struct Applying {
   std::optional<std::int64_t> revision = {};  ///< of the wish; nothing: the next
-  std::vector<std::string> carriers = {};     ///< nodes that have the helper and do not say so yet
+  ha::OnNodes on_nodes = {};
+  std::string manifests = {};  ///< the directory of k3s's own; empty: not looked at
   bool dry_run = false;
   Deadline deadline = {};
   std::chrono::milliseconds poll{500};

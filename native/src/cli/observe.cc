@@ -2,20 +2,25 @@
 #include "cluster/observe.h"
 
 #include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
 
 #include "cli/verbs.h"
+#include "cli/wish.h"
+#include "cluster/staged.h"
 #include "cluster/usage.h"
 
 namespace core_ha::cli {
 namespace {
 
-Outcome observe(Context& context) {
+Outcome observe(Context& context, const std::string& manifests) {
   auto client = context.connect();
   if (!client) return client.error();
   auto snapshot = cluster::observe(**client);
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
+  snapshot->manifests = cluster::read_staged(manifests);
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -30,7 +35,9 @@ void add_observe(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha observe > snapshot.json            secrets are left out\n"
       "  k3s-core-ha plan --snapshot snapshot.json      what would be done there");
-  context.on_run(*verb, [&context] { return observe(context); });
+  const auto manifests = std::make_shared<std::string>();
+  add_manifests(*verb, *manifests);
+  context.on_run(*verb, [&context, manifests] { return observe(context, *manifests); });
 }
 
 }  // namespace core_ha::cli

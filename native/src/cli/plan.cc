@@ -25,10 +25,10 @@ struct PlanOptions {
   bool schema = false;
 };
 
-Result<ha::Plan> plan_for_cluster(Context& context, const ha::Spec& spec, const std::vector<std::string>& carriers) {
+Result<ha::Plan> plan_for_cluster(Context& context, const ha::Spec& spec, const WishOptions& wish) {
   auto client = context.connect();
   if (!client) return client.error();
-  auto observed = observe_and_plan(**client, spec, {}, carriers);
+  auto observed = observe_and_plan(**client, spec, {}, wish.on_nodes(), wish.manifests);
   if (!observed) return observed.error();
   return std::move(observed->plan);
 }
@@ -38,7 +38,7 @@ Result<ha::Plan> plan_for_file(const ha::Spec& spec, const PlanOptions& options)
   if (!document) return document.error();
   auto snapshot = cluster::snapshot_from_json(*document);
   if (!snapshot) return snapshot.error();
-  auto plan = ha::make_plan(spec, *snapshot, {}, options.wish.carriers);
+  auto plan = ha::make_plan(spec, *snapshot, {}, options.wish.on_nodes());
   if (!plan.unread.empty() && !plan.refusal)
     plan.warnings.emplace_back(
         "The snapshot does not say what other pods request: whether the new ones fit is not known.");
@@ -57,8 +57,8 @@ Outcome plan(Context& context, const PlanOptions& options) {
   if (!spec) return spec.error();
   ha::Plan made;
   try {
-    auto planned = options.snapshot.empty() ? plan_for_cluster(context, *spec, options.wish.carriers)
-                                            : plan_for_file(*spec, options);
+    auto planned =
+        options.snapshot.empty() ? plan_for_cluster(context, *spec, options.wish) : plan_for_file(*spec, options);
     if (!planned) return planned.error();
     made = std::move(*planned);
   } catch (const Json::exception& error) {

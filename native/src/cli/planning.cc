@@ -4,20 +4,22 @@
 #include <utility>
 
 #include "cluster/observe.h"
+#include "cluster/staged.h"
 #include "cluster/usage.h"
 
 namespace core_ha::cli {
 
 Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
-                                  const std::vector<std::string>& carriers) {
+                                  const ha::OnNodes& on_nodes, const std::string& manifests) {
   auto snapshot = cluster::observe(client);
   if (!snapshot) return snapshot.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
-  observed.plan = ha::make_plan(spec, observed.snapshot, revision, carriers);
+  if (!manifests.empty()) observed.snapshot.manifests = cluster::read_staged(manifests);
+  observed.plan = ha::make_plan(spec, observed.snapshot, revision, on_nodes);
   // Each round tells of nodes that were not known, so it ends.
   while (!observed.plan.refusal && !observed.plan.unread.empty()) {
     if (auto read = cluster::observe_usage(client, observed.snapshot, observed.plan.unread); !read) return read.error();
-    observed.plan = ha::make_plan(spec, observed.snapshot, revision, carriers);
+    observed.plan = ha::make_plan(spec, observed.snapshot, revision, on_nodes);
   }
   return observed;
 }

@@ -20,8 +20,8 @@ struct Observed {
 };
 
 /// Observes the cluster and plans; reads what other pods request only where the plan asks for it.
-/// `carriers`: as make_plan has it.
+/// `manifests`: the directory of k3s's own, as cluster::read_staged has it.
 Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
-                                  const std::vector<std::string>& carriers = {});
+                                  const ha::OnNodes& on_nodes = {}, const std::string& manifests = {});
 
 }  // namespace core_ha::cli

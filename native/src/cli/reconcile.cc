@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "cli/reconciling.h"
 #include "cli/verbs.h"
+#include "cli/wish.h"
 #include "report/result.h"
 #include "report/textfile.h"
 
@@ -21,6 +22,7 @@ namespace {
 struct ReconcileOptions {
   std::string node;
   std::string textfile;
+  std::string manifests;
 };
 
 Outcome look(Context& context, const ReconcileOptions& options, Reconciled& done) {
@@ -28,6 +30,7 @@ Outcome look(Context& context, const ReconcileOptions& options, Reconciled& done
   if (!client) return client.error();
   auto looked = reconcile(**client, {.node = options.node.empty() ? host_name() : options.node,
                                      .version = std::string(version),
+                                     .manifests = options.manifests,
                                      .deadline = context.deadline()});
   if (!looked) return looked.error();
   done = std::move(*looked);
@@ -82,6 +85,7 @@ void add_reconcile(CLI::App& app, Context& context) {
   verb->add_option("--textfile", options->textfile,
                    "file for node_exporter's textfile collector, replaced at the end of each look")
       ->type_name("FILE");
+  add_manifests(*verb, options->manifests);
   verb->footer(
       "Examples:\n"
       "  k3s-core-ha reconcile\n"

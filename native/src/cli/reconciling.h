@@ -13,8 +13,9 @@
 namespace core_ha::cli {
 
 struct Reconciling {
-  std::string node;     ///< this server's Node; one that is not registered (--disable-agent) cannot be marked
-  std::string version;  ///< the helper's
+  std::string node;            ///< this server's Node; one that is not registered (--disable-agent) cannot be marked
+  std::string version;         ///< the helper's
+  std::string manifests = {};  ///< the directory of k3s's own; empty: not looked at
   Deadline deadline = {};
   std::chrono::milliseconds poll{500};
 };
@@ -26,7 +27,8 @@ struct Reconciled {
   std::string moved = {};               ///< one sentence, where a pod was moved
 };
 
-/// Reads the wish and whose turn it is, marks this server's Node where it is not marked yet, and in its turn does what
+/// Reads the wish and whose turn it is, sets those of k3s's manifests aside on this server that the wish wants, and no
+/// others of ours, marks this server's Node where it is not marked yet, and in its turn does what
 /// `apply` would do with the same wish, or, where nothing is to be done, what `rebalance` would do. A server without a
 /// Node reconciles only where no other one can.
 Result<Reconciled> reconcile(kube::Client& client, const Reconciling& options);

@@ -26,7 +26,7 @@ const std::vector<std::string_view>* keys_of_list(std::string_view name) {
   static const std::array<ListKeys, 8> table{{{"containers", {"name"}},
                                               {"initContainers", {"name"}},
                                               {"imagePullSecrets", {"name"}},
-                                              {"ports", {"containerPort", "protocol"}},
+                                              {"ports", {"containerPort", "port", "protocol"}},
                                               {"env", {"name"}},
                                               {"volumes", {"name"}},
                                               {"volumeMounts", {"mountPath"}},
@@ -57,10 +57,15 @@ std::string normalised(const std::string& element) {
   return parsed.is_discarded() ? element : element.substr(0, 2) + parsed.dump();
 }
 
+/// A container's port has a containerPort, a Service's a port; one without a protocol is TCP.
 std::string entry_element(const Json& entry, const std::vector<std::string_view>& keys) {
   Json values = Json::object();
-  for (const auto key : keys)
-    if (const auto it = entry.find(key); it != entry.end()) values[std::string(key)] = *it;
+  for (const auto key : keys) {
+    if (const auto it = entry.find(key); it != entry.end())
+      values[std::string(key)] = *it;
+    else if (key == "protocol")
+      values["protocol"] = "TCP";
+  }
   return "k:" + values.dump();
 }
 
@@ -77,6 +82,22 @@ void collect_marked(const Json& node, FieldPath& path, std::set<FieldPath>& out)
     else
       collect_marked(child, path, out);
     path.pop_back();
+  }
+}
+
+/// Takes the marks of all fields but those of `keep` out.
+void erase_marked(Json& node, FieldPath& path, const std::set<FieldPath>& keep) {
+  for (auto it = node.begin(); it != node.end();) {
+    if (it.key() == ".") {
+      ++it;
+      continue;
+    }
+    path.push_back(normalised(it.key()));
+    const bool leaf = !it->is_object() || it->empty();
+    if (!leaf) erase_marked(*it, path, keep);
+    const bool goes = leaf ? !keep.contains(path) : it->empty() || (it->size() == 1 && it->contains("."));
+    path.pop_back();
+    it = goes ? node.erase(it) : std::next(it);
   }
 }
 
@@ -146,6 +167,15 @@ void merge(Json& into, const Json& from, std::string_view name) {
   }
 }
 
+void erase_below(Json& object, const FieldPath& path, std::size_t depth) {
+  const std::string& element = path[depth];
+  auto* const child = const_cast<Json*>(value_at(object, {element}));
+  if (child == nullptr) return;
+  const bool last = depth + 1 == path.size();
+  if (!last) erase_below(*child, path, depth + 1);
+  if (element.starts_with("f:") && (last || child->empty())) object.erase(element.substr(2));
+}
+
 /// Where in its list each entry on the path is; 0 for other elements.
 std::vector<std::ptrdiff_t> places_in(const Json& object, const FieldPath& path) {
   std::vector<std::ptrdiff_t> places;
@@ -208,6 +238,17 @@ const Json* value_at(const Json& object, const FieldPath& path) {
   return at;
 }
 
+void erase_at(Json& object, const FieldPath& path) {
+  erase_below(object, path, 0);
+}
+
+Json without_applied(Json object, std::string_view manager) {
+  const Json live = object;
+  for (const auto& path : applied_fields(live, manager))
+    if (owners_of(live, path).size() == 1) erase_at(object, path);
+  return object;
+}
+
 std::set<FieldPath> fields_of(const Json& fields_v1) {
   std::set<FieldPath> out;
   FieldPath path;
@@ -232,6 +273,20 @@ std::vector<std::string> owners_of(const Json& object, const FieldPath& path) {
     if (fields_of(entry.value("fieldsV1", Json::object())).contains(path)) owners.push_back(manager);
   }
   return owners;
+}
+
+Json managed_fields_without(const Json& object, std::string_view manager, const std::set<FieldPath>& keep) {
+  Json entries = Json::array();
+  for (Json entry : managed_fields(object)) {
+    if (entry.value("manager", "") == manager && entry.value("operation", "") == "Apply" &&
+        entry.value("subresource", "").empty()) {
+      FieldPath path;
+      erase_marked(entry["fieldsV1"], path, keep);
+      if (entry["fieldsV1"].empty()) continue;
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
 }
 
 std::set<FieldPath> fields_in(const Json& body) {

@@ -22,6 +22,9 @@ std::string to_string(const FieldPath& path);
 /// The value at the path in `object`, or null when there is none.
 const Json* value_at(const Json& object, const FieldPath& path);
 
+/// Takes the field out of `object`, and what it leaves empty. Entries of lists stay.
+void erase_at(Json& object, const FieldPath& path);
+
 /// The fields in a managedFields entry (fieldsV1), without the markers `.` of list entries.
 std::set<FieldPath> fields_of(const Json& fields_v1);
 
@@ -30,6 +33,14 @@ std::set<FieldPath> applied_fields(const Json& object, std::string_view manager)
 
 /// The managers that hold exactly this field, by whatever operation.
 std::vector<std::string> owners_of(const Json& object, const FieldPath& path);
+
+/// `object` without the fields that `manager` alone holds by server-side apply: what an empty set of its would leave.
+Json without_applied(Json object, std::string_view manager);
+
+/// The object's managedFields without what `manager` holds by server-side apply beside `keep`. Written back, they leave
+/// every value as it is, with one holder less: the way of kubectl's own hand-over between managers (client-go,
+/// util/csaupgrade).
+Json managed_fields_without(const Json& object, std::string_view manager, const std::set<FieldPath>& keep);
 
 /// The fields that applying `body` would hold: its leaves, with the lists that merge by key taken entry by entry.
 std::set<FieldPath> fields_in(const Json& body);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -31,6 +32,9 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"poddisruptionbudgets", &Snapshot::poddisruptionbudgets},
                            ListField{"apiservices", &Snapshot::apiservices},
                            ListField{"configmaps", &Snapshot::configmaps},
+                           ListField{"serviceaccounts", &Snapshot::serviceaccounts, false},
+                           ListField{"clusterroles", &Snapshot::clusterroles, false},
+                           ListField{"clusterrolebindings", &Snapshot::clusterrolebindings, false},
                            ListField{"roles", &Snapshot::roles, false},
                            ListField{"rolebindings", &Snapshot::rolebindings, false},
                            ListField{"leases", &Snapshot::leases, false}};
@@ -56,9 +60,9 @@ int Snapshot::minor() const {
   return parsed.ec == std::errc() ? value : 0;
 }
 
-const Json* find_named(const Json& items, std::string_view name) {
+const Json* find_named(const Json& items, std::string_view name, std::string_view ns) {
   for (const auto& item : items)
-    if (item["metadata"]["name"] == name && item["metadata"].value("namespace", "") == "kube-system") return &item;
+    if (item["metadata"]["name"] == name && item["metadata"].value("namespace", "") == ns) return &item;
   return nullptr;
 }
 
@@ -85,6 +89,7 @@ Json to_json(const Snapshot& snapshot) {
   for (const auto& field : lists)
     document[field.name] = snapshot.*field.list;
   document["usage"] = snapshot.usage;
+  document["manifests"] = snapshot.manifests;
   return document;
 }
 
@@ -118,6 +123,13 @@ Result<Snapshot> snapshot_from_json(const Json& document) {
   const auto usage = document.find("usage");
   if (usage == document.end() || !usage->is_object()) return malformed("`usage` is not an object");
   snapshot.usage = *usage;
+  if (const auto manifests = document.find("manifests"); manifests != document.end()) {
+    if (!manifests->is_object()) return malformed("`manifests` is not an object");
+    for (const auto& [name, objects] : manifests->items())
+      if (!objects.is_array() || !std::all_of(objects.begin(), objects.end(), is_object))
+        return malformed(fmt::format("`manifests` holds something without metadata.name in {}", name));
+    snapshot.manifests = *manifests;
+  }
   return snapshot;
 }
 

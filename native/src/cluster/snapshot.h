@@ -39,20 +39,27 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
+  // Of CoreDNS, as k3s ships it, besides its Deployment, ConfigMap and Service.
+  Json serviceaccounts = Json::array();
+  Json clusterroles = Json::array();
+  Json clusterrolebindings = Json::array();
   // Of local-path-provisioner behind a Lease.
   Json roles = Json::array();
   Json rolebindings = Json::array();
   Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
+  /// k3s's own manifests as the server that this was read on has them staged, rendered for its release: file name
+  /// without `.yaml` → objects. Empty anywhere else.
+  Json manifests = Json::object();
 
   /// The server's minor version: 36 for 1.36; 0 when it is unknown.
   int minor() const;
   bool serves(std::string_view group_version) const { return groups.contains(std::string(group_version)); }
 };
 
-/// `items`' object of that name in kube-system, or null.
-const Json* find_named(const Json& items, std::string_view name);
+/// `items`' object of that name in the namespace, or null; `ns` is empty for a cluster-scoped kind.
+const Json* find_named(const Json& items, std::string_view name, std::string_view ns = "kube-system");
 
 /// The object without what the server counts or reports by itself (status, managedFields, versions, times).
 Json lasting(Json object);

@@ -10,6 +10,7 @@
 // like them.
 #include "ha/manifests.h"
 
+#include "cluster/managed_fields.h"
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
@@ -52,9 +53,12 @@ Json guard() {
       {"failurePolicy", "Ignore"},
       {"matchConstraints",
        {{"namespaceSelector", {{"matchLabels", {{"kubernetes.io/metadata.name", coredns_deployment.ns}}}}},
-        {"resourceRules", Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"),
-                                       rule("rbac.authorization.k8s.io", "roles"),
-                                       rule("rbac.authorization.k8s.io", "rolebindings")})}}},
+        {"resourceRules",
+         Json::array(
+             {rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"), rule("", "configmaps"),
+              rule("", "serviceaccounts"), rule("rbac.authorization.k8s.io", "clusterroles"),
+              rule("rbac.authorization.k8s.io", "clusterrolebindings"), rule("rbac.authorization.k8s.io", "roles"),
+              rule("rbac.authorization.k8s.io", "rolebindings")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
                      {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +
@@ -83,10 +87,10 @@ std::vector<Json> manifests(const Plan& plan) {
   std::vector<Json> rest;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
-    const bool ours = body["metadata"].contains("labels");  // what is k3s's carries none from us
+    const bool ours = body["metadata"].value("labels", Json::object()).contains(cluster::component_label);
     if (!ours) {
       const auto count = plan.counts.find(ref);
-      if (!body.contains("spec") && count == plan.counts.end()) continue;  // nothing of it is wished
+      if (cluster::fields_in(body).empty() && count == plan.counts.end()) continue;  // nothing of it is wished
       // Under an autoscaler the count is its own, also where earlier manifests held it; a fixed one has no other place
       // here.
       if (body.contains("spec")) body["spec"].erase("replicas");

@@ -16,10 +16,12 @@
 #include "ha/state.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_daemonset.h"
+#include "ha/strategies/coredns_served.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -62,9 +64,10 @@ Json stands(const Planner& planner, const CoreDns& coredns) {
             {"nodes", nodes}};
   }
   const bool overlaid = !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
-  const char* strategy = planner.live(coredns_autoscaler) != nullptr ? "autoscaling"
-                         : overlaid                                  ? "replicas"
-                                                                     : "packaged";
+  const char* strategy = is_taken_over(*coredns.deployment)            ? "custom"
+                         : planner.live(coredns_autoscaler) != nullptr ? "autoscaling"
+                         : overlaid                                    ? "replicas"
+                                                                       : "packaged";
   return {{"strategy", strategy},
           {"replicas", coredns.replicas()},
           {"ready", coredns.deployment->value("status", Json::object()).value("readyReplicas", 0)},
@@ -82,6 +85,12 @@ void refuse_missing(Planner& planner) {
                                                    name, fmt::join(servers, ", ")));
 }
 
+void warn_of_pods(Planner& planner, const PodSettings& pods, const char* component, const std::string& strategy) {
+  if (strategy == "packaged" && !pods.empty())
+    planner.warn(fmt::format("{0}_image, {0}_resources and {0}_tolerations are not read under {0}_strategy packaged.",
+                             component));
+}
+
 /// A key that another strategy reads was probably meant for something.
 void warn_of_unused(Planner& planner) {
   const Spec& spec = planner.spec;
@@ -89,17 +98,22 @@ void warn_of_unused(Planner& planner) {
     planner.warn("metrics_server_replicas is not read under metrics_server_strategy packaged.");
   if (spec.local_path_provisioner_strategy == "packaged" && spec.local_path_provisioner_replicas)
     planner.warn("local_path_provisioner_replicas is not read under local_path_provisioner_strategy packaged.");
+  warn_of_pods(planner, spec.metrics_server_pods, "metrics_server", spec.metrics_server_strategy);
+  warn_of_pods(planner, spec.local_path_provisioner_pods, "local_path_provisioner",
+               spec.local_path_provisioner_strategy);
+  warn_of_pods(planner, spec.coredns_pods, "coredns", spec.coredns_strategy);
   if (spec.coredns_strategy == "packaged") return;
   const auto warn = [&](const char* key) {
     planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
   };
   if (spec.coredns_strategy != "daemonset" && spec.coredns_daemonset_nodes != Spec().coredns_daemonset_nodes)
     warn("coredns_daemonset_nodes");
-  if (spec.coredns_strategy != "autoscaling") {
+  if (spec.coredns_strategy != "autoscaling" && (spec.coredns_strategy != "custom" || spec.fixed_count())) {
     if (spec.coredns_min_replicas) warn("coredns_min_replicas");
     if (spec.coredns_max_replicas) warn("coredns_max_replicas");
   }
-  if (spec.coredns_strategy != "replicas" && spec.coredns_replicas) warn("coredns_replicas");
+  if (!spec.fixed_count() && spec.coredns_replicas) warn("coredns_replicas");
+  if (spec.coredns_strategy != "custom" && spec.coredns_lameduck) warn("coredns_lameduck");
 }
 
 }  // namespace
@@ -109,6 +123,7 @@ std::string_view to_string(Action action) {
     case Action::apply: return "apply";
     case Action::scale: return "scale";
     case Action::patch: return "patch";
+    case Action::disown: return "disown";
     case Action::remove: return "remove";
     case Action::wait_rollout: return "wait_rollout";
     case Action::wait_gone: return "wait_gone";
@@ -124,10 +139,11 @@ bool may_force(std::string_view owner, std::string_view field) {
 }
 
 Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
-               const std::vector<std::string>& carriers) {
+               const OnNodes& on_nodes) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
-  const CoreDns coredns = view_coredns(snapshot);
+  CoreDns coredns = view_coredns(snapshot);
+  derive_pods(planner, coredns);
   const auto nodes =
       cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
 
@@ -135,9 +151,11 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   plan.components["metrics_server"] = metrics_server_stands(planner);
   plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan_state(planner, revision);
+  plan_set_aside(planner, on_nodes.set_aside);
   // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
   plan_metrics_server(planner);
-  plan_local_path(planner, carriers);
+  plan_local_path(planner, on_nodes.carriers);
+  plan_coredns_objects(planner);
   warn_of_unused(planner);
 
   if (spec.coredns_strategy == "packaged") {
@@ -158,7 +176,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
     else if (daemons)
       plan_daemonset(planner, coredns);
-    else if (spec.coredns_strategy == "replicas")
+    else if (spec.fixed_count())
       plan_replicas(planner, coredns, sizing, nodes);
     else
       plan_autoscaling(planner, coredns, sizing, nodes);

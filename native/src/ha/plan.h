@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ enum class Action {
   apply,               ///< server-side apply of `body`, our whole wished set; creates what is missing
   scale,               ///< `body` {"spec":{"replicas":N}} as merge patch of the scale subresource
   patch,               ///< `body` as merge patch, `uid` as precondition
+  disown,              ///< hold by server-side apply no more than `body` has; every value stays as it is
   remove,              ///< delete, `uid` as precondition; already gone is done
   wait_rollout,        ///< as kubectl rollout status
   wait_gone,           ///< until the object, as `uid`, is gone
@@ -37,8 +39,8 @@ struct Step {
   Action action = Action::apply;
   kube::ObjectRef object = {};
   std::string reason = {};                 ///< one sentence: why
-  Json body = {};                          ///< apply, scale, patch
-  std::string manager = "k3s-core-ha";     ///< apply, scale, patch
+  Json body = {};                          ///< apply, scale, patch, disown
+  std::string manager = "k3s-core-ha";     ///< apply, scale, patch, disown
   std::string version = {};                ///< apply: only while the object has this resourceVersion; empty: whichever
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
@@ -80,10 +82,16 @@ struct Plan {
   std::optional<Error> refusal;          ///< set: the steps must not be carried out
 };
 
+/// What a run knows of nodes besides what the API says.
+struct OnNodes {
+  std::vector<std::string> carriers = {};  ///< that have the helper at helper_path
+  /// Of servers, k3s's manifests beside which a `.skip` lies, by their files' names without `.yaml`.
+  std::map<std::string, std::set<std::string>> set_aside = {};
+};
+
 /// The steps that lead from the cluster as observed to the wish, from whatever point an earlier run was stopped at.
-/// `revision`: the wish's, where it is known; a lower one than the cluster's is refused. `carriers`: nodes that have
-/// the helper at helper_path and do not say so yet.
+/// `revision`: the wish's, where it is known; a lower one than the cluster's is refused.
 Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision = {},
-               const std::vector<std::string>& carriers = {});
+               const OnNodes& on_nodes = {});
 
 }  // namespace core_ha::ha

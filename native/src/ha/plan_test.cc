@@ -131,7 +131,7 @@ TEST_CASE("plan: what is refused, and with which status") {
          annotation = manifest.dump();
        },
        ExitStatus::unsafe,
-       {".spec.minReadySeconds", "10 in k3s's own manifest", "(custom) could hold it"}},
+       {".spec.minReadySeconds", "10 in k3s's own manifest", "Strategy custom, which"}},
       {"somebody else holds a field",
        Json::object(),
        [](SimulatedCluster& c) {

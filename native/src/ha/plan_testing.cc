@@ -89,7 +89,7 @@ void check_packaged(const SimulatedCluster& cluster) {
     CHECK_FALSE(ends_gently(pod["spec"]));
   CHECK(cluster.snapshot.horizontalpodautoscalers.empty());
   CHECK(cluster.snapshot.poddisruptionbudgets.empty());
-  CHECK(cluster.snapshot.configmaps.empty());
+  CHECK(cluster::find_named(cluster.snapshot.configmaps, state_object.name) == nullptr);
   CHECK(cluster.snapshot.daemonsets.empty());
   CHECK(cluster.snapshot.controllerrevisions.empty());
   CHECK(cluster.snapshot.deployments[0]["spec"] == fresh.snapshot.deployments[0]["spec"]);

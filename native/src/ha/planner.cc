@@ -21,27 +21,13 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "PodDisruptionBudget") return &snapshot.poddisruptionbudgets;
+  if (kind == "ServiceAccount") return &snapshot.serviceaccounts;
+  if (kind == "ClusterRole") return &snapshot.clusterroles;
+  if (kind == "ClusterRoleBinding") return &snapshot.clusterrolebindings;
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
   return nullptr;
-}
-
-/// Takes the field out of `object`, and what it leaves empty.
-void erase_at(Json& object, const cluster::FieldPath& path, std::size_t depth = 0) {
-  const std::string& element = path[depth];
-  Json* child = nullptr;
-  if (element.starts_with("f:")) {
-    const auto it = object.find(element.substr(2));
-    if (it == object.end()) return;
-    child = &*it;
-  } else {
-    child = const_cast<Json*>(cluster::value_at(object, {element}));
-    if (child == nullptr) return;
-  }
-  const bool last = depth + 1 == path.size();
-  if (!last) erase_at(*child, path, depth + 1);
-  if (element.starts_with("f:") && (last || child->empty())) object.erase(element.substr(2));
 }
 
 }  // namespace
@@ -64,7 +50,11 @@ void Planner::refuse(ExitStatus status, std::string sentence) {
 
 const Json* Planner::live(const kube::ObjectRef& ref) const {
   const Json* list = list_of(snapshot, ref.kind);
-  return list == nullptr ? nullptr : cluster::find_named(*list, ref.name);
+  return list == nullptr ? nullptr : cluster::find_named(*list, ref.name, ref.ns);
+}
+
+bool Planner::reads(std::string_view kind) const {
+  return list_of(snapshot, std::string(kind)) != nullptr;
 }
 
 bool Planner::holds(const Json& body) const {
@@ -80,16 +70,16 @@ bool Planner::holds(const Json& body) const {
 
 void Planner::check(const Json& body, const Json* object) {
   if (object == nullptr) return;
-  const auto manifest = cluster::applied_manifest(*object);
-  const std::string name = kube::to_string(kube::ref_of(body));
+  const auto ref = kube::ref_of(body);
+  const auto manifest = aside_.contains(ref) ? std::nullopt : cluster::applied_manifest(*object);
+  const std::string name = kube::to_string(ref);
   for (const auto& path : cluster::fields_in(body)) {
     const Json* wish = cluster::value_at(body, path);
     const Json* value = cluster::value_at(*object, path);
     if (cluster::durability(manifest, path, *wish) == cluster::Durability::contested) {
       refuse(ExitStatus::unsafe,
              fmt::format("{} of {} is {} in k3s's own manifest, which would set it back from {} at the next start of a "
-                         "server. A strategy that sets that manifest aside (custom) could hold it; this release has "
-                         "none.",
+                         "server. Strategy custom, which sets that manifest aside, can hold it.",
                          cluster::to_string(path), name, cluster::value_at(*manifest, path)->dump(), wish->dump()));
       return;
     }
@@ -138,7 +128,7 @@ void Planner::apply(std::string id, const Json& body, std::string reason) {
     // A field goes with its last holder.
     const auto owners = object == nullptr ? std::vector<std::string>{} : cluster::owners_of(*object, path);
     if (std::all_of(owners.begin(), owners.end(), [](const auto& owner) { return owner == kube::field_manager; }))
-      erase_at(touched.after, path);
+      cluster::erase_at(touched.after, path);
   }
   touched.after = touched.after.is_null() ? body : cluster::overlay(touched.after, body);
   touched.held = wished;
@@ -151,6 +141,16 @@ bool Planner::ensure(std::string id, const Json& body, std::string reason) {
   if (holds(body)) return false;
   apply(std::move(id), body, std::move(reason));
   return true;
+}
+
+void Planner::disown(std::string id, const Json& body) {
+  note_wish(body);
+  touch(kube::ref_of(body)).held = cluster::fields_in(body);
+  plan_.steps.push_back({.id = std::move(id),
+                         .action = Action::disown,
+                         .object = kube::ref_of(body),
+                         .reason = "what k3s ships is as k3s ships it, and no longer ours",
+                         .body = body});
 }
 
 void Planner::only_as_observed() {

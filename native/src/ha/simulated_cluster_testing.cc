@@ -46,6 +46,13 @@ Json packaged_manifest() {
           "containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns:1.14.7"}]}}}})");
 }
 
+Json service_manifest() {
+  return {{"apiVersion", "v1"},
+          {"kind", "Service"},
+          {"metadata", {{"name", "kube-dns"}, {"namespace", "kube-system"}}},
+          {"spec", {{"clusterIP", "10.43.0.10"}, {"selector", {{"k8s-app", "kube-dns"}}}}}};
+}
+
 Json metrics_server_manifest() {
   return Json::parse(R"({
     "apiVersion": "apps/v1", "kind": "Deployment",
@@ -133,14 +140,6 @@ void disown(Json& object, const FieldPath& path) {
   }
 }
 
-void erase_at(Json& at, const FieldPath& path, std::size_t depth = 0) {
-  auto* child = const_cast<Json*>(cluster::value_at(at, {path[depth]}));
-  if (child == nullptr) return;
-  const bool last = depth + 1 == path.size();
-  if (!last) erase_at(*child, path, depth + 1);
-  if (path[depth].starts_with("f:") && (last || child->empty())) at.erase(path[depth].substr(2));
-}
-
 /// What the server fills in.
 void fill_defaults(Json& object) {
   if (object.value("kind", "") != "Deployment") return;
@@ -187,12 +186,7 @@ SimulatedCluster::SimulatedCluster(int nodes, int minor) {
   }
   ship(packaged_manifest());
 
-  Json dns = {{"apiVersion", "v1"},
-              {"kind", "Service"},
-              {"metadata", {{"name", "kube-dns"}, {"namespace", "kube-system"}, {"uid", next_uid()}}},
-              {"spec", {{"clusterIP", "10.43.0.10"}, {"selector", {{"k8s-app", "kube-dns"}}}}}};
-  set_fields(dns, "deploy@server-1", "Update", "", {{"f:spec", "f:clusterIP"}, {"f:spec", "f:selector"}});
-  snapshot.services.push_back(dns);
+  ship(service_manifest());
   snapshot.apiservices.push_back(
       {{"apiVersion", "apiregistration.k8s.io/v1"},
        {"kind", "APIService"},
@@ -227,7 +221,64 @@ void SimulatedCluster::ship(const Json& manifest) {
   for (const char* own : {"f:uid", "f:generation"})
     fields.erase({"f:metadata", own});
   set_fields(object, "deploy@server-1", "Update", "", fields);
-  snapshot.deployments.push_back(object);
+  list_of(object["kind"])->push_back(object);
+}
+
+void SimulatedCluster::stage() {
+  const Json head = {{"namespace", "kube-system"}, {"name", "coredns"}};
+  const Json wide = {{"name", "system:coredns"}};
+  const std::string rbac = "rbac.authorization.k8s.io/v1";
+  Json service = service_manifest();
+  Json objects = {{{"apiVersion", "v1"}, {"kind", "ServiceAccount"}, {"metadata", head}},
+                  {{"apiVersion", rbac},
+                   {"kind", "ClusterRole"},
+                   {"metadata", wide},
+                   {"rules", Json::array({{{"apiGroups", {""}}, {"resources", {"pods"}}, {"verbs", {"list"}}}})}},
+                  {{"apiVersion", rbac},
+                   {"kind", "ClusterRoleBinding"},
+                   {"metadata", wide},
+                   {"roleRef", {{"kind", "ClusterRole"}, {"name", "system:coredns"}}}},
+                  {{"apiVersion", "v1"},
+                   {"kind", "ConfigMap"},
+                   {"metadata", head},
+                   {"data", {{"Corefile", ".:53 {\n    errors\n    health\n    ready\n}\n"}}}},
+                  packaged_manifest(),
+                  std::move(service)};
+  for (const auto& object : objects)
+    if (find(kube::ref_of(object)) == nullptr) ship(object);
+  find({"v1", "ConfigMap", "kube-system", "coredns"})->at("data")["NodeHosts"] = "10.0.0.1 server-1\n";
+  snapshot.manifests["coredns"] = std::move(objects);
+}
+
+Json& SimulatedCluster::staged_deployment() {
+  return snapshot.manifests["coredns"][4];
+}
+
+void SimulatedCluster::start_k3s(bool leaves_alone) {
+  if (leaves_alone) return;
+  for (const auto& manifest : snapshot.manifests["coredns"]) {
+    Json& object = *find(kube::ref_of(manifest));
+    const Json::json_pointer applied("/metadata/annotations/objectset.rio.cattle.io~1applied");
+    const Json last = Json::parse(object[applied].get<std::string>());
+    for (const auto& path : cluster::fields_in(last))
+      if (cluster::value_at(manifest, path) == nullptr && cluster::value_at(object, path) != nullptr) {
+        disown(object, path);
+        cluster::erase_at(object, path);
+      }
+    std::set<FieldPath> written;
+    for (const auto& path : cluster::fields_in(manifest)) {
+      const Json* live = cluster::value_at(object, path);
+      if (live != nullptr && *live == *cluster::value_at(manifest, path)) continue;
+      disown(object, path);
+      written.insert(path);
+    }
+    object = cluster::overlay(object, manifest);
+    for (const auto& entry : object["metadata"]["managedFields"])
+      if (entry["manager"] == "deploy@server-1") written.merge(cluster::fields_of(entry["fieldsV1"]));
+    set_fields(object, "deploy@server-1", "Update", "", written);
+    object[applied] = manifest.dump();
+  }
+  settle();
 }
 
 void SimulatedCluster::ship_metrics_server() {
@@ -269,6 +320,9 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Node") return &snapshot.nodes;
   if (kind == "Service") return &snapshot.services;
   if (kind == "ConfigMap") return &snapshot.configmaps;
+  if (kind == "ServiceAccount") return &snapshot.serviceaccounts;
+  if (kind == "ClusterRole") return &snapshot.clusterroles;
+  if (kind == "ClusterRoleBinding") return &snapshot.clusterrolebindings;
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
@@ -295,7 +349,7 @@ void SimulatedCluster::apply(const Json& body, const std::string& manager) {
   const auto held = cluster::applied_fields(*object, manager);
   set_fields(*object, manager, "Apply", "", {});
   for (const auto& path : held)
-    if (!wished.contains(path) && cluster::owners_of(*object, path).empty()) erase_at(*object, path);
+    if (!wished.contains(path) && cluster::owners_of(*object, path).empty()) cluster::erase_at(*object, path);
   for (const auto& path : wished) {
     const Json* present = cluster::value_at(*object, path);
     if (present != nullptr && *present != *cluster::value_at(body, path)) disown(*object, path);
@@ -353,6 +407,10 @@ void SimulatedCluster::carry_out(const Step& step) {
       losses.push_back("stale: " + step.object.name);
     else
       object->merge_patch(step.body);
+  } else if (step.action == Action::disown) {
+    if (Json* object = find(step.object))
+      (*object)["metadata"]["managedFields"] =
+          cluster::managed_fields_without(*object, step.manager, cluster::fields_in(step.body));
   } else if (step.action == Action::remove) {
     Json& list = *list_of(step.object.kind);
     for (std::size_t i = 0; i < list.size(); ++i) {

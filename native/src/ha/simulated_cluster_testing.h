@@ -28,6 +28,12 @@ class SimulatedCluster {
   void ship_metrics_server();
   /// local-path-provisioner as packaged, one replica.
   void ship_local_path();
+  /// The objects of k3s's CoreDNS besides, and its manifests as a server has them staged.
+  void stage();
+  /// A server of k3s starts: what it has staged and does not leave alone is applied as k3s does it, by a three-way
+  /// merge with what it applied last.
+  void start_k3s(bool leaves_alone);
+  Json& staged_deployment();
   void taint(int index, const std::string& key, const std::string& effect);
   void cordon(int index);
   /// Not heard of for so many seconds.

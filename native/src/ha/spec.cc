@@ -11,6 +11,8 @@
 #include <functional>
 #include <vector>
 
+#include "ha/words.h"
+
 namespace core_ha::ha {
 
 namespace {
@@ -18,11 +20,13 @@ namespace {
 struct Key {
   std::string name;
   std::string description;
-  std::vector<std::string> choices = {};  ///< a string key's values; empty: the key is an integer
+  const char* type = "integer";           ///< of the schema; a string has choices, or `fault`
+  std::vector<std::string> choices = {};  ///< a string key's values
   std::int64_t lowest = 0;
   std::int64_t highest = 0;
-  const char* unit = "";  ///< of an integer that is no plain count
-  Json fallback = {};     ///< what absence means; null: decided from the cluster
+  const char* unit = "";                                       ///< of an integer that is no plain count
+  std::optional<std::string> (*fault)(const Json&) = nullptr;  ///< what is wrong with a value, for other types
+  Json fallback = {};                                          ///< what absence means; null: decided from the cluster
   std::function<void(Spec&, const Json&)> store;
   std::function<Json(const Spec&)> load;  ///< what store took; null: nothing was given
 };
@@ -31,10 +35,35 @@ Json optional(const std::optional<int>& value) {
   return value ? Json(*value) : Json();
 }
 
-const std::vector<Key>& table() {
-  static const std::vector<Key> keys{
+/// The keys of what of a component's pods is wished otherwise.
+void add_pod_keys(std::vector<Key>& keys, const std::string& component, const std::string& title,
+                  const std::string& strategies, PodSettings Spec::* pods) {
+  const auto key = [&](const char* name, const char* what, const char* type, auto member, auto fault) {
+    keys.push_back(
+        {.name = component + "_" + name,
+         .description = fmt::format("{} {} Held by {}; elsewhere k3s would set it back.", what, title, strategies),
+         .type = type,
+         .fault = fault,
+         .store = [=](Spec& spec, const Json& value) { spec.*pods.*member = value; },
+         .load =
+             [=](const Spec& spec) {
+               const Json value = spec.*pods.*member;
+               return value.empty() || value == "" ? Json() : value;
+             }});
+  };
+  key("image", "The image of", "string", &PodSettings::image, fault_of_image);
+  key("resources", "Requests and limits, beside those that k3s ships, of the container of", "object",
+      &PodSettings::resources, fault_of_resources);
+  keys.back().store = [=](Spec& spec, const Json& value) { (spec.*pods).resources = canonical_resources(value); };
+  key("tolerations", "Tolerations, beside those that k3s ships, of the pods of", "array", &PodSettings::tolerations,
+      fault_of_tolerations);
+}
+
+std::vector<Key> make_table() {
+  std::vector<Key> keys{
       {.name = "level",
        .description = "What may fail without an outage: auto takes the highest that the cluster can give.",
+       .type = "string",
        .choices = {"auto", "none", "node"},
        .fallback = "auto",
        .store = [](Spec& spec, const Json& value) { spec.level = value; },
@@ -42,9 +71,11 @@ const std::vector<Key>& table() {
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
                       "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
-                      "autoscaler; daemonset runs one replica per node from a DaemonSet instead; packaged leaves it as "
-                      "k3s ships it, or brings it back.",
-       .choices = {"autoscaling", "replicas", "daemonset", "packaged"},
+                      "autoscaler; daemonset runs one replica per node from a DaemonSet instead; custom sets k3s's "
+                      "manifest aside on every server, so that what it declares can be changed, too, and follows "
+                      "each release by itself; packaged leaves it as k3s ships it, or brings it back.",
+       .type = "string",
+       .choices = {"autoscaling", "replicas", "daemonset", "custom", "packaged"},
        .fallback = "autoscaling",
        .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.coredns_strategy); }},
@@ -62,7 +93,9 @@ const std::vector<Key>& table() {
        .store = [](Spec& spec, const Json& value) { spec.coredns_max_replicas = value.get<int>(); },
        .load = [](const Spec& spec) { return optional(spec.coredns_max_replicas); }},
       {.name = "coredns_replicas",
-       .description = "Replicas of CoreDNS under strategy replicas; absent: by level and size of the cluster.",
+       .description =
+           "Replicas of CoreDNS under strategy replicas, absent: by level and size of the cluster; and under "
+           "custom, absent: the autoscaler's.",
        .lowest = 1,
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.coredns_replicas = value.get<int>(); },
@@ -70,6 +103,7 @@ const std::vector<Key>& table() {
       {.name = "coredns_daemonset_nodes",
        .description =
            "Where CoreDNS runs under strategy daemonset: on every node of the control plane, or on all nodes.",
+       .type = "string",
        .choices = {"control_plane", "all"},
        .fallback = "control_plane",
        .store = [](Spec& spec, const Json& value) { spec.coredns_daemonset_nodes = value; },
@@ -84,15 +118,26 @@ const std::vector<Key>& table() {
        .load = [](const Spec& spec) { return Json(spec.coredns_cpu_utilization); }},
       {.name = "coredns_traffic_distribution",
        .description = "Which CoreDNS pods a node's queries prefer; auto is PreferSameNode where the server knows it.",
+       .type = "string",
        .choices = {"auto", "PreferSameNode", "PreferSameZone", "none"},
        .fallback = "auto",
        .store = [](Spec& spec, const Json& value) { spec.coredns_traffic_distribution = value; },
        .load = [](const Spec& spec) { return Json(spec.coredns_traffic_distribution); }},
+      {.name = "coredns_lameduck",
+       .description = "Seconds that CoreDNS answers on after it was told to end (health's lameduck in the Corefile), "
+                      "under strategy custom; absent: as k3s ships it, without.",
+       .lowest = 1,
+       .highest = 60,
+       .unit = " (seconds)",
+       .store = [](Spec& spec, const Json& value) { spec.coredns_lameduck = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.coredns_lameduck); }},
       {.name = "metrics_server_strategy",
        .description = "How metrics-server gets there: replicas lays an overlay over what k3s ships, so that two "
-                      "replicas are never on one node, and adds a PodDisruptionBudget; packaged leaves it as k3s ships "
-                      "it, or brings it back.",
-       .choices = {"replicas", "packaged"},
+                      "replicas are never on one node, and adds a PodDisruptionBudget; custom does so with k3s's "
+                      "manifest set aside on every server, so that what it declares can be changed, too; packaged "
+                      "leaves it as k3s ships it, or brings it back.",
+       .type = "string",
+       .choices = {"replicas", "custom", "packaged"},
        .fallback = "replicas",
        .store = [](Spec& spec, const Json& value) { spec.metrics_server_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.metrics_server_strategy); }},
@@ -107,6 +152,7 @@ const std::vector<Key>& table() {
            "How local-path-provisioner gets there: replicas runs several from a Deployment of ours, of which "
            "one is active while it holds a Lease, and sets the packaged one aside; packaged leaves it as k3s "
            "ships it, or brings it back.",
+       .type = "string",
        .choices = {"replicas", "packaged"},
        .fallback = "replicas",
        .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_strategy = value; },
@@ -137,22 +183,21 @@ const std::vector<Key>& table() {
              spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>());
            },
        .load = [](const Spec& spec) { return Json(spec.unreachable_counts_for.count()); }}};
+  add_pod_keys(keys, "coredns", "CoreDNS.", "coredns_strategy custom and daemonset", &Spec::coredns_pods);
+  add_pod_keys(keys, "metrics_server", "metrics-server.", "metrics_server_strategy custom", &Spec::metrics_server_pods);
+  add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.", "local_path_provisioner_strategy replicas",
+               &Spec::local_path_provisioner_pods);
+  return keys;
+}
+
+const std::vector<Key>& table() {
+  static const std::vector<Key> keys = make_table();
   return keys;
 }
 
 std::string allowed(const Key& key) {
   if (!key.choices.empty()) return fmt::format("one of {}", fmt::join(key.choices, ", "));
   return fmt::format("an integer from {} to {}{}", key.lowest, key.highest, key.unit);
-}
-
-/// What was found, short enough for a sentence.
-std::string found(const Json& value) {
-  if (value.is_object()) return "a mapping";
-  if (value.is_array()) return "a list";
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  constexpr std::size_t longest = 60;
-  if (text.size() > longest) text = text.substr(0, longest) + "…";
-  return text;
 }
 
 Error bad_spec(const std::string& sentence) {
@@ -176,7 +221,7 @@ Result<Spec> parse_spec(const Json& document) {
   Spec spec;
   if (document.is_null()) return spec;
   if (!document.is_object())
-    return bad_spec(fmt::format("The spec is {}; it must be a mapping of keys to values.", found(document)));
+    return bad_spec(fmt::format("The spec is {}; it must be a mapping of keys to values.", found_words(document)));
   for (const auto& [name, value] : document.items()) {
     const Key* key = nullptr;
     for (const auto& row : table())
@@ -185,10 +230,15 @@ Result<Spec> parse_spec(const Json& document) {
       std::vector<std::string> names;
       for (const auto& row : table())
         names.push_back(row.name);
-      return bad_spec(fmt::format("Unknown key {} in the spec; known are {}.", found(name), fmt::join(names, ", ")));
+      return bad_spec(
+          fmt::format("Unknown key {} in the spec; known are {}.", found_words(name), fmt::join(names, ", ")));
     }
     if (value.is_null()) continue;  // as if absent: how Ansible passes an option that is not given
-    if (!fits(*key, value)) return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found(value), allowed(*key)));
+    if (key->fault != nullptr) {
+      if (const auto fault = key->fault(value)) return bad_spec(fmt::format("{}{}.", name, *fault));
+    } else if (!fits(*key, value)) {
+      return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found_words(value), allowed(*key)));
+    }
     key->store(spec, value);
   }
   if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)
@@ -214,13 +264,12 @@ Json spec_schema() {
   Json properties = Json::object();
   for (const auto& key : table()) {
     Json property = {{"description", key.description}};
-    if (key.choices.empty()) {
-      property["type"] = "integer";
+    property["type"] = key.type;
+    if (!key.choices.empty()) {
+      property["enum"] = key.choices;
+    } else if (key.fault == nullptr) {
       property["minimum"] = key.lowest;
       property["maximum"] = key.highest;
-    } else {
-      property["type"] = "string";
-      property["enum"] = key.choices;
     }
     if (!key.fallback.is_null()) property["default"] = key.fallback;
     properties[key.name] = property;

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "ha/settings.h"
 
 namespace core_ha::ha {
 
@@ -20,12 +21,21 @@ struct Spec {
   std::string coredns_daemonset_nodes = "control_plane";
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
+  std::optional<int> coredns_lameduck = {};  ///< seconds
+  PodSettings coredns_pods = {};
   std::string metrics_server_strategy = "replicas";
   std::optional<int> metrics_server_replicas = {};
+  PodSettings metrics_server_pods = {};
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};
+  PodSettings local_path_provisioner_pods = {};
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
+
+  /// Whether CoreDNS's count of replicas is a fixed one, of a Deployment.
+  bool fixed_count() const {
+    return coredns_strategy == "replicas" || (coredns_strategy == "custom" && coredns_replicas);
+  }
 };
 
 /// Reads a document of flat keys; null or {} is the default wish. An unknown key, a wrong type or a value out of range

@@ -88,9 +88,13 @@ TEST_CASE("spec: the schema says the same as the parser") {
     CAPTURE(name);
     CHECK_FALSE(property["description"].get<std::string>().empty());
     if (property.contains("default")) CHECK(parse_spec({{name, property["default"]}}));
-    if (property["type"] == "string") {
+    if (property.contains("enum")) {
       for (const auto& choice : property["enum"])
         CHECK(parse_spec({{name, choice}}));
+      continue;
+    }
+    if (property["type"] != "integer") {
+      CHECK_FALSE(parse_spec({{name, true}}));
       continue;
     }
     const auto lowest = property["minimum"].get<std::int64_t>();

@@ -15,6 +15,7 @@
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/rollout.h"
+#include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
 
@@ -39,11 +40,31 @@ Json overlay_of(const Json& deployment) {
   return body;
 }
 
-void restore(Planner& planner, const Planner& earlier, const char* id, const kube::ObjectRef& ref) {
-  if (const Json* object = earlier.live(ref))
-    planner.ensure(id, body_of(*object), reason);
-  else
-    planner.remove_own(id, ref, "it was not there before");
+void restore(Planner& planner, const Planner& earlier, const std::string& id, const kube::ObjectRef& ref) {
+  const Json* object = earlier.live(ref);
+  if (object == nullptr) return planner.remove_own(id, ref, "it was not there before");
+  const Json wish = body_of(*object);
+  const Json* now = planner.live(ref);
+  const HandBack back = now == nullptr ? HandBack{wish} : hand_back_to(*object, *now, wish);
+  planner.ensure(id, back.body, reason);
+  if (back.disowns) planner.disown(id + "-back", wish);
+}
+
+/// Objects of k3s's CoreDNS that strategy custom takes over besides.
+void coredns_objects_back(Planner& planner, const Planner& earlier) {
+  for (const auto& object : shipped_coredns_objects(planner.snapshot)) {
+    const auto ref = kube::ref_of(object);
+    planner.set_aside(ref);
+    if (earlier.live(ref) != nullptr && planner.live(ref) != nullptr)
+      restore(planner, earlier, fmt::format("coredns-{}", kube::resource_of(ref.kind)), ref);
+  }
+}
+
+/// What the servers' Nodes said of manifests that k3s leaves alone.
+void marks_back(Planner& planner, const Planner& earlier) {
+  for (const auto& node : planner.snapshot.nodes)
+    for (const auto& before : earlier.snapshot.nodes)
+      if (before["metadata"]["name"] == node["metadata"]["name"]) plan_aside_mark(planner, node, aside_marks(before));
 }
 
 /// What is not there any more cannot go back, and what was never touched gives no step.
@@ -52,10 +73,13 @@ void metrics_server_back(Planner& planner, const Planner& earlier) {
   const Json* now = planner.live(metrics_server.deployment);
   if (was == nullptr || now == nullptr) return;
   restore(planner, earlier, "metrics-server-budget", metrics_server.budget);
+  planner.set_aside(metrics_server.deployment);
   const Json overlay = overlay_of(*was);
+  const HandBack back = hand_back_to(*was, *now, overlay);
   const bool shipped = cluster::fields_in(overlay).empty() && replicas_of(*was) == 1;
   plan_rollout(planner, metrics_server, *now,
-               {.body = overlay, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed});
+               {.body = back.body, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed});
+  if (back.disowns) planner.disown("metrics-server-back", overlay);
 }
 
 /// The DaemonSet that served before. One that is beside replicas of the Deployment is of a change half-way, as is one
@@ -87,18 +111,24 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   }
   const Json overlay = overlay_of(*was.deployment);
   const Count count = count_of(earlier, was, overlay);
+  const HandBack back = hand_back_to(*was.deployment, *coredns.deployment, overlay);
+  planner.set_aside(coredns_deployment);
+  planner.set_aside(coredns_service);
+  marks_back(planner, earlier);
   if (earlier.live(coredns_service) != nullptr && planner.live(coredns_service) != nullptr)
     restore(planner, earlier, "kube-dns-traffic", coredns_service);
   if (count != Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   restore(planner, earlier, "coredns-budget", coredns_budget);
   const auto nodes = cluster::judge_nodes(now, coredns.pod_spec());
   if (const Json* daemonset = daemonset_before(was, coredns)) {
-    plan_daemons(planner, coredns, nodes, {.daemonset = body_of(*daemonset), .deployment = overlay});
+    plan_daemons(planner, coredns, nodes, {.daemonset = body_of(*daemonset), .deployment = back.body});
   } else {
     const int replicas = was.served_by_daemons() ? std::max(1, was.replicas()) : was.replicas();
-    plan_swap(planner, coredns, nodes, {.body = overlay, .replicas = replicas, .count = count},
+    plan_swap(planner, coredns, nodes, {.body = back.body, .replicas = replicas, .count = count},
               ends_gently(was.pod_spec()));
   }
+  if (back.disowns) planner.disown("coredns-back", overlay);
+  coredns_objects_back(planner, earlier);
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);

@@ -100,7 +100,7 @@ struct Asked {
 };
 
 Asked asked_of(const Spec& spec) {
-  if (spec.coredns_strategy == "replicas") return {"coredns_replicas", spec.coredns_replicas, {}};
+  if (spec.fixed_count()) return {"coredns_replicas", spec.coredns_replicas, {}};
   return {"coredns_min_replicas", spec.coredns_min_replicas, spec.coredns_max_replicas};
 }
 

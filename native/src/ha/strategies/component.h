@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cluster/managed_fields.h"
 #include "cluster/snapshot.h"
+#include "cluster/staged.h"
 #include "ha/planner.h"
 #include "kube/object_ref.h"
 
@@ -18,6 +19,7 @@ struct Component {
   std::string_view title;     ///< in sentences: `CoreDNS`
   std::string_view strategy;  ///< the spec's key for its strategy
   std::string_view addon;     ///< what k3s's --disable calls it
+  std::string_view manifest;  ///< its Deployment's file without `.yaml`; empty: it is not to be set aside
   kube::ObjectRef deployment;
   kube::ObjectRef budget;  ///< its PodDisruptionBudget, where we make one
 };

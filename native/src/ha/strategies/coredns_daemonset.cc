@@ -34,6 +34,7 @@
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_served.h"
 #include "ha/strategies/retire.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -220,8 +221,12 @@ void plan_daemonset(Planner& planner, const CoreDns& coredns) {
   planner.fix_count(coredns_deployment, 0);
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count follows the nodes");
   planner.remove_own("coredns-budget", coredns_budget, "none can be kept over a DaemonSet's pods");
-  if (plan_daemons(planner, coredns, nodes, {.daemonset = body, .deployment = apply_body(coredns_deployment)}))
-    check_daemons(planner, coredns_component.title, pod_template, nodes);
+  const Json nothing = apply_body(coredns_deployment);
+  const HandBack back = hand_back(planner, *coredns.deployment, nothing);
+  if (back.disowns) planner.set_aside(coredns_deployment);
+  const bool comes = plan_daemons(planner, coredns, nodes, {.daemonset = body, .deployment = back.body});
+  if (back.disowns) planner.disown("coredns-back", nothing);
+  if (comes) check_daemons(planner, coredns_component.title, pod_template, nodes);
   std::vector<std::string> absent;
   for (const auto& node : nodes)
     if (node.eligible() && !node.ready) absent.push_back(node.name);

@@ -11,6 +11,7 @@
 #include "ha/placement/capacity.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_traffic.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -45,6 +46,13 @@ bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cl
   return true;
 }
 
+void derive_pods(const Planner& planner, CoreDns& coredns) {
+  if (coredns.deployment == nullptr) return;
+  coredns.base = pods_base(planner, coredns_component, *coredns.deployment);
+  if (planner.spec.coredns_strategy == "custom" || planner.spec.coredns_strategy == "daemonset")
+    coredns.base = cluster::overlay(coredns.base, settings_body(coredns.base, planner.spec.coredns_pods));
+}
+
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
                  Count count) {
   const int minor = planner.snapshot.minor();
@@ -53,15 +61,24 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   }
-  Json body = coredns_overlay(coredns, minor);
+  const Json theirs = shipped(planner, coredns_deployment);
+  const Json& base = theirs.is_null() ? *coredns.deployment : theirs;
+  Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods), coredns_overlay(coredns, minor));
+  if (is_custom(planner.spec, coredns_component)) {
+    planner.set_aside(coredns_deployment);
+    wish = cluster::overlay(theirs, wish);
+  }
   // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
   // itself when the autoscaler, or a scale of ours, changes it.
   if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains({"f:spec", "f:replicas"}))
-    body["spec"]["replicas"] = std::max(coredns.replicas(), replicas);
+    wish["spec"]["replicas"] = std::max(coredns.replicas(), replicas);
+  const HandBack back = hand_back(planner, *coredns.deployment, wish);
+  if (back.disowns) planner.set_aside(coredns_deployment);
   const std::size_t before = planner.steps();
   const Placement placement =
-      plan_swap(planner, coredns, nodes, {.body = std::move(body), .replicas = replicas, .count = count},
+      plan_swap(planner, coredns, nodes, {.body = back.body, .replicas = replicas, .count = count},
                 minor >= pre_stop_sleep_minor || ends_gently(coredns.pod_spec()));
+  if (back.disowns) planner.disown("coredns-back", wish);
   if (planner.steps() != before)
     check_placement(planner, coredns_component.title, coredns.pod_template(), nodes, replicas, placement);
   plan_budget(planner, coredns_component, *coredns.deployment, replicas);

@@ -14,6 +14,10 @@ namespace core_ha::ha {
 /// release cannot do. False where it is refused.
 bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes);
 
+/// Says what new pods are derived from, where that is not the Deployment as it stands: from what the release ships,
+/// where it is ours or is to be, with what the wish says of pods.
+void derive_pods(const Planner& planner, CoreDns& coredns);
+
 /// What every strategy on the packaged Deployment has in common: queries that prefer their own node's replica, the
 /// overlay with so many replicas, the PodDisruptionBudget. Refuses where it could not be carried out.
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,

@@ -5,6 +5,7 @@
 
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -57,11 +58,14 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
                     old.size(), nodes.size(), few(old), same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   if (planner.live(coredns_service) == nullptr)
-    planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
-  else
-    planner.ensure("kube-dns-traffic", service,
-                   distribution.empty() ? "queries go to all replicas alike"
-                                        : "queries go to a near replica, so that a far node's death is not noticed");
+    return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+  if (is_custom(planner.spec, coredns_component)) {
+    planner.set_aside(coredns_service);
+    service = cluster::overlay(shipped(planner, coredns_service), service);
+  }
+  plan_set(planner, "kube-dns-traffic", service,
+           distribution.empty() ? "queries go to all replicas alike"
+                                : "queries go to a near replica, so that a far node's death is not noticed");
 }
 
 }  // namespace core_ha::ha

@@ -17,8 +17,8 @@ inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "ku
 inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
                                                 "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
-inline const Component coredns_component{"coredns", "CoreDNS",          "coredns_strategy",
-                                         "coredns", coredns_deployment, coredns_budget};
+inline const Component coredns_component{
+    "coredns", "CoreDNS", "coredns_strategy", "coredns", cluster::coredns_manifest, coredns_deployment, coredns_budget};
 
 /// A CoreDNS pod that runs, or is about to.
 struct CoreDnsPod {
@@ -51,7 +51,9 @@ struct CoreDns {
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
-  const Json& pod_template() const { return (*deployment)["spec"]["template"]; }
+  Json base = {};  ///< what new pods are derived from, where it is not the Deployment as it stands
+
+  const Json& pod_template() const { return (base.is_null() ? *deployment : base)["spec"]["template"]; }
   const Json& pod_spec() const { return pod_template()["spec"]; }
   int replicas() const { return replicas_of(*deployment); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }

@@ -185,11 +185,17 @@ struct Carriers {
   int open = 0;                       ///< of `nodes`, hosts that take pods now
 };
 
+Json model_of(const Planner& planner, const Json* packaged) {
+  if (packaged == nullptr) return {};
+  return cluster::overlay(*packaged, settings_body(*packaged, planner.spec.local_path_provisioner_pods));
+}
+
 class LocalPath {
  public:
   explicit LocalPath(Planner& planner)
       : planner_(planner),
         packaged_(planner.live(local_path.deployment)),
+        model_(model_of(planner, packaged_)),
         standby_(planner.live(local_path_standby)),
         packaged_pods_(pods_of(planner.snapshot, packaged_)),
         standby_pods_(pods_of(planner.snapshot, standby_)) {}
@@ -269,7 +275,7 @@ class LocalPath {
     }
     check_shipped(planner_, local_path, *packaged_);
     if (refuse_paused(planner_, local_path, *packaged_)) return;
-    const Json body = standby_body(*packaged_, sizing.min_replicas);
+    const Json body = standby_body(model_, sizing.min_replicas);
     if (!keeps(body) && carriers.open < sizing.min_replicas)
       return planner_.warn(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
@@ -299,7 +305,7 @@ class LocalPath {
   }
 
   Json packaged_pod_spec() const {
-    Json pod = (*packaged_)["spec"]["template"]["spec"];
+    Json pod = model_["spec"]["template"]["spec"];
     if (is_unschedulable(*packaged_)) pod["affinity"].erase("nodeAffinity");
     return pod;
   }
@@ -360,6 +366,7 @@ class LocalPath {
 
   Planner& planner_;
   const Json* packaged_;
+  const Json model_;  ///< what ours are derived from: the packaged one, with what the wish says of pods
   const Json* standby_;
   const std::vector<const Json*> packaged_pods_;
   const std::vector<const Json*> standby_pods_;

@@ -13,6 +13,7 @@ inline const Component local_path{"local-path-provisioner",
                                   "local-path-provisioner",
                                   "local_path_provisioner_strategy",
                                   "local-storage",
+                                  "",
                                   {"apps/v1", "Deployment", "kube-system", "local-path-provisioner"},
                                   {}};
 /// What serves in its place: our Deployment, what its pods may do, and the Lease by which one of them is active.

@@ -169,12 +169,12 @@ TEST_CASE("local-path: the nodes that carry the helper are told, or say so") {
   CHECK(none.warnings[0].find("No node says that it carries the helper") == 0);
 
   // A server that is no node, as with --disable-agent, is passed over.
-  const Plan plan = make_plan(wished(), cluster.snapshot, {}, {"server-1", "server-2"});
+  const Plan plan = make_plan(wished(), cluster.snapshot, {}, {.carriers = {"server-1", "server-2"}});
   CHECK(steps_of(plan).front() == "carries-server-1");
   CHECK(plan.warnings.empty());
   carry_out(cluster, plan);
   check_standby(cluster, {"server-1"});
-  CHECK(make_plan(wished(), cluster.snapshot, {}, {"server-1", "server-2"}).steps.empty());
+  CHECK(make_plan(wished(), cluster.snapshot, {}, {.carriers = {"server-1", "server-2"}}).steps.empty());
   SimulatedCluster failed = with_carriers(3, 0);
   const cluster::Snapshot before = failed.snapshot;
   carry_out(failed, plan);
@@ -183,7 +183,7 @@ TEST_CASE("local-path: the nodes that carry the helper are told, or say so") {
   CHECK_FALSE(failed.node(0)["metadata"]["labels"].contains(cluster::carries_label));
   CHECK(make_plan(wished(), cluster.snapshot).steps.empty());
   // A second one joins.
-  carry_out(cluster, make_plan(wished(), cluster.snapshot, {}, {"agent-2"}));
+  carry_out(cluster, make_plan(wished(), cluster.snapshot, {}, {.carriers = {"agent-2"}}));
   check_standby(cluster, {"agent-2", "server-1"});
   // The labels are lost: what runs goes on.
   for (auto& node : cluster.snapshot.nodes)

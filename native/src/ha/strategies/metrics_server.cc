@@ -18,6 +18,7 @@
 #include "ha/placement/level.h"
 #include "ha/placement/words.h"
 #include "ha/strategies/rollout.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -29,12 +30,17 @@ constexpr int pre_stop_seconds = 5;
 
 Json overlay(const Planner& planner, const Json& deployment) {
   Json body = apply_body(metrics_server.deployment);
+  const Json theirs = shipped(planner, metrics_server.deployment);
+  if (is_custom(planner.spec, metrics_server)) body = theirs;
+  body =
+      cluster::overlay(body, settings_body(theirs.is_null() ? deployment : theirs, planner.spec.metrics_server_pods));
   Json& pod = body["spec"]["template"]["spec"];
   pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
       Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", deployment["spec"]["selector"]}}});
   if (planner.snapshot.minor() >= pre_stop_sleep_minor)
-    pod["containers"] =
-        answers_on(deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", ""), pre_stop_seconds);
+    body["spec"]["template"]["spec"] = cluster::overlay(
+        pod, {{"containers", answers_on(deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", ""),
+                                        pre_stop_seconds)}});
   return body;
 }
 
@@ -80,13 +86,19 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
   return false;
 }
 
+void roll_out(Planner& planner, const Json& deployment, const Json& wish, int replicas, Count count) {
+  const HandBack back = hand_back(planner, deployment, wish);
+  if (back.disowns) planner.set_aside(metrics_server.deployment);
+  plan_rollout(planner, metrics_server, deployment, {.body = back.body, .replicas = replicas, .count = count});
+  if (back.disowns) planner.disown("metrics-server-back", wish);
+}
+
 void plan_as_shipped(Planner& planner, const Json& deployment) {
   const auto held = cluster::applied_fields(deployment, kube::field_manager);
   const bool ours = !held.empty() || planner.live(metrics_server.budget) != nullptr || count_is_ours(deployment);
   if (!ours) return;
   planner.remove_own("metrics-server-budget", metrics_server.budget, "k3s ships none");
-  plan_rollout(planner, metrics_server, deployment,
-               {.body = apply_body(metrics_server.deployment), .replicas = 1, .count = Count::released});
+  roll_out(planner, deployment, apply_body(metrics_server.deployment), 1, Count::released);
 }
 
 }  // namespace
@@ -97,7 +109,10 @@ void plan_metrics_server(Planner& planner) {
     planner.remove_own("metrics-server-budget", metrics_server.budget, "metrics-server is gone");
     return;
   }
-  const auto nodes = cluster::judge_nodes(planner.snapshot, (*deployment)["spec"]["template"]["spec"]);
+  Json base = pods_base(planner, metrics_server, *deployment);
+  if (is_custom(planner.spec, metrics_server))
+    base = cluster::overlay(std::move(base), settings_body(base, planner.spec.metrics_server_pods));
+  const auto nodes = cluster::judge_nodes(planner.snapshot, base["spec"]["template"]["spec"]);
   const Sizing sizing = size_metrics_server(planner.spec, nodes);
   if (planner.spec.metrics_server_strategy == "packaged") return plan_as_shipped(planner, *deployment);
   if (!cluster::applied_manifest(*deployment)) {
@@ -107,14 +122,15 @@ void plan_metrics_server(Planner& planner) {
   }
   if (sizing.refusal) return planner.refuse(sizing.refusal->status, sizing.refusal->message);
   const int replicas = sizing.min_replicas;
-  if (replicas < 2) return plan_as_shipped(planner, *deployment);
+  if (is_custom(planner.spec, metrics_server)) planner.set_aside(metrics_server.deployment);
+  if (replicas < 2 && !is_custom(planner.spec, metrics_server)) return plan_as_shipped(planner, *deployment);
   check_shipped(planner, metrics_server, *deployment);
   if (refuse_foreign_autoscaler(planner, metrics_server)) return;
   const Json body = overlay(planner, *deployment);
   if ((!planner.holds(body) || replicas_of(*deployment) != replicas) &&
       !placeable(planner, *deployment, body, nodes, replicas))
     return;
-  plan_rollout(planner, metrics_server, *deployment, {.body = body, .replicas = replicas, .count = Count::fixed});
+  roll_out(planner, *deployment, body, replicas, Count::fixed);
   plan_budget(planner, metrics_server, *deployment, replicas);
 }
 
@@ -123,7 +139,9 @@ Json metrics_server_stands(const Planner& planner) {
   if (deployment == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
   const bool overlaid = !cluster::applied_fields(*deployment, kube::field_manager).empty();
   const auto nodes = nodes_of(planner);
-  return {{"strategy", overlaid ? "replicas" : "packaged"},
+  return {{"strategy", is_taken_over(*deployment) ? "custom"
+                       : overlaid                 ? "replicas"
+                                                  : "packaged"},
           {"replicas", replicas_of(*deployment)},
           {"ready", deployment->value("status", Json::object()).value("readyReplicas", 0)},
           {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};

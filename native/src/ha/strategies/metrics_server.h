@@ -11,6 +11,7 @@ inline const Component metrics_server{
     "metrics-server",
     "metrics_server_strategy",
     "metrics-server",
+    cluster::metrics_server_manifest,
     {"apps/v1", "Deployment", "kube-system", "metrics-server"},
     {"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-metrics-server"}};
 

@@ -8,6 +8,7 @@
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_served.h"
+#include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
 
@@ -79,7 +80,7 @@ bool swaps(const CoreDns& coredns, bool gentle) {
 
 void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   if (planner.live(coredns_service) != nullptr)
-    planner.ensure("kube-dns-traffic", apply_body(coredns_service), "no field of ours is left");
+    plan_set(planner, "kube-dns-traffic", apply_body(coredns_service), "no field of ours is left");
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count is no longer ours");
   planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
   if (coredns.deployment == nullptr) return;
@@ -90,11 +91,14 @@ void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<c
                    fmt::format("The packaged spread rule has no place for the new replica while these nodes take no "
                                "pods: {}.",
                                found.closed));
-  plan_swap(planner, coredns, nodes,
-            {.body = apply_body(coredns_deployment),
-             .replicas = 1,
-             .count = count_was_ours(planner, coredns) ? Count::released : Count::at_least},
-            gentle, found.makes_room);
+  const Json nothing = apply_body(coredns_deployment);
+  const HandBack back = hand_back(planner, *coredns.deployment, nothing);
+  if (back.disowns) planner.set_aside(coredns_deployment);
+  plan_swap(
+      planner, coredns, nodes,
+      {.body = back.body, .replicas = 1, .count = count_was_ours(planner, coredns) ? Count::released : Count::at_least},
+      gentle, found.makes_room);
+  if (back.disowns) planner.disown("coredns-back", nothing);
 }
 
 }  // namespace core_ha::ha

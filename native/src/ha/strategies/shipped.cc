@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Strategy custom. k3s sets back what its manifests declare at every start of a server, so what they declare can only
+// be changed where k3s leaves the manifest alone: a file NAME.yaml.skip beside it, on every server. Nothing is deleted
+// by that, NodeHosts go on being fed, and the staged file goes on being rewritten with each release. So everything that
+// it ships is ours from then on: we apply the staged objects whole, with the user's changes in them, and a new release
+// is followed by the next run on a server that has it.
+//
+// The way back needs care, for a field goes with its last holder, and what we took by force has no other: dropped, the
+// image or the tolerations would be gone, not k3s's. So k3s's values are applied first, whole, and then only our mark
+// is taken off the fields (Action::disown). From then on the object is as k3s would apply it, whether the `.skip` files
+// go a moment later or at the next run; nothing waits for k3s and nothing rolls when it comes.
+#include "ha/strategies/shipped.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <regex>
+#include <vector>
+
+#include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
+#include "cluster/staged.h"
+#include "ha/placement/words.h"
+#include "ha/strategies/coredns_view.h"
+#include "ha/strategies/metrics_server.h"
+#include "kube/client.h"
+
+namespace core_ha::ha {
+
+namespace {
+
+const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
+
+/// The head of an apply body for an object, which may have no namespace.
+Json head_of(const Json& object) {
+  Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
+  for (const char* key : {"name", "namespace"})
+    if (object["metadata"].contains(key)) head["metadata"][key] = object["metadata"][key];
+  return head;
+}
+
+const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref) {
+  for (const auto& objects : snapshot.manifests)
+    for (const auto& object : objects)
+      if (kube::ref_of(object) == ref) return &object;
+  return nullptr;
+}
+
+void refuse_unproven(Planner& planner, std::string_view name, std::vector<std::string> servers) {
+  planner.refuse(ExitStatus::unsafe,
+                 fmt::format("Strategy custom needs a file {}.yaml.skip beside k3s's manifest on every server, and it "
+                             "is not known to be on {}. The role puts it there.",
+                             name, few(std::move(servers))));
+}
+
+}  // namespace
+
+std::set<std::string> aside_marks(const Json& node) {
+  const std::string text =
+      node["metadata"].value("annotations", Json::object()).value(set_aside_annotation, std::string());
+  std::set<std::string> names;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    names.insert(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
+
+Json aside_annotation(const std::set<std::string>& names) {
+  return names.empty() ? Json() : Json(fmt::format("{}", fmt::join(names, ",")));
+}
+
+void plan_aside_mark(Planner& planner, const Json& node, const std::set<std::string>& names) {
+  if (names == aside_marks(node)) return;
+  const std::string name = node["metadata"]["name"];
+  planner.add({.id = "set-aside-" + name,
+               .action = Action::patch,
+               .object = {"v1", "Node", "", name},
+               .reason = names.empty() ? "no manifest of k3s's is to be left alone there"
+                                       : fmt::format("k3s leaves {} alone there", fmt::join(names, ", ")),
+               .body = {{"metadata", {{"annotations", {{set_aside_annotation, aside_annotation(names)}}}}}},
+               .uid = node["metadata"].value("uid", "")});
+}
+
+std::set<std::string> wanted_aside(const Spec& spec) {
+  std::set<std::string> names;
+  if (spec.coredns_strategy == "custom") names.insert(cluster::coredns_manifest);
+  if (spec.metrics_server_strategy == "custom") names.insert(cluster::metrics_server_manifest);
+  return names;
+}
+
+bool is_custom(const Spec& spec, const Component& component) {
+  return wanted_aside(spec).contains(std::string(component.manifest));
+}
+
+void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::string>>& told) {
+  const auto wanted = wanted_aside(planner.spec);
+  std::map<std::string, std::vector<std::string>> unproven;
+  std::map<std::string, std::vector<std::string>> unwanted;
+  const auto judged = cluster::judge_nodes(planner.snapshot, Json::object());
+  for (std::size_t i = 0; i < judged.size(); ++i) {
+    const Json& node = planner.snapshot.nodes[i];
+    const std::string& name = judged[i].name;
+    const auto before = aside_marks(node);
+    const auto said = told.find(name);
+    const auto there = said != told.end() ? said->second : before;
+    std::set<std::string> now;
+    std::set_intersection(there.begin(), there.end(), wanted.begin(), wanted.end(), std::inserter(now, now.end()));
+    plan_aside_mark(planner, node, now);
+    const bool gone = judged[i].silent_for && *judged[i].silent_for > planner.spec.unreachable_counts_for;
+    for (const auto& manifest : wanted)
+      if (judged[i].server && !gone && !there.contains(manifest)) unproven[manifest].push_back(name);
+    if (said == told.end()) continue;
+    for (const auto& manifest : there)
+      if (!wanted.contains(manifest)) unwanted[manifest].push_back(name);
+  }
+  for (const auto& [manifest, servers] : unproven)
+    refuse_unproven(planner, manifest, servers);
+  for (const auto& manifest : wanted)
+    if (!planner.snapshot.manifests.contains(manifest))
+      planner.refuse(ExitStatus::unsafe,
+                     fmt::format("Strategy custom builds on {}.yaml as k3s stages it, and it is not there: run this on "
+                                 "a server, or name the directory (--manifests).",
+                                 manifest));
+  for (const auto& component : {coredns_component, metrics_server}) {
+    const auto servers = unwanted.find(std::string(component.manifest));
+    const Json* deployment = planner.live(component.deployment);
+    if (servers == unwanted.end() || (deployment != nullptr && is_taken_over(*deployment))) continue;
+    planner.warn(
+        fmt::format("{}.yaml.skip keeps k3s from applying its manifest on {}, and no strategy wants that: "
+                    "{} will not follow the next release. Remove the file.",
+                    component.manifest, few(servers->second), component.title));
+  }
+}
+
+Json shipped(const Planner& planner, const kube::ObjectRef& ref) {
+  if (const Json* object = staged(planner.snapshot, ref)) return *object;
+  const Json* live = planner.live(ref);
+  return live == nullptr ? Json() : cluster::applied_manifest(*live).value_or(Json());
+}
+
+bool is_taken_over(const Json& object) {
+  return cluster::applied_fields(object, kube::field_manager).contains({"f:spec", "f:selector"});
+}
+
+Json pods_base(const Planner& planner, const Component& component, const Json& live) {
+  const Json theirs = shipped(planner, component.deployment);
+  if (theirs.is_null() || (!is_custom(planner.spec, component) && !is_taken_over(live))) return live;
+  return cluster::overlay(cluster::without_applied(live, kube::field_manager), theirs);
+}
+
+HandBack hand_back(const Planner& planner, const Json& live, const Json& wish) {
+  return hand_back_to(shipped(planner, kube::ref_of(live)), live, wish);
+}
+
+HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish) {
+  HandBack back{.body = wish};
+  const auto wished = cluster::fields_in(wish);
+  auto kept = wished;
+  for (const auto& path : cluster::applied_fields(live, kube::field_manager)) {
+    if (wished.contains(path) || cluster::value_at(theirs, path) == nullptr) continue;
+    if (cluster::owners_of(live, path).size() == 1) kept.insert(path);
+  }
+  if (kept == wished) return back;
+  back.disowns = true;
+  std::set<cluster::FieldPath> returned;
+  std::set_difference(kept.begin(), kept.end(), wished.begin(), wished.end(), std::inserter(returned, returned.end()));
+  back.body = cluster::overlay(cluster::body_from_fields(theirs, returned), wish);
+  return back;
+}
+
+void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason) {
+  const Json* live = planner.live(kube::ref_of(wish));
+  const HandBack back = live == nullptr ? HandBack{wish} : hand_back(planner, *live, wish);
+  planner.ensure(id, back.body, back.disowns ? "as k3s ships it" : reason);
+  if (back.disowns) planner.disown(id + "-back", wish);
+}
+
+std::vector<Json> shipped_coredns_objects(const cluster::Snapshot& snapshot) {
+  std::vector<Json> objects;
+  for (const auto& object : snapshot.manifests.value(cluster::coredns_manifest, Json::array()))
+    if (kube::ref_of(object) != coredns_deployment && kube::ref_of(object) != coredns_service)
+      objects.push_back(object);
+  return objects;
+}
+
+void plan_coredns_objects(Planner& planner) {
+  const bool custom = is_custom(planner.spec, coredns_component);
+  for (const auto& object : shipped_coredns_objects(planner.snapshot)) {
+    const auto ref = kube::ref_of(object);
+    const Json* live = planner.live(ref);
+    const std::string id = fmt::format("coredns-{}", kube::resource_of(ref.kind));
+    if (!custom) {
+      if (live != nullptr && !cluster::applied_fields(*live, kube::field_manager).empty())
+        plan_set(planner, id, head_of(object), "no field of ours is left");
+      continue;
+    }
+    if (!planner.reads(ref.kind)) {
+      planner.warn(fmt::format("{} is new in this release's coredns.yaml, and is not followed.", kube::to_string(ref)));
+      continue;
+    }
+    Json body = object;
+    if (ref == coredns_config && planner.spec.coredns_lameduck) {
+      const auto corefile = with_lameduck(object["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
+      if (!corefile)
+        planner.refuse(ExitStatus::unsafe,
+                       "coredns_lameduck is set, and this release's Corefile has no line `health` to give it to.");
+      else
+        body["data"]["Corefile"] = *corefile;
+    }
+    planner.set_aside(ref);
+    planner.ensure(id, body, "as this release ships it, with what is wished");
+  }
+}
+
+std::optional<std::string> with_lameduck(const std::string& corefile, int seconds) {
+  static const std::regex bare(R"((^|\n)([ \t]*)health[ \t]*(?=\n))");
+  if (!std::regex_search(corefile, bare)) return std::nullopt;
+  return std::regex_replace(corefile, bare, fmt::format("$1$2health {{\n$2    lameduck {}s\n$2}}", seconds),
+                            std::regex_constants::format_first_only);
+}
+
+}  // namespace core_ha::ha
