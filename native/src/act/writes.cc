@@ -102,8 +102,7 @@ WriteError stored_otherwise(std::string message, const Written& written, const W
 std::optional<std::string> first_difference(const Json& body, const Json& stored) {
   for (const auto& path : cluster::fields_in(body)) {
     const Json* const wanted = cluster::value_at(body, path);
-    const Json* const got = cluster::value_at(stored, path);
-    if (wanted != nullptr && (got == nullptr || *wanted != *got)) return cluster::to_string(path);
+    if (wanted != nullptr && !cluster::has_value(stored, path, *wanted)) return cluster::to_string(path);
   }
   return std::nullopt;
 }

@@ -47,6 +47,15 @@ std::optional<std::string> gunzip(const std::string& packed) {
   return out;
 }
 
+/// wrangler keeps no more than 64 characters of a string in the annotation.
+bool is_cut(const Json& value) {
+  return value.is_string() && value.get_ref<const std::string&>().size() >= 64;
+}
+
+bool has_cut(const Json& value) {
+  return is_cut(value) || (value.is_structured() && std::any_of(value.begin(), value.end(), has_cut));
+}
+
 bool secret_flag(std::string_view flag) {
   constexpr std::array<std::string_view, 5> names{"token", "datastore-endpoint", "secret", "password", "access-key"};
   return std::any_of(names.begin(), names.end(),
@@ -70,10 +79,19 @@ std::optional<Json> applied_manifest(const Json& object) {
   return manifest;
 }
 
+std::optional<Json> whole_applied_manifest(const Json& object) {
+  auto manifest = applied_manifest(object);
+  if (manifest && has_cut(*manifest)) return std::nullopt;
+  return manifest;
+}
+
 Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish) {
   if (!manifest) return Durability::durable;
   const Json* declared = value_at(*manifest, path);
-  return declared == nullptr || *declared == wish ? Durability::durable : Durability::contested;
+  if (declared == nullptr || *declared == wish) return Durability::durable;
+  const bool same_so_far = is_cut(*declared) && wish.is_string() &&
+                           wish.get_ref<const std::string&>().starts_with(declared->get_ref<const std::string&>());
+  return same_so_far ? Durability::durable : Durability::contested;
 }
 
 std::optional<std::vector<std::string>> node_args(const Json& node) {

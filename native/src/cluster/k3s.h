@@ -22,6 +22,9 @@ enum class Durability {
 /// (gzip in base64, or plain JSON); nothing when it manages the object not, or the annotation is not readable.
 std::optional<Json> applied_manifest(const Json& object);
 
+/// The same where it is whole: the annotation cuts long strings off, so nothing where one may be.
+std::optional<Json> whole_applied_manifest(const Json& object);
+
 /// Judged by the release at hand, that is by its own annotation, never by a table of ours.
 Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish);
 

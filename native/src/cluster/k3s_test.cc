@@ -92,3 +92,13 @@ TEST_CASE("k3s: secrets in its annotations do not get into a snapshot") {
   redact_node(broken);
   CHECK(broken.dump().find("hunter2") == std::string::npos);
 }
+
+TEST_CASE("k3s: the annotation cuts long strings off, which makes no field contested and no manifest whole") {
+  const std::string text(100, 'x');
+  const Json cut = {{"data", {{"Corefile", text.substr(0, 64)}}}};
+  const FieldPath field{"f:data", "f:Corefile"};
+  CHECK(durability(cut, field, text) == Durability::durable);
+  CHECK(durability(cut, field, "y" + text) == Durability::contested);
+  CHECK_FALSE(whole_applied_manifest(with_annotation(cut.dump())));
+  CHECK(whole_applied_manifest(with_annotation(manifest.dump())) == manifest);
+}

@@ -238,6 +238,11 @@ const Json* value_at(const Json& object, const FieldPath& path) {
   return at;
 }
 
+bool has_value(const Json& object, const FieldPath& path, const Json& value) {
+  if (const Json* present = value_at(object, path)) return *present == value;
+  return value.is_null() || value == 0 || value == false || value == "";
+}
+
 void erase_at(Json& object, const FieldPath& path) {
   erase_below(object, path, 0);
 }

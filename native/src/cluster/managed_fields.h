@@ -22,6 +22,10 @@ std::string to_string(const FieldPath& path);
 /// The value at the path in `object`, or null when there is none.
 const Json* value_at(const Json& object, const FieldPath& path);
 
+/// Whether the object has this value there. A field that is not there has the value that the API leaves out, 0 or false
+/// or "": manifests that state it are stored without (omitempty).
+bool has_value(const Json& object, const FieldPath& path, const Json& value);
+
 /// Takes the field out of `object`, and what it leaves empty. Entries of lists stay.
 void erase_at(Json& object, const FieldPath& path);
 

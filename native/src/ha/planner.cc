@@ -63,8 +63,7 @@ bool Planner::holds(const Json& body) const {
   if (object == nullptr) return wished.empty();
   if (cluster::applied_fields(*object, kube::field_manager) != wished) return false;
   return std::all_of(wished.begin(), wished.end(), [&](const auto& path) {
-    const Json* value = cluster::value_at(*object, path);
-    return value != nullptr && *value == *cluster::value_at(body, path);
+    return cluster::has_value(*object, path, *cluster::value_at(body, path));
   });
 }
 

@@ -49,6 +49,16 @@ const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref
   return nullptr;
 }
 
+/// What is to be given back must be known.
+void refuse_unknown(Planner& planner, const Component& component) {
+  const Json* deployment = planner.live(component.deployment);
+  if (deployment == nullptr || !is_taken_over(*deployment) || !shipped(planner, component.deployment).is_null()) return;
+  planner.refuse(ExitStatus::unsafe,
+                 fmt::format("{} is ours by strategy custom, and what k3s ships in its place is not known here: run "
+                             "this on a server, or name the directory of {}.yaml (--manifests).",
+                             kube::to_string(component.deployment), component.manifest));
+}
+
 void refuse_unproven(Planner& planner, std::string_view name, std::vector<std::string> servers) {
   planner.refuse(ExitStatus::unsafe,
                  fmt::format("Strategy custom needs a file {}.yaml.skip beside k3s's manifest on every server, and it "
@@ -128,6 +138,7 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
                                  "a server, or name the directory (--manifests).",
                                  manifest));
   for (const auto& component : {coredns_component, metrics_server}) {
+    refuse_unknown(planner, component);
     const auto servers = unwanted.find(std::string(component.manifest));
     const Json* deployment = planner.live(component.deployment);
     if (servers == unwanted.end() || (deployment != nullptr && is_taken_over(*deployment))) continue;
@@ -141,7 +152,7 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
 Json shipped(const Planner& planner, const kube::ObjectRef& ref) {
   if (const Json* object = staged(planner.snapshot, ref)) return *object;
   const Json* live = planner.live(ref);
-  return live == nullptr ? Json() : cluster::applied_manifest(*live).value_or(Json());
+  return live == nullptr ? Json() : cluster::whole_applied_manifest(*live).value_or(Json());
 }
 
 bool is_taken_over(const Json& object) {
@@ -177,6 +188,7 @@ HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish) {
 void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason) {
   const Json* live = planner.live(kube::ref_of(wish));
   const HandBack back = live == nullptr ? HandBack{wish} : hand_back(planner, *live, wish);
+  if (back.disowns) planner.set_aside(kube::ref_of(wish));  // these are k3s's own values
   planner.ensure(id, back.body, back.disowns ? "as k3s ships it" : reason);
   if (back.disowns) planner.disown(id + "-back", wish);
 }

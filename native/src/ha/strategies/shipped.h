@@ -34,7 +34,7 @@ void plan_aside_mark(Planner& planner, const Json& node, const std::set<std::str
 void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::string>>& told);
 
 /// The object as the release of the server that this runs on ships it, or, where nothing is staged, as k3s applied it
-/// last; null: neither is known.
+/// last; null: neither is known whole.
 Json shipped(const Planner& planner, const kube::ObjectRef& ref);
 
 /// Whether the object is wholly ours, as strategy custom has it.

@@ -138,8 +138,8 @@ class Swap {
     const bool drops = std::any_of(held_.begin(), held_.end(),
                                    [&](const auto& path) { return in_template(path) && !wished.contains(path); });
     return drops || std::any_of(wished.begin(), wished.end(), [&](const auto& path) {
-             const Json* value = cluster::value_at(*coredns_.deployment, path);
-             return in_template(path) && (value == nullptr || *value != *cluster::value_at(target_.body, path));
+             return in_template(path) &&
+                    !cluster::has_value(*coredns_.deployment, path, *cluster::value_at(target_.body, path));
            });
   }
 
