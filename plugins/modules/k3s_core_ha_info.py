@@ -24,6 +24,11 @@ options:
       - Whether to return RV(snapshot) too, which holds all objects that the plan was made from and can be large.
     type: bool
     default: false
+  manifests:
+    description:
+      - The directory in which k3s stages its own manifests, which strategy V(custom) builds on.
+    type: path
+    default: /var/lib/rancher/k3s/server/manifests
 seealso:
   - module: k3s_ha.core.k3s_core_ha
 author:
@@ -145,13 +150,14 @@ from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGU
 
 def main() -> None:
     snapshot = {"type": "bool", "default": False}
-    module = AnsibleModule(
-        argument_spec=dict(HELPER_ARGUMENTS, snapshot=snapshot, **SPEC_ARGUMENTS), supports_check_mode=True
-    )
+    manifests = {"type": "path", "default": "/var/lib/rancher/k3s/server/manifests"}
+    own = {"snapshot": snapshot, "manifests": manifests}
+    module = AnsibleModule(argument_spec=dict(HELPER_ARGUMENTS, **own, **SPEC_ARGUMENTS), supports_check_mode=True)
     helper = Helper.from_params(module.params)
     try:
-        plan = helper.run(["plan", "--spec", "-"], wished(module.params))
-        observed = {"snapshot": helper.run(["observe"])} if module.params["snapshot"] else {}
+        where = ["--manifests", module.params["manifests"]]
+        plan = helper.run(["plan", "--spec", "-", *where], wished(module.params))
+        observed = {"snapshot": helper.run(["observe", *where])} if module.params["snapshot"] else {}
     except HelperError as error:
         module.fail_json(**error.as_failure())
     for warning in plan.get("warnings", []):

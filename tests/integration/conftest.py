@@ -75,6 +75,8 @@ def helper(proxy: Proxy, directory: pathlib.Path) -> Helper:
 
 
 @pytest.fixture(scope="session")
-def ways(server: Server, helper: Helper) -> Ways:
+def ways(cluster: Cluster, server: Server, helper: Helper, directory: pathlib.Path) -> Ways:
     """Where the cluster is: at first as k3s ships it, whatever an earlier run left."""
-    return Ways(server, helper)
+    staged = cluster.sandbox("exec", "server-1", "cat", "/var/lib/rancher/k3s/server/manifests/coredns.yaml")
+    (directory / "coredns.yaml").write_text(staged)
+    return Ways(server, helper, directory)

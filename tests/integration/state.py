@@ -22,6 +22,10 @@ REVISIONS = f"/apis/apps/v1/{SYSTEM}/controllerrevisions?labelSelector=k3s-core-
 SERVICE = f"/api/v1/{SYSTEM}/services/kube-dns"
 AUTOSCALER = f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-ha-coredns"
 BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns"
+CONFIG = f"/api/v1/{SYSTEM}/configmaps/coredns"
+ACCOUNT = f"/api/v1/{SYSTEM}/serviceaccounts/coredns"
+ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:coredns"
+BINDING = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:coredns"
 WISH = f"/api/v1/{SYSTEM}/configmaps/k3s-core-ha"
 PODS = f"/api/v1/{SYSTEM}/pods"
 SETS = f"/apis/apps/v1/{SYSTEM}/replicasets"
@@ -73,6 +77,7 @@ def state(server: Server) -> Json:
         "daemonset": _lasting(server.find(DAEMONSET)),
         "revisions": [one["metadata"]["name"] for one in server.get(REVISIONS)["items"]],
         "service": _lasting(server.get(SERVICE)),
+        "others": [_lasting(server.get(path)) for path in (CONFIG, ACCOUNT, ROLE, BINDING)],
         "autoscaler": _lasting(server.find(AUTOSCALER)),
         "budget": _lasting(server.find(BUDGET)),
         "wish": _lasting(server.find(WISH)),

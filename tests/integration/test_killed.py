@@ -17,7 +17,7 @@ from state import Endpoints
 from ways import PACKAGED, Ways, evenly, kill_points, spec
 
 
-@pytest.mark.parametrize(("strategy", "few"), [("autoscaling", 2), ("replicas", 1), ("daemonset", 1)])
+@pytest.mark.parametrize(("strategy", "few"), [("autoscaling", 2), ("replicas", 1), ("daemonset", 1), ("custom", 1)])
 def test_killed_between_any_two_requests(strategy: str, few: int, ways: Ways, subtests: pytest.Subtests) -> None:
     """Killed on the way to a strategy, or back: the next run ends where an undisturbed one does."""
     there = kill_points(ways.way(PACKAGED, strategy))
@@ -48,7 +48,7 @@ def test_told_to_stop(start: str, end: str, ways: Ways, helper: Helper, subtests
             wished = len(ways.ends[end]["pods"])
             ways.at = "on the way"
             with Endpoints(ways.server) as endpoints:
-                run = helper.run("apply", spec=spec(end), at=point)
+                run = helper.run("apply", *ways.words, spec=spec(end), at=point)
             assert run.status in (130, 6), f"exit status {run.status}: {run.stderr}"
             assert endpoints.below(wished) == []
             print(f"\nto {end}, {point.signal.name} at write {point.write}: {run.sentence}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 
 from cluster import Json, Server, wait_for
@@ -11,7 +12,7 @@ from helper import Helper, Point, Run
 from state import Endpoints, difference, settled, state
 
 PACKAGED = "packaged"
-STRATEGIES = ("autoscaling", "replicas", "daemonset")
+STRATEGIES = ("autoscaling", "replicas", "daemonset", "custom")
 FULL = bool(os.environ.get("FULL"))
 
 
@@ -29,7 +30,12 @@ def spec(strategy: str) -> Json:
     DaemonSet's pods are on every node: those whose pods are ready at once carry no control plane.
     """
     rest = {"metrics_server_strategy": PACKAGED, "local_path_provisioner_strategy": PACKAGED}
-    more = {PACKAGED: rest, "daemonset": {"coredns_daemonset_nodes": "all"}}
+    toleration = {"key": "dedicated", "operator": "Exists"}
+    more = {
+        PACKAGED: rest,
+        "daemonset": {"coredns_daemonset_nodes": "all"},
+        "custom": {"coredns_tolerations": [toleration], "coredns_lameduck": 5},
+    }
     return {"coredns_strategy": strategy} | more.get(strategy, {})
 
 
@@ -43,10 +49,11 @@ def evenly(points: list[Point], count: int) -> list[Point]:
 class Ways:
     """Knows where the cluster is, and what it must be like there."""
 
-    def __init__(self, server: Server, helper: Helper) -> None:
+    def __init__(self, server: Server, helper: Helper, manifests: pathlib.Path) -> None:
         self.server = server
         self.helper = helper
-        helper.apply(spec(PACKAGED))
+        self.words = ("--manifests", str(manifests), "--set-aside=server-1=coredns")  # of every run
+        helper.apply(spec(PACKAGED), *self.words)
         self.at = PACKAGED
         self.ends: dict[str, Json] = {PACKAGED: settled(server)}
         self._known: dict[tuple[str, str], Run] = {}
@@ -64,7 +71,7 @@ class Ways:
             return
         start, self.at = self.at, "on the way"
         with Endpoints(self.server) as endpoints:
-            run = self.helper.apply(spec(end))
+            run = self.helper.apply(spec(end), *self.words)
         if end not in self.ends:
             self.ends[end] = settled(self.server)
         self.arrive(end)
@@ -76,9 +83,9 @@ class Ways:
         """Go there with a run that is killed, and another one; gives the write at which it was."""
         self.at = "on the way"
         with Endpoints(self.server) as endpoints:
-            run = self.helper.run("apply", spec=spec(end), at=point)
+            run = self.helper.run("apply", *self.words, spec=spec(end), at=point)
             assert run.status == -signal.SIGKILL, f"exit status {run.status} before write {point.write}: {run.stderr}"
-            self.helper.apply(spec(end))
+            self.helper.apply(spec(end), *self.words)
         self.arrive(end)
         assert endpoints.below(len(self.ends[end]["pods"])) == []
         return str(run.writes[-1])

@@ -15,9 +15,15 @@ COREDNS: dict[str, dict[str, object]] = {
     "replicas": {"coredns_strategy": "replicas"},
     "daemonset": {"coredns_strategy": "daemonset"},
     "daemonset-all": {"coredns_strategy": "daemonset", "coredns_daemonset_nodes": "all"},
+    "custom": {
+        "coredns_strategy": "custom",
+        "coredns_tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        "coredns_resources": {"limits": {"memory": "200Mi"}},
+        "coredns_lameduck": 5,
+    },
     "packaged": {"coredns_strategy": "packaged"},
 }
-METRICS = ("replicas", "packaged")
+METRICS = ("replicas", "custom", "packaged")
 TRAFFIC = ("auto", "none")
 TOPOLOGIES = ("single", "small", "ha", "zones")
 
@@ -46,13 +52,19 @@ class Cell:
         }
 
     @property
+    def set_aside(self) -> list[str]:
+        """k3s's manifests that the wish wants set aside."""
+        names = {"coredns": self.coredns, "metrics-server-deployment": self.metrics}
+        return [name for name, strategy in names.items() if strategy == "custom"]
+
+    @property
     def possible(self) -> bool:
         """Whether the wish is one for this cluster: a wish that changes nothing is none."""
         return (self.coredns, self.metrics) != ("packaged", "packaged")
 
 
 # What `make test` runs of it: what no scenario has.
-CUT = (Cell("small", "daemonset-all", "packaged", "auto"),)
+CUT = (Cell("small", "daemonset-all", "packaged", "auto"), Cell("small", "custom", "custom", "auto"))
 
 
 def _pairs(cell: Cell) -> set[tuple[tuple[str, str], ...]]:

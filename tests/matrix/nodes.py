@@ -12,6 +12,7 @@ from cluster import ROOT, Cluster, Json, is_ready, wait_for
 from probe import PROBE
 
 HELPER = ROOT / "build" / "k3s-core-ha-x86_64"
+MANIFESTS = "/var/lib/rancher/k3s/server/manifests"
 METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
 PACKAGED = {
     "coredns_strategy": "packaged",
@@ -19,6 +20,7 @@ PACKAGED = {
     "local_path_provisioner_strategy": "packaged",
 }
 LENT = ("coredns", "metrics-server", "local-path-provisioner")  # Deployments that we lay fields over
+MANAGERS = ("--show-managed-fields", "-o", "json")
 KINDS = (
     "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods,"
     "roles,rolebindings,leases"
@@ -44,7 +46,7 @@ class Nodes(Cluster):
 
     def get(self, kind: str, *words: str) -> list[Json]:
         """Objects of kube-system, with their managers."""
-        words = ("get", kind, "-n", "kube-system", "--show-managed-fields", "-o", "json", *words)
+        words = ("get", kind, "-n", "kube-system", *MANAGERS, *words)
         return json.loads(self.sandbox("kubectl", *words))["items"]
 
     def one(self, kind: str, name: str) -> Json:
@@ -72,6 +74,19 @@ class Nodes(Cluster):
         """Whether metrics-server answers for so many nodes; 0: for every one."""
         done = self.run("kubectl", "get", "--raw", METRICS)
         return done.returncode == 0 and len(json.loads(done.stdout)["items"]) >= (least or len(self.names))
+
+    def set_aside(self, names: list[str]) -> list[str]:
+        """Have k3s leave these of its manifests alone, and no others; gives the words by which the helper is told."""
+        servers = [node for node in self.names if node.startswith("server")]
+        for server in servers:
+            self.sandbox("exec", server, "find", MANIFESTS, "-name", "*.skip", "-delete")
+            for name in names:
+                self.sandbox("exec", server, "touch", f"{MANIFESTS}/{name}.yaml.skip")
+        return [f"--set-aside={server}={','.join(names)}" for server in servers]
+
+    def generations(self) -> list[int]:
+        """How often what each Deployment is to be was changed."""
+        return [self.one("deployments", name)["metadata"]["generation"] for name in LENT]
 
     def endpoints(self) -> list[str]:
         """The nodes of the ready endpoints of cluster DNS."""
@@ -110,6 +125,9 @@ class Nodes(Cluster):
         """What a way back has left of ours: objects, fields, labels, annotations."""
         left = [f"{one['kind']} {one['metadata']['name']}" for one in self.get(KINDS) if is_ours(one)]
         lent = [self.one("deployments", name) for name in LENT]
+        lent += [self.one(kind, "coredns") for kind in ("configmaps", "serviceaccounts")]
+        wide = self.sandbox("kubectl", "get", "clusterrole,clusterrolebinding", "system:coredns", *MANAGERS)
+        lent += json.loads(wide)["items"]
         for thing in [*lent, self.one("services", "kube-dns"), *self.get("pods"), *self.get("nodes")]:
             about = thing["metadata"]
             managers = {entry["manager"] for entry in about["managedFields"] if entry.get("subresource") != "scale"}

@@ -47,7 +47,7 @@ def bring_in(nodes: Nodes, cell: Cell) -> str:
     """The wish comes true, and no client loses a query meanwhile."""
     probe = Probe(nodes, nodes.names[0])
     try:
-        done = nodes.helper("apply", cell.spec)
+        done = nodes.helper("apply", cell.spec, *nodes.set_aside(cell.set_aside))
     finally:
         seen = probe.stop()
     see_nothing_lost(seen)
@@ -91,7 +91,7 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     at = nodes.kill(victim)
     wait_for(f"{victim} not ready", lambda: not nodes.ready(victim), LATEST)
     wait_for("no endpoint on it", lambda: victim not in nodes.endpoints(), LATEST)
-    if cell.metrics == "replicas":
+    if cell.metrics != "packaged":
         wait_for("metrics of the others", lambda: nodes.metrics(len(others)), METRICS_LATER)
     seen = probe.stop(at)
     since = seen["fresh"]["since_fault"]
@@ -117,6 +117,7 @@ def back(nodes: Nodes, cell: Cell) -> str:
     finally:
         seen = probe.stop()
     see_nothing_lost(seen)
+    nodes.set_aside([])
     left: list[str] = []
 
     def clean() -> bool:
@@ -127,4 +128,13 @@ def back(nodes: Nodes, cell: Cell) -> str:
         wait_for("nothing of ours", clean, 30)
     except AssertionError as error:
         raise AssertionError(f"{error}: {left}") from None
-    return f"nothing left of {cell.coredns}"
+    if not cell.set_aside:
+        return f"nothing left of {cell.coredns}"
+    # k3s applies its own manifests again, and finds all as it would have it.
+    before = nodes.generations()
+    applied = nodes.restart()
+    servers = sum(node.startswith("server") for node in nodes.names)
+    wait_for("each server's own manifest applied anew", lambda: nodes.times_applied() >= applied + servers, 120)
+    wait_for("metrics", nodes.metrics, 120)
+    assert nodes.generations() == before
+    return f"nothing left of {cell.coredns}, nor for k3s to do"
