@@ -208,6 +208,14 @@ const Json* value_at(const Json& object, const FieldPath& path) {
   return at;
 }
 
+bool is_entry_key(const FieldPath& path) {
+  if (path.size() < 2 || !path.back().starts_with("f:")) return false;
+  const std::string& entry = path[path.size() - 2];
+  if (!entry.starts_with("k:")) return false;
+  const Json keys = Json::parse(entry.substr(2), nullptr, false);
+  return keys.is_object() && keys.contains(path.back().substr(2));
+}
+
 std::set<FieldPath> fields_of(const Json& fields_v1) {
   std::set<FieldPath> out;
   FieldPath path;

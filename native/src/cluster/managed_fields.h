@@ -22,6 +22,9 @@ std::string to_string(const FieldPath& path);
 /// The value at the path in `object`, or null when there is none.
 const Json* value_at(const Json& object, const FieldPath& path);
 
+/// Whether the field is one of those by which its list entry is known: the entry goes with it.
+bool is_entry_key(const FieldPath& path);
+
 /// The fields in a managedFields entry (fieldsV1), without the markers `.` of list entries.
 std::set<FieldPath> fields_of(const Json& fields_v1);
 

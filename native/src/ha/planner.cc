@@ -38,6 +38,10 @@ void erase_at(Json& object, const cluster::FieldPath& path, std::size_t depth = 
   } else {
     child = const_cast<Json*>(cluster::value_at(object, {element}));
     if (child == nullptr) return;
+    if (depth + 2 == path.size() && cluster::is_entry_key(path)) {
+      object.erase(static_cast<std::size_t>(child - object.get_ptr<Json::array_t*>()->data()));
+      return;
+    }
   }
   const bool last = depth + 1 == path.size();
   if (!last) erase_at(*child, path, depth + 1);

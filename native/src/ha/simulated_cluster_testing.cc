@@ -136,6 +136,10 @@ void disown(Json& object, const FieldPath& path) {
 void erase_at(Json& at, const FieldPath& path, std::size_t depth = 0) {
   auto* child = const_cast<Json*>(cluster::value_at(at, {path[depth]}));
   if (child == nullptr) return;
+  if (depth + 2 == path.size() && cluster::is_entry_key(path)) {
+    at.erase(static_cast<std::size_t>(child - at.get_ptr<Json::array_t*>()->data()));
+    return;
+  }
   const bool last = depth + 1 == path.size();
   if (!last) erase_at(*child, path, depth + 1);
   if (path[depth].starts_with("f:") && (last || child->empty())) at.erase(path[depth].substr(2));
