@@ -7,18 +7,29 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
+
+#include "ha/labels.h"
 
 namespace core_ha::ha {
 
 namespace {
 
+enum class Type {
+  plain,  ///< a string of `choices`; without them an integer
+  label,  ///< a label's key
+  labels  ///< a mapping of labels to a value or several
+};
+
 struct Key {
   std::string name;
   std::string description;
-  std::vector<std::string> choices = {};  ///< a string key's values; empty: the key is an integer
+  std::vector<std::string> choices = {};  ///< a string key's values
+  Type type = Type::plain;
   std::int64_t lowest = 0;
   std::int64_t highest = 0;
   const char* unit = "";  ///< of an integer that is no plain count
@@ -31,14 +42,38 @@ Json optional(const std::optional<int>& value) {
   return value ? Json(*value) : Json();
 }
 
+/// Each label with its values in one order, so that the same wish is always the same text.
+std::map<std::string, std::vector<std::string>> labels_of(const Json& value) {
+  std::map<std::string, std::vector<std::string>> labels;
+  for (const auto& [key, values] : value.items()) {
+    auto& list = labels[key];
+    list = values.is_string() ? std::vector<std::string>{values} : values.get<std::vector<std::string>>();
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  }
+  return labels;
+}
+
 const std::vector<Key>& table() {
   static const std::vector<Key> keys{
       {.name = "level",
        .description = "What may fail without an outage: auto takes the highest that the cluster can give.",
-       .choices = {"auto", "none", "node"},
+       .choices = {"auto", "none", "node", "zone"},
        .fallback = "auto",
        .store = [](Spec& spec, const Json& value) { spec.level = value; },
        .load = [](const Spec& spec) { return Json(spec.level); }},
+      {.name = "zone_label",
+       .description = "The label of nodes that tells their zone, for level zone and the spread of replicas.",
+       .type = Type::label,
+       .fallback = cluster::usual_zone_label,
+       .store = [](Spec& spec, const Json& value) { spec.zone_label = value; },
+       .load = [](const Spec& spec) { return Json(spec.zone_label); }},
+      {.name = "node_affinity",
+       .description = "Labels that a node must carry to run a replica of any component, each with its value or a list "
+                      "of values of which one is enough; absent: every node will do.",
+       .type = Type::labels,
+       .store = [](Spec& spec, const Json& value) { spec.node_affinity = labels_of(value); },
+       .load = [](const Spec& spec) { return spec.node_affinity.empty() ? Json() : Json(spec.node_affinity); }},
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
                       "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
@@ -141,6 +176,8 @@ const std::vector<Key>& table() {
 }
 
 std::string allowed(const Key& key) {
+  if (key.type == Type::label) return "a label's key, as example.org/rack";
+  if (key.type == Type::labels) return "a mapping of labels to their values";
   if (!key.choices.empty()) return fmt::format("one of {}", fmt::join(key.choices, ", "));
   return fmt::format("an integer from {} to {}{}", key.lowest, key.highest, key.unit);
 }
@@ -159,7 +196,13 @@ Error bad_spec(const std::string& sentence) {
   return Error{ExitStatus::usage, sentence};
 }
 
+bool is_value(const Json& value) {
+  return value.is_string() && is_label_value(value.get_ref<const std::string&>());
+}
+
 bool fits(const Key& key, const Json& value) {
+  if (key.type == Type::label) return value.is_string() && is_label_key(value.get_ref<const std::string&>());
+  if (key.type == Type::labels) return value.is_object();
   if (!key.choices.empty()) {
     for (const auto& choice : key.choices)
       if (value == choice) return true;
@@ -168,6 +211,41 @@ bool fits(const Key& key, const Json& value) {
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) return false;
   return value.is_number_integer() && value.get<std::int64_t>() >= key.lowest &&
          value.get<std::int64_t>() <= key.highest;
+}
+
+/// What is wrong with one of the labels of such a mapping, in a sentence; empty: nothing.
+std::string wrong_label(const std::string& name, const Json& labels) {
+  for (const auto& [label, value] : labels.items()) {
+    if (!is_label_key(label)) return fmt::format("{} has {}, which is no label's key.", name, found(label));
+    const bool list = value.is_array() && !value.empty() && std::all_of(value.begin(), value.end(), is_value);
+    if (is_value(value) || list) continue;
+    return fmt::format(
+        "{}.{} is {}; allowed is a label's value, or a list of them (numbers and true, as YAML has them, are none: put "
+        "them in quotes).",
+        name, label, found(value));
+  }
+  return {};
+}
+
+/// What is wrong with the value, in a sentence; empty: nothing.
+std::string wrong(const Key& key, const Json& value) {
+  if (!fits(key, value)) return fmt::format("{} is {}; allowed is {}.", key.name, found(value), allowed(key));
+  return key.type == Type::labels ? wrong_label(key.name, value) : std::string();
+}
+
+Json schema_of(const Key& key) {
+  // As Kubernetes has them; lengths are left to parse_spec.
+  const std::string name = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?";
+  const std::string label = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?" + name + "$";
+  const Json value = {{"type", "string"}, {"pattern", "^(" + name + ")?$"}};
+  const Json values = {{"type", "array"}, {"minItems", 1}, {"items", value}};
+  if (key.type == Type::label) return {{"type", "string"}, {"pattern", label}};
+  if (key.type == Type::labels)
+    return {{"type", "object"},
+            {"propertyNames", {{"pattern", label}}},
+            {"additionalProperties", {{"oneOf", Json::array({value, values})}}}};
+  if (!key.choices.empty()) return {{"type", "string"}, {"enum", key.choices}};
+  return {{"type", "integer"}, {"minimum", key.lowest}, {"maximum", key.highest}};
 }
 
 }  // namespace
@@ -188,12 +266,14 @@ Result<Spec> parse_spec(const Json& document) {
       return bad_spec(fmt::format("Unknown key {} in the spec; known are {}.", found(name), fmt::join(names, ", ")));
     }
     if (value.is_null()) continue;  // as if absent: how Ansible passes an option that is not given
-    if (!fits(*key, value)) return bad_spec(fmt::format("{} is {}; allowed is {}.", name, found(value), allowed(*key)));
+    if (const std::string sentence = wrong(*key, value); !sentence.empty()) return bad_spec(sentence);
     key->store(spec, value);
   }
   if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)
     return bad_spec(fmt::format("coredns_min_replicas is {}, above coredns_max_replicas, which is {}.",
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
+  if (spec.zone_label == "kubernetes.io/hostname")
+    return bad_spec("zone_label is kubernetes.io/hostname, which tells nodes apart: that is level node.");
   return spec;
 }
 
@@ -213,15 +293,8 @@ Json to_json(const Spec& spec) {
 Json spec_schema() {
   Json properties = Json::object();
   for (const auto& key : table()) {
-    Json property = {{"description", key.description}};
-    if (key.choices.empty()) {
-      property["type"] = "integer";
-      property["minimum"] = key.lowest;
-      property["maximum"] = key.highest;
-    } else {
-      property["type"] = "string";
-      property["enum"] = key.choices;
-    }
+    Json property = schema_of(key);
+    property["description"] = key.description;
     if (!key.fallback.is_null()) property["default"] = key.fallback;
     properties[key.name] = property;
   }

@@ -53,7 +53,7 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   }
-  Json body = coredns_overlay(coredns, minor);
+  Json body = coredns_overlay(coredns, planner.spec, zones_of(nodes), minor);
   // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
   // itself when the autoscaler, or a scale of ours, changes it.
   if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains({"f:spec", "f:replicas"}))
