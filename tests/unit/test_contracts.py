@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pathlib
 
 PREFIX = "k3s_core_ha_"
-JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
+JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "dict": "object"}
 FAILOVER_NUMBERS = (
     "failover_grace_period",
     "failover_toleration_seconds",
