@@ -57,6 +57,15 @@ std::vector<Json> spreads(const Json& deployment, const std::string& key) {
   return found;
 }
 
+/// All three are as k3s ships them.
+void check_all_packaged(SimulatedCluster& cluster, int nodes) {
+  SimulatedCluster fresh = with_all(nodes);
+  REQUIRE(cluster.snapshot.deployments.size() == fresh.snapshot.deployments.size());
+  for (int i = 0; i < 3; ++i)
+    CHECK(cluster.deployment(i)["spec"] == fresh.deployment(i)["spec"]);
+  CHECK(cluster.serving() == 1);
+}
+
 bool holds_spread(const Json& deployment, const std::string& key) {
   const auto fields = cluster::applied_fields(deployment, kube::field_manager);
   return std::any_of(fields.begin(), fields.end(),
@@ -90,18 +99,19 @@ TEST_CASE("node_affinity: required of the nodes of all three components, and cou
           deployment["metadata"]["name"] != local_path.deployment.name)
         CHECK_FALSE(deployment["spec"]["template"]["spec"].value("affinity", Json::object()).contains("nodeAffinity"));
     reach(cluster, packaged);
-    check_packaged(cluster);
+    check_all_packaged(cluster, 4);
   }
 }
 
 TEST_CASE("node_affinity: another wish replaces what an earlier one required") {
   SimulatedCluster cluster = with_all(4);
   reach(cluster, wish(ssd));
-  // Were the nodes judged by the earlier wish, too, none would be left.
+  // Were the nodes judged by the earlier wish, too, the last one would not do.
+  const std::vector<std::string> racks{"r1", "r2", "r3", "r2"};
   for (int i = 0; i < 4; ++i)
-    cluster.node(i)["metadata"]["labels"]["rack"] = i == 0 ? "r1" : i == 3 ? "r2" : "r3";
+    cluster.node(i)["metadata"]["labels"]["rack"] = racks[static_cast<std::size_t>(i)];
   reach(cluster, wish({{"node_affinity", {{"rack", {"r1", "r2"}}}}}));
-  CHECK(nodes_of(cluster, "k8s-app", "kube-dns") == std::vector<std::string>{"agent-3", "server-1"});
+  CHECK(nodes_of(cluster, "k8s-app", "kube-dns") == std::vector<std::string>{"agent-1", "agent-3", "server-1"});
 }
 
 TEST_CASE("node_affinity: from a Deployment that has it to a DaemonSet and back, each in one go") {
@@ -186,7 +196,7 @@ TEST_CASE("zones: k3s's own spread is held whole, others' is added, and goes aga
   CHECK_FALSE(own[0].contains("matchLabelKeys"));
   CHECK(spreads(cluster.deployment(1), cluster::usual_zone_label).empty());
   reach(cluster, packaged);
-  check_packaged(cluster);
+  check_all_packaged(cluster, 4);
 }
 
 TEST_CASE("zones: by another label the spread is ours alone, beside k3s's") {
@@ -203,7 +213,7 @@ TEST_CASE("zones: by another label the spread is ours alone, beside k3s's") {
   CHECK(spreads(cluster.deployment(), cluster::usual_zone_label).size() == 1);
   CHECK_FALSE(holds_spread(cluster.deployment(), cluster::usual_zone_label));
   reach(cluster, packaged);
-  check_packaged(cluster);
+  check_all_packaged(cluster, 4);
 }
 
 TEST_CASE("zones: a wish that cannot be had plans nothing") {
