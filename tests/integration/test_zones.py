@@ -69,6 +69,8 @@ def test_zones(server: Server, ways: Ways, helper: Helper) -> None:
         (words,) = [warning for warning in unmet.result["warnings"] if "Level zone" in warning]
         assert "all 2 replicas of CoreDNS are in a, although nodes in b take pods: `k3s-core-ha rebalance`" in words
 
+        # At first the new one is not available yet.
+        wait_for("a word of the cool-down", lambda: "for 10 min" in helper.run("rebalance").result["message"])
         moved = helper.run("rebalance", "--cool-down", "0")
         assert (moved.status, moved.result["changed"]) == (0, True), moved.stderr
         assert moved.result["message"] == "a has 2 replicas and b has 0: one was moved."

@@ -32,6 +32,24 @@ Json spread(const CoreDns& coredns, const std::string& label, const char* when_u
   return entry;
 }
 
+/// In the live order: the server takes over that of an applied list, and another order would be another template of
+/// pods, which stays behind when ours goes.
+Json spreads(const CoreDns& coredns, const Spec& spec, const Zones& zones) {
+  std::vector<Json> entries{spread(coredns, "kubernetes.io/hostname", "DoNotSchedule")};
+  if (zones.several()) entries.push_back(spread(coredns, spec.zone_label, "ScheduleAnyway"));
+  const Json live = coredns.pod_spec().value("topologySpreadConstraints", Json::array());
+  const auto place = [&](const Json& entry) {
+    return std::find_if(live.begin(), live.end(),
+                        [&](const Json& other) {
+                          return other.value("topologyKey", "") == entry["topologyKey"].get<std::string>() &&
+                                 other.value("whenUnsatisfiable", "") == entry["whenUnsatisfiable"].get<std::string>();
+                        }) -
+           live.begin();
+  };
+  std::sort(entries.begin(), entries.end(), [&](const Json& a, const Json& b) { return place(a) < place(b); });
+  return entries;
+}
+
 }  // namespace
 
 int coredns_grace_period(const CoreDns& coredns) {
@@ -55,8 +73,7 @@ Json coredns_overlay(const CoreDns& coredns, const Spec& spec, const Zones& zone
   body["spec"]["strategy"] = {{"rollingUpdate", {{"maxSurge", 1}}}};
   Json& wish = body["spec"]["template"]["spec"];
   wish["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
-  wish["topologySpreadConstraints"] = Json::array({spread(coredns, "kubernetes.io/hostname", "DoNotSchedule")});
-  if (zones.several()) wish["topologySpreadConstraints"].push_back(spread(coredns, spec.zone_label, "ScheduleAnyway"));
+  wish["topologySpreadConstraints"] = spreads(coredns, spec, zones);
   narrow_nodes(wish, spec);
   if (minor >= pre_stop_sleep_minor) {
     Json pod = coredns.pod_spec();

@@ -185,6 +185,16 @@ TEST_CASE("zones: k3s's own spread is held whole, others' is added, and goes aga
   CHECK(own[0]["labelSelector"]["matchLabels"]["k8s-app"] == "kube-dns");
   CHECK(own[0]["matchLabelKeys"] == Json{"pod-template-hash"});
   CHECK(holds_spread(cluster.deployment(), cluster::usual_zone_label));
+  // The server takes over the order of what is applied.
+  const auto held = std::find_if(cluster.snapshot.deployments.begin(), cluster.snapshot.deployments.end(),
+                                 [](const Json& one) { return one["metadata"]["name"] == "coredns"; });
+  const Plan plan = make_plan(autoscaling, cluster.snapshot);
+  const auto wished = std::find_if(plan.wished.begin(), plan.wished.end(),
+                                   [](const Json& one) { return one["metadata"]["name"] == "coredns"; });
+  REQUIRE(wished != plan.wished.end());
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK((*wished)["spec"]["template"]["spec"]["topologySpreadConstraints"][i]["topologyKey"] ==
+          (*held)["spec"]["template"]["spec"]["topologySpreadConstraints"][i]["topologyKey"]);
   for (const auto& deployment : cluster.snapshot.deployments)
     CHECK(spreads(deployment, cluster::usual_zone_label).size() ==
           (deployment["metadata"]["name"] == local_path.deployment.name ? 0 : 1));
