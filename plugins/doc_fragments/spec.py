@@ -13,10 +13,26 @@ options:
     description:
       - What may fail without an outage.
       - V(node) is the loss of any one node, V(none) keeps the settings but does not ask for several replicas.
+      - V(zone) is the loss of any one zone. It needs nodes in two, and each node that can run CoreDNS must tell its
+        zone by the label O(zone_label); else it is refused before anything is touched.
       - With V(auto) the highest level that the cluster's nodes can carry is taken, and RV(ignore:level) says why.
     type: str
-    choices: [auto, none, node]
+    choices: [auto, none, node, zone]
     default: auto
+  zone_label:
+    description:
+      - The key of the label by which nodes tell their zone. With another one than the default, which k3s itself spreads
+        CoreDNS by, a spread over its values is added.
+    type: str
+    default: topology.kubernetes.io/zone
+  node_affinity:
+    description:
+      - Labels that a node must carry to run a replica of any of the components, each with its value, or with a list of
+        values of which one is enough. All labels are required.
+      - Values are strings, so C(true) and numbers need quotes in YAML.
+      - Where too few nodes are left for O(level), or for a number, it is refused before anything is touched. A
+        component that is left as k3s ships it does not keep it, which a warning says.
+    type: dict
   coredns_strategy:
     description:
       - How CoreDNS gets there.

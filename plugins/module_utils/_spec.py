@@ -10,7 +10,9 @@ import typing as t
 
 # The wish, key by key, as `k3s-core-ha plan --schema` has it; ranges are the helper's to check. A unit test compares.
 SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "level": {"type": "str", "choices": ["auto", "none", "node"], "default": "auto"},
+    "level": {"type": "str", "choices": ["auto", "none", "node", "zone"], "default": "auto"},
+    "zone_label": {"type": "str", "default": "topology.kubernetes.io/zone"},
+    "node_affinity": {"type": "dict"},
     "coredns_strategy": {
         "type": "str",
         "choices": ["autoscaling", "replicas", "daemonset", "custom", "packaged"],

@@ -50,6 +50,18 @@ def cordoned(server: Server) -> contextlib.AbstractContextManager[None]:
     return each_node(server, 3, "", {"spec": {"unschedulable": True}}, {"spec": {"unschedulable": None}})
 
 
+def in_one_zone(server: Server) -> contextlib.AbstractContextManager[None]:
+    """All nodes."""
+    there, gone = ({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}} for zone in ("zone-a", None))
+    return each_node(server, 4, "", there, gone)
+
+
+def two_with_disks(server: Server) -> contextlib.AbstractContextManager[None]:
+    """Two nodes carry a label."""
+    there, gone = ({"metadata": {"labels": {"example.org/disk": disk}}} for disk in ("fast", None))
+    return each_node(server, 2, "", there, gone)
+
+
 def full(server: Server) -> contextlib.AbstractContextManager[None]:
     """No node has room for a replica's request."""
     there, gone = ({"status": {"allocatable": {"cpu": cpu}}} for cpu in ("50m", "4"))
@@ -166,6 +178,35 @@ REFUSALS = [
         tainted,
         {"level": "node"},
     ),
+    Refusal(
+        "zone-without-labels",
+        4,
+        [
+            "level is zone, but 4 of 4 nodes that can run CoreDNS carry no label topology.kubernetes.io/zone",
+            "kubectl label node fleet-00001 topology.kubernetes.io/zone=ZONE",
+        ],
+        spec={"level": "zone"},
+    ),
+    Refusal(
+        "zone-of-one",
+        4,
+        ["level is zone", "nodes in 2 zones", "4 of 5 registered nodes", "in 1 zone (zone-a)"],
+        in_one_zone,
+        {"level": "zone"},
+    ),
+    Refusal(
+        "affinity-matches-nothing",
+        4,
+        ["No registered node can run CoreDNS", "fleet-00001 (no label example.org/disk=fast)"],
+        spec={"node_affinity": {"example.org/disk": "fast"}},
+    ),
+    Refusal(
+        "replicas-above-affinity",
+        4,
+        ["coredns_min_replicas is 3", "2 replicas at most", "2 of 5 registered nodes"],
+        two_with_disks,
+        {"node_affinity": {"example.org/disk": "fast"}, "coredns_min_replicas": 3},
+    ),
     Refusal("cordoned-but-one", 4, ["Only 1 of 4 nodes", "all 3 replicas would be on fleet-00004"], cordoned),
     Refusal("selector-matches-nothing", 4, ["No registered node can run CoreDNS", "fleet-00001"], selecting),
     Refusal("fits-nowhere", 4, ["requests 0.10 CPU and 70 MiB", "0 of 3 new replicas", "the 4 nodes"], full),
@@ -184,6 +225,13 @@ REFUSALS = [
         2,
         ['coredns_min_replicas is "many"', "an integer from 1 to 1000"],
         spec={"coredns_min_replicas": "many"},
+        asks=False,
+    ),
+    Refusal(
+        "label-value-no-string",
+        2,
+        ["node_affinity.example.org/disk is true", "quotes"],
+        spec={"node_affinity": {"example.org/disk": True}},
         asks=False,
     ),
     Refusal(

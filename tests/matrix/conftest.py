@@ -26,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each cell."""
+    if "cell" not in metafunc.fixturenames:
+        return
     chosen = CUT if metafunc.config.getoption("--cut") else cells()
     metafunc.parametrize("cell", chosen, ids=[cell.name for cell in chosen])
 

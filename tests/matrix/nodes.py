@@ -110,6 +110,11 @@ class Nodes(Cluster):
             self.sandbox("exec", node, "systemctl", "restart", unit)
         return before
 
+    def zones(self, nodes: list[str]) -> set[str]:
+        """Those that the nodes are in, by their labels."""
+        labels = {one["metadata"]["name"]: one["metadata"]["labels"] for one in self.get("nodes")}
+        return {labels[node].get("topology.kubernetes.io/zone", "") for node in nodes}
+
     def ready(self, node: str) -> bool:
         """Whether the node is Ready; an API that does not answer says no."""
         done = self.run("kubectl", "get", "node", node, "-o", "json")

@@ -52,6 +52,9 @@ def bring_in(nodes: Nodes, cell: Cell) -> str:
         seen = probe.stop()
     see_nothing_lost(seen)
     assert done["changed"] is True
+    if cell.topology == "zones" and cell.coredns != "packaged":
+        assert done["level"]["name"] == "zone", done["level"]
+        assert len(nodes.zones(nodes.endpoints())) > 1, nodes.endpoints()
     return f"level {done['level']['name']}, DNS on {', '.join(nodes.endpoints())}"
 
 

@@ -170,6 +170,7 @@ Result<Applied> apply_wish(kube::Client& client, const ha::Spec& spec, const App
       applied->plan.warnings.push_back("All was done; the look at the end came to this: " + error.message);
       return applied;
     }
+    applied->plan.unmet = std::move(more->plan.unmet);  // as the pods stand now
     if (more->plan.steps.empty()) return applied;
     if (!more->acted.error)
       log::progress("others changed the cluster meanwhile; what that made necessary was done, too");

@@ -9,8 +9,8 @@
 namespace core_ha::cli {
 
 void add_rebalance(CLI::App& app, Context& context) {
-  CLI::App* const verb =
-      app.add_subcommand("rebalance", "Move one replica of CoreDNS, where two are on one node and another has none");
+  CLI::App* const verb = app.add_subcommand(
+      "rebalance", "Move one replica of CoreDNS, where two are on one node, or in one zone, and another has none");
   struct Options {
     bool dry_run = false;
     int cool_down = static_cast<int>(std::chrono::seconds(ha::cool_down).count());
@@ -27,7 +27,7 @@ void add_rebalance(CLI::App& app, Context& context) {
       "  k3s-core-ha rebalance --dry-run   whether one would be moved, and why\n"
       "A pod is evicted, so PodDisruptionBudgets are kept, and the scheduler decides where its replacement goes. One "
       "pod\n"
-      "at a time, with a rest between two, and not again for the same node within a day: pods are never "
+      "at a time, with a rest between two, and not again for the same node or zone within a day: pods are never "
       "moved\n"
       "in a loop. `reconcile` does the same whenever there is nothing else to do.");
   context.on_run(*verb, [&context, options]() -> Outcome {

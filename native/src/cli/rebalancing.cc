@@ -41,7 +41,7 @@ Result<Rebalanced> rebalance(kube::Client& client, const Rebalancing& options) {
   if (!choice.move) return Rebalanced{false, choice.words};
   const ha::Move& move = *choice.move;
   log::progress(fmt::format("{}: evicting {}", move.reason, kube::to_string(move.pod)));
-  const Json note = {{"metadata", {{"annotations", {{std::string(ha::moved_annotation), move.note}}}}}};
+  const Json note = {{"metadata", {{"annotations", {{std::string(move.annotation), move.note}}}}}};
   auto noted = client.merge_patch(ha::state_object, note, {.dry_run = options.dry_run});
   if (!noted) return noted.error().as_error();
   if (auto evicted = evict(client, move, options); !evicted) return evicted.error();

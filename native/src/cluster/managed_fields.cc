@@ -171,6 +171,10 @@ void erase_below(Json& object, const FieldPath& path, std::size_t depth) {
   const std::string& element = path[depth];
   auto* const child = const_cast<Json*>(value_at(object, {element}));
   if (child == nullptr) return;
+  if (depth + 2 == path.size() && is_entry_key(path)) {
+    object.erase(static_cast<std::size_t>(child - object.get_ptr<Json::array_t*>()->data()));
+    return;
+  }
   const bool last = depth + 1 == path.size();
   if (!last) erase_below(*child, path, depth + 1);
   if (element.starts_with("f:") && (last || child->empty())) object.erase(element.substr(2));
@@ -252,6 +256,14 @@ Json without_applied(Json object, std::string_view manager) {
   for (const auto& path : applied_fields(live, manager))
     if (owners_of(live, path).size() == 1) erase_at(object, path);
   return object;
+}
+
+bool is_entry_key(const FieldPath& path) {
+  if (path.size() < 2 || !path.back().starts_with("f:")) return false;
+  const std::string& entry = path[path.size() - 2];
+  if (!entry.starts_with("k:")) return false;
+  const Json keys = Json::parse(entry.substr(2), nullptr, false);
+  return keys.is_object() && keys.contains(path.back().substr(2));
 }
 
 std::set<FieldPath> fields_of(const Json& fields_v1) {

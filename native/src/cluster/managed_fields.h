@@ -26,8 +26,11 @@ const Json* value_at(const Json& object, const FieldPath& path);
 /// or "": manifests that state it are stored without (omitempty).
 bool has_value(const Json& object, const FieldPath& path, const Json& value);
 
-/// Takes the field out of `object`, and what it leaves empty. Entries of lists stay.
+/// Takes the field out of `object`, and what it leaves empty; a list's entry goes with a field that it is known by.
 void erase_at(Json& object, const FieldPath& path);
+
+/// Whether the field is one of those by which its list entry is known: the entry goes with it.
+bool is_entry_key(const FieldPath& path);
 
 /// The fields in a managedFields entry (fieldsV1), without the markers `.` of list entries.
 std::set<FieldPath> fields_of(const Json& fields_v1);

@@ -77,6 +77,23 @@ bool matches_term(const Json& term, const Json& labels, const Json& fields) {
          std::all_of(on_fields.begin(), on_fields.end(), [&](const Json& r) { return satisfies(r, fields); });
 }
 
+/// What of a term the labels lack, where that is said in a word: `no label disk in fast, faster`.
+std::string unmet_words(const Json& term, const Json& labels) {
+  for (const auto& requirement : at(term, "matchExpressions")) {
+    if (satisfies(requirement, labels)) continue;
+    const std::string key = text(requirement, "key");
+    const std::string op = text(requirement, "operator");
+    const Json& values = at(requirement, "values");
+    if (op == "Exists") return "no label " + key;
+    if (op != "In" || values.empty()) break;
+    std::string words;
+    for (const auto& value : values)
+      words += (words.empty() ? "" : ", ") + value.get<std::string>();
+    return fmt::format("no label {}{}{}", key, values.size() == 1 ? "=" : " in ", words);
+  }
+  return "node affinity";
+}
+
 /// Why the pod does not ask for this node; empty: it does.
 std::string why_not_selected(const Json& node, const Json& pod_spec) {
   const Json labels = at(node["metadata"], "labels").is_object() ? at(node["metadata"], "labels") : Json::object();
@@ -88,7 +105,7 @@ std::string why_not_selected(const Json& node, const Json& pod_spec) {
     const Json fields = {{"metadata.name", node["metadata"]["name"]}};
     const Json& terms = at(required, "nodeSelectorTerms");
     if (std::none_of(terms.begin(), terms.end(), [&](const Json& t) { return matches_term(t, labels, fields); }))
-      return "node affinity";
+      return terms.size() == 1 ? unmet_words(terms[0], labels) : "node affinity";
   }
   return {};
 }
@@ -140,7 +157,7 @@ bool is_server(const Json& node) {
   return at(at(node["metadata"], "labels"), "node-role.kubernetes.io/control-plane").is_string();
 }
 
-std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
+std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec, const std::string& zone_label) {
   const auto taken = parse_time(snapshot.taken);
   std::vector<Node> nodes;
   for (const auto& object : snapshot.nodes) {
@@ -149,6 +166,7 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec) {
     const Json& labels = at(object["metadata"], "labels");
     node.host = text(labels, "kubernetes.io/hostname");
     if (node.host.empty()) node.host = node.name;
+    node.zone = text(labels, zone_label.c_str());
     node.server = is_server(object);
     node.excluded = why_not_selected(object, pod_spec);
     if (node.eligible()) {

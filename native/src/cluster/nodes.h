@@ -11,10 +11,14 @@
 
 namespace core_ha::cluster {
 
+/// The label by which k3s spreads CoreDNS over zones, and cloud providers tell them.
+inline constexpr const char* usual_zone_label = "topology.kubernetes.io/zone";
+
 /// A registered node, as placement sees it.
 struct Node {
   std::string name;
   std::string host;      ///< its failure domain: label kubernetes.io/hostname, else the name
+  std::string zone;      ///< the larger one; empty: nothing tells
   std::string excluded;  ///< why a pod can never run here (`taint gpu:NoSchedule`); empty: it is eligible
   bool tainted = false;  ///< it is excluded by a taint alone: a spread rule counts it, unless it honours taints
   bool server = false;   ///< carries the control plane
@@ -37,6 +41,7 @@ bool selects(const Json& selector, const Json& labels);
 
 /// Every registered node, judged for pods of this spec. What passes with an outage or a drain (cordon, not-ready,
 /// unreachable, pressure) does not make a node ineligible: else an outage would shrink what is to outlive it.
-std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec);
+std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec,
+                              const std::string& zone_label = usual_zone_label);
 
 }  // namespace core_ha::cluster

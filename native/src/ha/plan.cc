@@ -13,6 +13,7 @@
 #include "ha/placement/level.h"
 #include "ha/placement/prediction.h"
 #include "ha/planner.h"
+#include "ha/standing.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_daemonset.h"
@@ -21,6 +22,7 @@
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/placing.h"
 #include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
@@ -144,8 +146,12 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   Planner planner(spec, snapshot, plan);
   CoreDns coredns = view_coredns(snapshot);
   derive_pods(planner, coredns);
-  const auto nodes =
-      cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
+  const bool as_shipped = spec.coredns_strategy == "packaged";
+  const auto nodes = cluster::judge_nodes(snapshot,
+                                          coredns.deployment == nullptr
+                                              ? Json::object()
+                                              : wished_pod_spec(coredns.base, as_shipped ? packaged_spec() : spec),
+                                          spec.zone_label);
 
   plan.components["coredns"] = stands(planner, coredns);
   plan.components["metrics_server"] = metrics_server_stands(planner);
@@ -158,7 +164,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   plan_coredns_objects(planner);
   warn_of_unused(planner);
 
-  if (spec.coredns_strategy == "packaged") {
+  if (as_shipped) {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
     plan_packaged(planner, coredns, nodes);
     if (all_packaged(spec)) plan_no_state(planner);
@@ -166,7 +172,7 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   } else {
     const bool daemons = spec.coredns_strategy == "daemonset";
     const Sizing sizing = daemons && coredns.deployment != nullptr
-                              ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns))
+                              ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns, spec))
                               : size_coredns(spec, nodes);
     plan.level = sizing.level;
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
@@ -187,10 +193,12 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
       plan.predicted = predict(then);
     }
   }
-  if (plan.refusal)
+  if (plan.refusal) {
     plan.steps.clear();  // not to be carried out, not even in part
-  else
-    planner.finish();
+    return plan;
+  }
+  if (plan.steps.empty()) plan.unmet = short_of_zone(coredns, nodes, plan.level);
+  planner.finish();
   return plan;
 }
 

@@ -56,7 +56,7 @@ bool may_force(std::string_view owner, std::string_view field);
 
 /// The failure that is survived, and why this one, in a sentence.
 struct Level {
-  std::string name;  ///< `none` or `node`
+  std::string name;  ///< `none`, `node` or `zone`
   std::string reason;
 };
 
@@ -75,7 +75,8 @@ struct Plan {
   std::map<kube::ObjectRef, int> counts = {};  ///< fixed counts of replicas, which manifests must hold
   std::vector<Difference> diff;                ///< one for each lasting object that a step changes
   std::vector<std::string> warnings;           ///< sentences for a person
-  Json components = Json::object();            ///< how each stands, as observed: strategy, replicas, ready, nodes
+  std::string unmet = {};  ///< how the pods, with nothing to do, fall short of the level: one more; empty: they do not
+  Json components = Json::object();  ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
   std::vector<std::string> unread = {};  ///< nodes whose usage decides: observe it, and plan anew

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <map>
-#include <vector>
+#include <utility>
 
 #include "cluster/nodes.h"
 #include "cluster/time.h"
+#include "ha/spec.h"
 #include "ha/state.h"
 #include "ha/strategies/component.h"
 #include "ha/strategies/coredns_view.h"
@@ -18,14 +19,14 @@ namespace core_ha::ha {
 namespace {
 
 struct Moved {
-  std::string host;
+  std::string to;
   cluster::WallTime at;
 };
 
 /// What the annotation says: `agent-1 2026-06-01T12:00:00Z`.
-std::optional<Moved> last_move(const Json& config_map) {
+std::optional<Moved> last_move(const Json& config_map, std::string_view annotation) {
   const std::string note =
-      config_map["metadata"].value("annotations", Json::object()).value(std::string(moved_annotation), "");
+      config_map["metadata"].value("annotations", Json::object()).value(std::string(annotation), "");
   const auto space = note.find(' ');
   if (space == std::string::npos) return std::nullopt;
   const auto at = cluster::parse_time(note.substr(space + 1));
@@ -60,11 +61,83 @@ Choice none(std::string words) {
   return {.move = {}, .words = std::move(words)};
 }
 
+/// The hosts that take pods now, with their zones and CoreDNS's pods.
+struct Hosts {
+  std::map<std::string, int> pods;
+  std::map<std::string, std::string> zone;
+  std::map<std::string, std::string> of_node;
+};
+
+Hosts hosts_of(const cluster::Snapshot& snapshot, const CoreDns& coredns, const std::string& zone_label) {
+  Hosts hosts;
+  for (const auto& node : cluster::judge_nodes(snapshot, coredns.pod_spec(), zone_label)) {
+    if (!node.open()) continue;
+    hosts.pods.emplace(node.host, 0);
+    hosts.zone.emplace(node.host, node.zone);
+    hosts.of_node.emplace(node.name, node.host);
+  }
+  for (const auto& pod : coredns.pods)
+    if (const auto host = hosts.of_node.find(pod.node); host != hosts.of_node.end()) ++hosts.pods[host->second];
+  return hosts;
+}
+
+bool fewer(const std::pair<const std::string, int>& a, const std::pair<const std::string, int>& b) {
+  return a.second < b.second;
+}
+
+/// A move that would help, whether or not it is time for it.
+struct Candidate {
+  std::string from;  ///< a host
+  std::string to;
+  std::string words;
+  std::string_view annotation;
+};
+
+std::optional<Candidate> between_hosts(const Hosts& hosts) {
+  const auto least = *std::min_element(hosts.pods.begin(), hosts.pods.end(), fewer);
+  const auto most = *std::max_element(hosts.pods.begin(), hosts.pods.end(), fewer);
+  if (most.second - least.second < 2) return std::nullopt;
+  return Candidate{most.first, least.first,
+                   fmt::format("{} has {} replicas and {} has {}", most.first, most.second, least.first, least.second),
+                   moved_annotation};
+}
+
+/// Only to a host to which k3s's spread over hosts lets the scheduler put it: none has fewer, also when it has left.
+std::optional<Candidate> between_zones(const Hosts& hosts) {
+  std::map<std::string, int> zones;
+  for (const auto& [host, zone] : hosts.zone) {
+    if (zone.empty()) return std::nullopt;  // what is not known cannot be made more even
+    zones[zone] += hosts.pods.at(host);
+  }
+  const auto most = *std::max_element(zones.begin(), zones.end(), fewer);
+  std::map<std::string, int> after = hosts.pods;
+  const auto from = [&] {
+    auto fullest = after.end();
+    for (auto host = after.begin(); host != after.end(); ++host)
+      if (hosts.zone.at(host->first) == most.first && (fullest == after.end() || host->second > fullest->second))
+        fullest = host;
+    return fullest;
+  }();
+  --from->second;
+  const int least = std::min_element(after.begin(), after.end(), fewer)->second;
+  std::optional<std::pair<std::string, int>> to;
+  for (const auto& [host, pods] : after) {
+    const std::string& zone = hosts.zone.at(host);
+    if (pods == least && most.second - zones[zone] >= 2 && (!to || zones[zone] < to->second))
+      to = std::pair(zone, zones[zone]);
+  }
+  if (!to) return std::nullopt;
+  return Candidate{from->first, to->first,
+                   fmt::format("{} has {} replicas and {} has {}", most.first, most.second, to->first, to->second),
+                   moved_zone_annotation};
+}
+
 }  // namespace
 
 Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest) {
-  const Json* kept = cluster::find_named(snapshot.configmaps, state_object.name);
-  if (kept == nullptr || !read_state(*kept)) return none("No wish is kept in this cluster: nothing is moved.");
+  const Json* object = cluster::find_named(snapshot.configmaps, state_object.name);
+  const auto kept = object == nullptr ? std::nullopt : read_state(*object);
+  if (!kept) return none("No wish is kept in this cluster: nothing is moved.");
   const CoreDns coredns = view_coredns(snapshot);
   if (coredns.deployment == nullptr || coredns.replicas() < 2) return none("There is no second replica to move.");
   if (!at_rest(coredns))
@@ -74,42 +147,36 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
   if (std::any_of(coredns.pods.begin(), coredns.pods.end(), [](const auto& pod) { return !pod.gentle; }))
     return none("CoreDNS is as k3s ships it, and a pod of it that ends loses queries: nothing is moved.");
 
-  std::map<std::string, int> pods;  // by host that takes pods
-  std::map<std::string, std::string> host_of;
-  for (const auto& node : cluster::judge_nodes(snapshot, coredns.pod_spec())) {
-    if (!node.open()) continue;
-    pods.emplace(node.host, 0);
-    host_of.emplace(node.name, node.host);
-  }
-  for (const auto& pod : coredns.pods)
-    if (const auto host = host_of.find(pod.node); host != host_of.end()) ++pods[host->second];
-  if (pods.empty()) return none("No node takes pods now.");
-  const auto by_count = [](const auto& a, const auto& b) { return a.second < b.second; };
-  const auto least = *std::min_element(pods.begin(), pods.end(), by_count);
-  const auto most = *std::max_element(pods.begin(), pods.end(), by_count);
-  if (most.second - least.second < 2) return none("The replicas are spread as evenly as can be.");
+  const auto spec = parse_spec(Json::parse(kept->spec, nullptr, false));
+  const Hosts hosts = hosts_of(snapshot, coredns, spec ? spec->zone_label : "");
+  if (hosts.pods.empty()) return none("No node takes pods now.");
+  auto wish = between_hosts(hosts);
+  if (!wish && spec && (spec->level == "auto" || spec->level == "zone")) wish = between_zones(hosts);
+  if (!wish) return none("The replicas are spread as evenly as can be.");
 
   const auto now = cluster::parse_time(snapshot.taken);
   if (!now) return none("The time of the snapshot is not known.");
-  const auto moved = last_move(*kept);
-  const auto since = youngest(snapshot, coredns);
-  if ((since && *now - *since < rest) || (moved && *now - moved->at < rest))
-    return none(fmt::format("{} has {} replicas and {} has {}; one is moved when nothing was made or moved for {}.",
-                            most.first, most.second, least.first, least.second, cluster::format_span(rest)));
-  if (moved && moved->host == least.first && *now - moved->at < try_again)
-    return none(fmt::format("{} has {} replicas and {} has {}, but moving one there was tried at {} and did not help.",
-                            most.first, most.second, least.first, least.second, cluster::format_time(moved->at)));
+  auto last = youngest(snapshot, coredns);
+  for (const auto annotation : {moved_annotation, moved_zone_annotation})
+    if (const auto moved = last_move(*object, annotation); moved && (!last || moved->at > *last)) last = moved->at;
+  if (last && *now - *last < rest)
+    return none(fmt::format("{}; one is moved when nothing was made or moved for {}.", wish->words,
+                            cluster::format_span(rest)));
+  if (const auto moved = last_move(*object, wish->annotation);
+      moved && moved->to == wish->to && *now - moved->at < try_again)
+    return none(fmt::format("{}, but moving one there was tried at {} and did not help.", wish->words,
+                            cluster::format_time(moved->at)));
   const auto pod = std::find_if(coredns.pods.begin(), coredns.pods.end(), [&](const auto& candidate) {
-    const auto host = host_of.find(candidate.node);
-    return host != host_of.end() && host->second == most.first;
+    const auto host = hosts.of_node.find(candidate.node);
+    return host != hosts.of_node.end() && host->second == wish->from;
   });
   return {.move = Move{.pod = pod->ref,
                        .uid = pod->uid,
-                       .from = most.first,
-                       .to = least.first,
-                       .reason = fmt::format("{} has {} replicas and {} has {}", most.first, most.second, least.first,
-                                             least.second),
-                       .note = fmt::format("{} {}", least.first, cluster::format_time(*now))},
+                       .from = wish->from,
+                       .to = wish->to,
+                       .reason = wish->words,
+                       .annotation = wish->annotation,
+                       .note = fmt::format("{} {}", wish->to, cluster::format_time(*now))},
           .words = {}};
 }
 

@@ -15,22 +15,26 @@ namespace core_ha::ha {
 /// Annotation of the kept wish: for which host a pod was moved last, and when. Written before the pod is evicted, so
 /// that whatever becomes of the move it is not made again at once.
 inline constexpr std::string_view moved_annotation = "k3s-core-ha/moved";
+/// The same of zones. Another one: a move of either kind must not make the other kind's be forgotten, or two that
+/// undo each other would go on for ever.
+inline constexpr std::string_view moved_zone_annotation = "k3s-core-ha/moved-zone";
 
 /// No pod is moved for so long after any pod of the component was made or moved.
 inline constexpr std::chrono::minutes cool_down{10};
 
-/// A host for which a pod was moved, and which has none all the same, is not tried again for so long: the scheduler has
-/// its reasons, and a pod that is moved over and over is worse than two on one host (k8s-snap #2646).
+/// A host or zone for which a pod was moved, and which has none all the same, is not tried again for so long: the
+/// scheduler has its reasons, and a pod that is moved over and over is worse than two on one host (k8s-snap #2646).
 inline constexpr std::chrono::hours try_again{24};
 
 /// One pod to be evicted, so that the scheduler may put its replacement elsewhere.
 struct Move {
   kube::ObjectRef pod;
   std::string uid;
-  std::string from;    ///< the host, with its count of pods too many
-  std::string to;      ///< the host that has fewest
-  std::string reason;  ///< one sentence
-  std::string note;    ///< what the annotation is to say
+  std::string from;                                ///< the host that it leaves
+  std::string to;                                  ///< the host, or the zone, that has fewest
+  std::string reason;                              ///< one sentence
+  std::string_view annotation = moved_annotation;  ///< where it is noted
+  std::string note;                                ///< what that is to say
 };
 
 /// The one move that helps now, or why there is none.
@@ -40,8 +44,8 @@ struct Choice {
 };
 
 /// Chooses among CoreDNS's pods as observed. A move helps where a host has at least two pods more than another that
-/// takes pods; it is made only while everything is at rest: all replicas available, nothing rolling out, nothing made
-/// or moved for as long as `rest`.
+/// takes pods, or, unless the kept wish is content with less than level zone, a zone; it is made only while everything
+/// is at rest: all replicas available, nothing rolling out, nothing made or moved for as long as `rest`.
 Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest = cool_down);
 
 }  // namespace core_ha::ha

@@ -567,20 +567,22 @@ void SimulatedCluster::run_daemonset(Json& daemonset) {
                          {"numberReady", available}};
 }
 
-/// The node for a ReplicaSet's next pod, of so many; empty: none. Of what scheduling looks at, only an affinity that is
-/// asked for is looked at; one that asks for it also wants a node of its own.
+/// The node for a ReplicaSet's next pod, of so many; empty: none. Of what scheduling looks at, only an affinity to
+/// nodes is looked at, and where there is one, whether the pods keep away from each other.
 std::string SimulatedCluster::host_for(const Json& set, std::size_t pods) const {
   const Json& spec = set["spec"]["template"]["spec"];
-  const bool narrowed = spec.value("affinity", Json::object()).contains("nodeAffinity");
+  const Json affinity = spec.value("affinity", Json::object());
+  const bool narrowed = affinity.contains("nodeAffinity");
+  const bool apart = narrowed && affinity.contains("podAntiAffinity");
   std::vector<std::string> hosts;
   for (const auto& node : cluster::judge_nodes(snapshot, spec)) {
     const bool has_one = std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
       return owned_by(pod, set) && pod["spec"]["nodeName"] == node.name;
     });
-    if (!narrowed || (node.eligible() && !has_one)) hosts.push_back(node.name);
+    if (!narrowed || (node.eligible() && !(apart && has_one))) hosts.push_back(node.name);
   }
   if (hosts.empty()) return {};
-  return narrowed ? hosts.back() : hosts[hosts.size() - 1 - pods % hosts.size()];
+  return apart ? hosts.back() : hosts[hosts.size() - 1 - pods % hosts.size()];
 }
 
 void SimulatedCluster::run_replica_sets() {

@@ -7,10 +7,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
+#include "ha/labels.h"
 #include "ha/words.h"
 
 namespace core_ha::ha {
@@ -26,6 +29,7 @@ struct Key {
   std::int64_t highest = 0;
   const char* unit = "";                                       ///< of an integer that is no plain count
   std::optional<std::string> (*fault)(const Json&) = nullptr;  ///< what is wrong with a value, for other types
+  Json more = Json::object();                                  ///< what the schema says besides of such a value
   Json fallback = {};                                          ///< what absence means; null: decided from the cluster
   std::function<void(Spec&, const Json&)> store;
   std::function<Json(const Spec&)> load;  ///< what store took; null: nothing was given
@@ -33,6 +37,54 @@ struct Key {
 
 Json optional(const std::optional<int>& value) {
   return value ? Json(*value) : Json();
+}
+
+/// As Kubernetes has them; lengths are left to `fault`.
+constexpr const char* label_key_pattern =
+    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+constexpr const char* label_value_pattern = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+bool is_value(const Json& value) {
+  return value.is_string() && is_label_value(value.get_ref<const std::string&>());
+}
+
+std::optional<std::string> fault_of_label_key(const Json& value) {
+  if (value.is_string() && is_label_key(value.get_ref<const std::string&>())) return std::nullopt;
+  return fmt::format(" is {}; allowed is a label's key, as example.org/rack", found_words(value));
+}
+
+std::optional<std::string> fault_of_labels(const Json& labels) {
+  if (!labels.is_object())
+    return fmt::format(" is {}; allowed is a mapping of labels to their values", found_words(labels));
+  for (const auto& [label, value] : labels.items()) {
+    if (!is_label_key(label)) return fmt::format(" has {}, which is no label's key", found_words(label));
+    const bool list = value.is_array() && !value.empty() && std::all_of(value.begin(), value.end(), is_value);
+    if (is_value(value) || list) continue;
+    return fmt::format(
+        ".{} is {}; allowed is a label's value, or a list of them (numbers and true, as YAML has them, are none: put "
+        "them in quotes)",
+        label, found_words(value));
+  }
+  return std::nullopt;
+}
+
+Json labels_schema() {
+  const Json value = {{"type", "string"}, {"pattern", label_value_pattern}};
+  const Json values = {{"type", "array"}, {"minItems", 1}, {"items", value}};
+  return {{"propertyNames", {{"pattern", label_key_pattern}}},
+          {"additionalProperties", {{"oneOf", Json::array({value, values})}}}};
+}
+
+/// Each label with its values in one order, so that the same wish is always the same text.
+std::map<std::string, std::vector<std::string>> labels_of(const Json& value) {
+  std::map<std::string, std::vector<std::string>> labels;
+  for (const auto& [key, values] : value.items()) {
+    auto& list = labels[key];
+    list = values.is_string() ? std::vector<std::string>{values} : values.get<std::vector<std::string>>();
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  }
+  return labels;
 }
 
 /// The keys of what of a component's pods is wished otherwise.
@@ -64,10 +116,26 @@ std::vector<Key> make_table() {
       {.name = "level",
        .description = "What may fail without an outage: auto takes the highest that the cluster can give.",
        .type = "string",
-       .choices = {"auto", "none", "node"},
+       .choices = {"auto", "none", "node", "zone"},
        .fallback = "auto",
        .store = [](Spec& spec, const Json& value) { spec.level = value; },
        .load = [](const Spec& spec) { return Json(spec.level); }},
+      {.name = "zone_label",
+       .description = "The label of nodes that tells their zone, for level zone and the spread of replicas.",
+       .type = "string",
+       .fault = fault_of_label_key,
+       .more = {{"pattern", label_key_pattern}},
+       .fallback = cluster::usual_zone_label,
+       .store = [](Spec& spec, const Json& value) { spec.zone_label = value; },
+       .load = [](const Spec& spec) { return Json(spec.zone_label); }},
+      {.name = "node_affinity",
+       .description = "Labels that a node must carry to run a replica of any component, each with its value or a list "
+                      "of values of which one is enough; absent: every node will do.",
+       .type = "object",
+       .fault = fault_of_labels,
+       .more = labels_schema(),
+       .store = [](Spec& spec, const Json& value) { spec.node_affinity = labels_of(value); },
+       .load = [](const Spec& spec) { return spec.node_affinity.empty() ? Json() : Json(spec.node_affinity); }},
       {.name = "coredns_strategy",
        .description = "How CoreDNS gets there: autoscaling lays an overlay, a HorizontalPodAutoscaler and a "
                       "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
@@ -244,6 +312,8 @@ Result<Spec> parse_spec(const Json& document) {
   if (spec.coredns_min_replicas && spec.coredns_max_replicas && *spec.coredns_min_replicas > *spec.coredns_max_replicas)
     return bad_spec(fmt::format("coredns_min_replicas is {}, above coredns_max_replicas, which is {}.",
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
+  if (spec.zone_label == "kubernetes.io/hostname")
+    return bad_spec("zone_label is kubernetes.io/hostname, which tells nodes apart: that is level node.");
   return spec;
 }
 
@@ -270,6 +340,8 @@ Json spec_schema() {
     } else if (key.fault == nullptr) {
       property["minimum"] = key.lowest;
       property["maximum"] = key.highest;
+    } else {
+      property.update(key.more);
     }
     if (!key.fallback.is_null()) property["default"] = key.fallback;
     properties[key.name] = property;

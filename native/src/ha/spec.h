@@ -2,11 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
+#include "cluster/nodes.h"
 #include "ha/settings.h"
 
 namespace core_ha::ha {
@@ -14,6 +17,8 @@ namespace core_ha::ha {
 /// What the user wishes. Every value is allowed and the set fits together: only parse_spec makes one from a document.
 struct Spec {
   std::string level = "auto";
+  std::string zone_label = cluster::usual_zone_label;
+  std::map<std::string, std::vector<std::string>> node_affinity = {};  ///< label → values, of which one is asked for
   std::string coredns_strategy = "autoscaling";
   std::optional<int> coredns_min_replicas = {};
   std::optional<int> coredns_max_replicas = {};

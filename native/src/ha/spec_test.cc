@@ -54,8 +54,19 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
   };
   const std::vector<Row> rows{
       {{{"coredns_min_replica", 3}}, {"\"coredns_min_replica\"", "Unknown key", "coredns_min_replicas"}},
-      {{{"level", "zone"}}, {"level is \"zone\"", "auto, none, node"}},
-      {{{"level", 3}}, {"level is 3", "auto, none, node"}},
+      {{{"level", "rack"}}, {"level is \"rack\"", "auto, none, node, zone"}},
+      {{{"zone_label", "a zone"}}, {"zone_label is \"a zone\"", "a label's key"}},
+      {{{"zone_label", "UPPER.example/zone"}}, {"zone_label is"}},
+      {{{"zone_label", std::string(64, 'a')}}, {"zone_label is"}},
+      {{{"zone_label", 1}}, {"zone_label is 1"}},
+      {{{"zone_label", "kubernetes.io/hostname"}}, {"tells nodes apart", "level node"}},
+      {{{"node_affinity", "disk=ssd"}}, {"node_affinity is \"disk=ssd\"", "a mapping"}},
+      {{{"node_affinity", {{"disk", true}}}}, {"node_affinity.disk is true", "quotes"}},
+      {{{"node_affinity", {{"disk", {"ssd", 1}}}}}, {"node_affinity.disk is a list"}},
+      {{{"node_affinity", {{"disk", Json::array()}}}}, {"node_affinity.disk is a list"}},
+      {{{"node_affinity", {{"disk", "not a value"}}}}, {"node_affinity.disk is \"not a value\""}},
+      {{{"node_affinity", {{"a key", "x"}}}}, {"node_affinity has \"a key\"", "no label's key"}},
+      {{{"level", 3}}, {"level is 3", "auto, none, node, zone"}},
       {{{"coredns_daemonset_nodes", "agents"}}, {"coredns_daemonset_nodes is \"agents\"", "control_plane, all"}},
       {{{"coredns_min_replicas", "3"}}, {"coredns_min_replicas is \"3\"", "an integer from 1 to 1000"}},
       {{{"coredns_min_replicas", 0}}, {"coredns_min_replicas is 0", "1 to 1000"}},
@@ -79,6 +90,26 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
       CHECK(spec.error().message.find(word) != std::string::npos);
     }
   }
+}
+
+TEST_CASE("spec: labels of nodes") {
+  const auto spec = parse_spec({{"zone_label", "example.org/rack"},
+                                {"node_affinity",
+                                 {{"disk", "ssd"},
+                                  {"node-role.kubernetes.io/control-plane", "true"},
+                                  {"example.org/tier", {"gold", "brass", "gold"}},
+                                  {"empty", ""}}}});
+  REQUIRE(spec);
+  CHECK(spec->zone_label == "example.org/rack");
+  CHECK(spec->node_affinity.at("disk") == std::vector<std::string>{"ssd"});
+  CHECK(spec->node_affinity.at("example.org/tier") == std::vector<std::string>{"brass", "gold"});
+  CHECK(spec->node_affinity.at("empty") == std::vector<std::string>{""});
+  // The same wish is always the same text.
+  const auto again = parse_spec(to_json(*spec));
+  REQUIRE(again);
+  CHECK(to_json(*again) == to_json(*spec));
+  CHECK(
+      to_json(*parse_spec({{"node_affinity", Json::object()}, {"zone_label", "topology.kubernetes.io/zone"}})).empty());
 }
 
 TEST_CASE("spec: the schema says the same as the parser") {

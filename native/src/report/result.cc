@@ -22,9 +22,11 @@ bool writes(ha::Action action) {
 }
 
 Json skeleton(const ha::Plan& plan) {
+  Json warnings = plan.warnings;
+  if (!plan.unmet.empty()) warnings.push_back(plan.unmet);
   return {{"changed", false},           {"level", {{"name", plan.level.name}, {"reason", plan.level.reason}}},
           {"steps", Json::array()},     {"node_steps", Json::array()},
-          {"diff", Json::array()},      {"warnings", plan.warnings},
+          {"diff", Json::array()},      {"warnings", warnings},
           {"predicted", plan.predicted}};
 }
 

@@ -10,6 +10,7 @@
 
 #include "cluster/time.h"
 #include "ha/placement/words.h"
+#include "ha/placement/zones.h"
 
 namespace core_ha::ha {
 
@@ -26,17 +27,20 @@ struct Count {
   int eligible = 0;  ///< nodes that can run the component
   double cores = 0;
   std::set<std::string> domains;      ///< their hosts
+  Zones zones;                        ///< theirs
   std::vector<std::string> excluded;  ///< `gpu-1 (taint gpu:NoSchedule)`
   std::vector<std::string> gone;      ///< not heard of for too long
 };
 
 Count count(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   Count result;
+  std::vector<cluster::Node> counted;
   for (const auto& node : nodes) {
     if (node.silent_for && *node.silent_for > spec.unreachable_counts_for) {
       result.gone.push_back(fmt::format("{} ({})", node.name, cluster::format_span(*node.silent_for)));
       continue;
     }
+    counted.push_back(node);
     ++result.registered;
     result.cores += node.cores;
     if (node.eligible()) {
@@ -46,6 +50,7 @@ Count count(const Spec& spec, const std::vector<cluster::Node>& nodes) {
       result.excluded.push_back(fmt::format("{} ({})", node.name, node.excluded));
     }
   }
+  result.zones = zones_of(counted);
   return result;
 }
 
@@ -90,6 +95,47 @@ std::string size_words(const Count& counted, int wanted) {
   if (wanted > usual_replicas)
     return fmt::format(" (one for each {} nodes or {:.0f} cores)", nodes_per_replica, cores_per_replica);
   return {};
+}
+
+/// The highest level that is asked for and that so many replicas, each on a node of its own, give.
+std::string level_of(const Spec& spec, const Count& counted, int replicas) {
+  if (replicas < 2) return "none";
+  const bool wished = spec.level == "auto" || spec.level == "zone";
+  return wished && counted.zones.known() ? "zone" : "node";
+}
+
+/// `2 of 5 nodes that can run CoreDNS carry no label L (a, b). Label each with its zone: …`
+std::string unlabelled_words(const Spec& spec, const Count& counted) {
+  const auto& names = counted.zones.unlabelled;
+  return fmt::format(
+      "{} of {} {} that can run CoreDNS carr{} no label {} ({}). Label each with its zone: kubectl label node {} "
+      "{}=ZONE.",
+      names.size(), counted.eligible, nodes_word(static_cast<std::size_t>(counted.eligible)),
+      names.size() == 1 ? "ies" : "y", spec.zone_label, few(names), names.front(), spec.zone_label);
+}
+
+/// Why level zone, which is asked for, cannot be had; empty: nodes allow it. `where`: what nodes there are, in words.
+std::string zone_refusal(const Spec& spec, const Count& counted, const std::string& where) {
+  if (spec.level != "zone" || counted.zones.known()) return {};
+  if (!counted.zones.unlabelled.empty()) return "level is zone, but " + unlabelled_words(spec, counted);
+  return fmt::format("level is zone, which needs nodes in 2 zones that can run CoreDNS, but {}, in {}.", where,
+                     zones_words(counted.zones));
+}
+
+/// What of the labels keeps auto from level zone, where somebody seems to mean there to be zones.
+void warn_of_labels(const Spec& spec, const Count& counted, Sizing& sizing) {
+  if (spec.level != "auto" || sizing.level.name != "node" || counted.zones.unlabelled.empty()) return;
+  if (!counted.zones.hosts.empty() || spec.zone_label != cluster::usual_zone_label)
+    sizing.warnings.push_back("Level zone is not taken: " + unlabelled_words(spec, counted));
+}
+
+/// Who may fail at that level, with where the replicas are: `, so any one node may fail`
+std::string may_fail(const Spec& spec, const Count& counted, const std::string& level) {
+  if (level == "zone") return fmt::format(", spread over {}, so any one zone may fail", zones_words(counted.zones));
+  const auto& zones = counted.zones;
+  if (spec.level == "auto" && zones.unlabelled.empty() && zones.hosts.size() == 1)
+    return fmt::format(", so any one node may fail, but not {}, the zone of all of them", zones.hosts.begin()->first);
+  return ", so any one node may fail";
 }
 
 /// What the user said about the least count, and in which key.
@@ -152,8 +198,11 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   else if (spec.level == "none")
     sizing.level = {"node", fmt::format("Level none is asked for, and {} {} gives node.", asked.key, wanted)};
   else
-    sizing.level = {"node", fmt::format("{}: {} replicas{} on as many nodes, so any one node may fail.", sentence,
-                                        wanted, asked.count ? "" : size_words(counted, wanted))};
+    sizing.level = {level_of(spec, counted, wanted),
+                    fmt::format("{}: {} replicas{} on as many nodes{}.", sentence, wanted,
+                                asked.count ? "" : size_words(counted, wanted),
+                                may_fail(spec, counted, level_of(spec, counted, wanted)))};
+  warn_of_labels(spec, counted, sizing);
 
   // What the user said in numbers is kept, or refused; it is never bent in silence.
   if (wanted > domains)
@@ -162,8 +211,11 @@ Sizing size_coredns(const Spec& spec, const std::vector<cluster::Node>& nodes) {
   else if (spec.level == "node" && domains < 2)
     sizing.refusal = unsafe(
         fmt::format("level is node, which needs 2 nodes that can run CoreDNS, but {}.", eligible_words(counted)));
-  else if (spec.level == "node" && wanted < 2)
-    sizing.refusal = unsafe(fmt::format("level is node, which needs 2 replicas, but {} is 1.", limiting_key(asked)));
+  else if (const std::string why = zone_refusal(spec, counted, eligible_words(counted)); !why.empty())
+    sizing.refusal = unsafe(why);
+  else if ((spec.level == "node" || spec.level == "zone") && wanted < 2)
+    sizing.refusal =
+        unsafe(fmt::format("level is {}, which needs 2 replicas, but {} is 1.", spec.level, limiting_key(asked)));
   if (sizing.refusal) sizing.level = {domains >= 2 ? "node" : "none", sentence + "."};
   return sizing;
 }
@@ -195,13 +247,17 @@ Sizing size_daemonset(const Spec& spec, const std::vector<cluster::Node>& nodes)
   } else if (spec.level == "node" && domains < 2) {
     sizing.refusal =
         unsafe(fmt::format("level is node, which needs CoreDNS on 2 nodes, but it can run on {}{}.", which, way_out));
+  } else if (const std::string why = zone_refusal(spec, counted, "it can on " + which + way_out); !why.empty()) {
+    sizing.refusal = unsafe(why);
   } else if (domains < 2) {
     sizing.level.reason = fmt::format("CoreDNS runs on {}, and is gone with it{}.", which, way_out);
   } else if (spec.level == "none") {
     sizing.level.reason =
         fmt::format("Level none is asked for, and coredns_strategy daemonset on {} gives node.", which);
   } else {
-    sizing.level.reason = fmt::format("A replica on each of {}, so any one node may fail.", which);
+    sizing.level.name = level_of(spec, counted, static_cast<int>(domains));
+    sizing.level.reason = fmt::format("A replica on each of {}{}.", which, may_fail(spec, counted, sizing.level.name));
+    warn_of_labels(spec, counted, sizing);
   }
   return sizing;
 }

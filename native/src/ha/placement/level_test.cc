@@ -19,7 +19,16 @@ Sizing size(const SimulatedCluster& cluster, const Json& spec = Json::object()) 
   const auto parsed = parse_spec(spec);
   REQUIRE(parsed);
   const auto& deployment = cluster.snapshot.deployments[0];
-  return size_coredns(*parsed, cluster::judge_nodes(cluster.snapshot, deployment["spec"]["template"]["spec"]));
+  return size_coredns(
+      *parsed, cluster::judge_nodes(cluster.snapshot, deployment["spec"]["template"]["spec"], parsed->zone_label));
+}
+
+/// The nodes' zones; an empty one is not told.
+SimulatedCluster in_zones(const std::vector<std::string>& zones, const char* label = cluster::usual_zone_label) {
+  SimulatedCluster cluster(static_cast<int>(zones.size()));
+  for (std::size_t i = 0; i < zones.size(); ++i)
+    if (!zones[i].empty()) cluster.node(static_cast<int>(i))["metadata"]["labels"][label] = zones[i];
+  return cluster;
 }
 
 void check_words(const std::string& text, const std::vector<std::string>& words) {
@@ -208,4 +217,98 @@ TEST_CASE("level: a sentence names a few nodes, not all") {
   for (int i = 10; i < 100; ++i)
     cluster.taint(i, "gpu", "NoSchedule");
   check_words(size(cluster).level.reason, {"10 of 100", "and 85 more"});
+}
+
+TEST_CASE("level: zone where each node tells its zone and there are two; else why not") {
+  struct Row {
+    const char* what;
+    std::vector<std::string> zones;
+    Json spec;
+    const char* level;
+    std::vector<std::string> words;    ///< of the reason
+    std::vector<std::string> warning;  ///< of the only one; empty: there is none
+  };
+  const std::vector<Row> rows{
+      {"three",
+       {"a", "b", "c"},
+       {},
+       "zone",
+       {"3 replicas on as many nodes, spread over 3 zones (a, b, c)", "any one zone may fail"},
+       {}},
+      {"two replicas", {"a", "b", "c"}, {{"coredns_min_replicas", 2}}, "zone", {"2 replicas", "any one zone"}, {}},
+      {"one replica", {"a", "b"}, {{"coredns_min_replicas", 1}}, "none", {"coredns_min_replicas is 1"}, {}},
+      {"level node is enough", {"a", "b", "c"}, {{"level", "node"}}, "node", {"any one node may fail"}, {}},
+      {"all in one", {"a", "a", "a"}, {}, "node", {"any one node may fail, but not a, the zone of all"}, {}},
+      {"none told", {"", "", ""}, {}, "node", {"so any one node may fail."}, {}},
+      {"one missing",
+       {"a", "b", ""},
+       {},
+       "node",
+       {"any one node may fail."},
+       {"Level zone is not taken: 1 of 3 nodes that can run CoreDNS carries no label topology.kubernetes.io/zone "
+        "(agent-2)",
+        "kubectl label node agent-2 topology.kubernetes.io/zone=ZONE"}},
+      {"two missing", {"a", "", ""}, {}, "node", {}, {"2 of 3", "carry no label", "(agent-1, agent-2)"}},
+      {"missing, but node is asked for", {"a", "b", ""}, {{"level", "node"}}, "node", {}, {}},
+      {"another label, which nobody carries",
+       {"a", "b", "c"},
+       {{"zone_label", "example.org/rack"}},
+       "node",
+       {},
+       {"3 of 3", "no label example.org/rack"}}};
+  for (const auto& row : rows) {
+    CAPTURE(row.what);
+    const Sizing sizing = size(in_zones(row.zones), row.spec);
+    CHECK_FALSE(sizing.refusal);
+    CHECK(sizing.level.name == row.level);
+    check_words(sizing.level.reason, row.words);
+    REQUIRE(sizing.warnings.size() == (row.warning.empty() ? 0 : 1));
+    if (!row.warning.empty()) check_words(sizing.warnings[0], row.warning);
+  }
+  const Sizing racks = size(in_zones({"r1", "r2"}, "example.org/rack"), {{"zone_label", "example.org/rack"}});
+  CHECK(racks.level.name == "zone");
+  CHECK(racks.warnings.empty());
+}
+
+TEST_CASE("level: a node that cannot run CoreDNS needs no zone, and its own is none to count on") {
+  SimulatedCluster cluster = in_zones({"a", "b", ""});
+  cluster.taint(2, "gpu", "NoSchedule");
+  CHECK(size(cluster).level.name == "zone");
+  CHECK(size(cluster).warnings.empty());
+  SimulatedCluster other = in_zones({"a", "a", "b"});
+  other.taint(2, "gpu", "NoSchedule");
+  CHECK(size(other).level.name == "node");
+}
+
+TEST_CASE("level: zone, where it cannot be had, is refused with the numbers") {
+  struct Row {
+    const char* what;
+    std::vector<std::string> zones;
+    Json spec;
+    std::vector<std::string> words;
+  };
+  const std::vector<Row> rows{
+      {"no labels",
+       {"", "", ""},
+       {},
+       {"level is zone, but 3 of 3 nodes that can run CoreDNS carry no label topology.kubernetes.io/zone (server-1, "
+        "agent-1, agent-2)",
+        "kubectl label node server-1"}},
+      {"one missing", {"a", "b", ""}, {}, {"1 of 3 nodes", "carries no label", "(agent-2)"}},
+      {"one zone", {"a", "a"}, {}, {"needs nodes in 2 zones", "all 2 registered nodes can run CoreDNS, in 1 zone (a)"}},
+      {"one node", {"a"}, {}, {"the only registered node can run CoreDNS, in 1 zone (a)"}},
+      {"one replica",
+       {"a", "b"},
+       {{"coredns_min_replicas", 1}},
+       {"level is zone, which needs 2 replicas, but coredns_min_replicas is 1"}},
+      {"more replicas than nodes", {"a", "b"}, {{"coredns_min_replicas", 3}}, {"coredns_min_replicas is 3"}}};
+  for (auto row : rows) {
+    CAPTURE(row.what);
+    row.spec["level"] = "zone";
+    const Sizing sizing = size(in_zones(row.zones), row.spec);
+    REQUIRE(sizing.refusal);
+    CHECK(sizing.refusal->status == ExitStatus::unsafe);
+    check_words(sizing.refusal->message, row.words);
+    CHECK(sizing.level.name != "zone");
+  }
 }

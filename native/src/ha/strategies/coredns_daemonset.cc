@@ -33,6 +33,7 @@
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_served.h"
+#include "ha/strategies/placing.h"
 #include "ha/strategies/retire.h"
 #include "ha/strategies/shipped.h"
 #include "kube/client.h"
@@ -43,26 +44,17 @@ namespace {
 
 constexpr const char* control_plane_label = "node-role.kubernetes.io/control-plane";
 
-/// Narrows the pods to the control plane's nodes, whatever the template asks for already: each of its terms alone is
-/// enough for the scheduler.
-void keep_to_control_plane(Json& pod_spec) {
-  Json& terms =
-      pod_spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-  if (!terms.is_array() || terms.empty()) terms = Json::array({Json::object()});
-  for (auto& term : terms)
-    term["matchExpressions"].push_back({{"key", control_plane_label}, {"operator", "Exists"}});
-}
-
-Json daemon_template(const CoreDns& coredns, bool control_plane, int minor) {
+Json daemon_template(const CoreDns& coredns, const Spec& spec, bool control_plane, int minor) {
   Json pod_template = coredns.pod_template();
   Json& metadata = pod_template["metadata"];
   metadata.erase("creationTimestamp");
   metadata["labels"].erase("pod-template-hash");
   metadata["labels"][cluster::component_label] = component_value;
   Json& pod = pod_template["spec"];
+  pod = wished_pod_spec(coredns.base, spec);
   pod.erase("topologySpreadConstraints");
   pod["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
-  if (control_plane) keep_to_control_plane(pod);
+  if (control_plane) narrow_nodes(pod, Json::array({{{"key", control_plane_label}, {"operator", "Exists"}}}));
   if (minor >= pre_stop_sleep_minor)
     coredns_container(pod)["lifecycle"]["preStop"] = {{"sleep", {{"seconds", pre_stop_seconds}}}};
   return pod_template;
@@ -200,12 +192,14 @@ Json daemonset_body(const CoreDns& coredns, const Spec& spec, int minor) {
       {"revisionHistoryLimit", 0},
       {"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}, {cluster::component_label, component_value}}}}},
       {"updateStrategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 1}, {"maxUnavailable", 0}}}}},
-      {"template", daemon_template(coredns, spec.coredns_daemonset_nodes == "control_plane", minor)}};
+      {"template", daemon_template(coredns, spec, spec.coredns_daemonset_nodes == "control_plane", minor)}};
   return body;
 }
 
-std::vector<cluster::Node> judge_daemon_nodes(const cluster::Snapshot& snapshot, const CoreDns& coredns) {
-  return cluster::judge_nodes(snapshot, daemon_template(coredns, false, snapshot.minor())["spec"]);
+std::vector<cluster::Node> judge_daemon_nodes(const cluster::Snapshot& snapshot, const CoreDns& coredns,
+                                              const Spec& spec) {
+  return cluster::judge_nodes(snapshot, daemon_template(coredns, spec, false, snapshot.minor())["spec"],
+                              spec.zone_label);
 }
 
 bool plan_daemons(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes,

@@ -13,7 +13,8 @@ namespace core_ha::ha {
 Json daemonset_body(const CoreDns& coredns, const Spec& spec, int minor);
 
 /// Every registered node, judged for pods of that template wherever the control plane is.
-std::vector<cluster::Node> judge_daemon_nodes(const cluster::Snapshot& snapshot, const CoreDns& coredns);
+std::vector<cluster::Node> judge_daemon_nodes(const cluster::Snapshot& snapshot, const CoreDns& coredns,
+                                              const Spec& spec);
 
 /// Where CoreDNS is to be: a DaemonSet serves, and the packaged Deployment has no replicas.
 struct DaemonTarget {

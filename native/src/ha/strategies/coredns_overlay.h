@@ -2,6 +2,8 @@
 #pragma once
 
 #include "base/json.h"
+#include "ha/placement/zones.h"
+#include "ha/spec.h"
 #include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
@@ -16,7 +18,7 @@ int coredns_grace_period(const CoreDns& coredns);
 /// The pod's container that answers queries.
 Json& coredns_container(Json& pod_spec);
 
-/// Our whole set for the packaged Deployment: durable fields only, never `replicas`.
-Json coredns_overlay(const CoreDns& coredns, int minor);
+/// Our whole set for the packaged Deployment: durable fields only, never `replicas`. `zones`: where its pods can run.
+Json coredns_overlay(const CoreDns& coredns, const Spec& spec, const Zones& zones, int minor);
 
 }  // namespace core_ha::ha

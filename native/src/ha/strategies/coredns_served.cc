@@ -63,7 +63,8 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
   }
   const Json theirs = shipped(planner, coredns_deployment);
   const Json& base = theirs.is_null() ? *coredns.deployment : theirs;
-  Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods), coredns_overlay(coredns, minor));
+  Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods),
+                               coredns_overlay(coredns, planner.spec, zones_of(nodes), minor));
   if (is_custom(planner.spec, coredns_component)) {
     planner.set_aside(coredns_deployment);
     wish = cluster::overlay(theirs, wish);

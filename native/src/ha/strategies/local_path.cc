@@ -28,6 +28,8 @@
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/level.h"
+#include "ha/placement/zones.h"
+#include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
 #include "kube/client.h"
 
@@ -68,7 +70,7 @@ Json command_of(const Json& container) {
   return words;
 }
 
-Json standby_template(const Json& packaged) {
+Json standby_template(const Json& packaged, const Spec& spec, const Zones& zones) {
   Json pod_template = packaged["spec"]["template"];
   Json& metadata = pod_template["metadata"];
   metadata.erase("creationTimestamp");
@@ -79,6 +81,10 @@ Json standby_template(const Json& packaged) {
                       {{"requiredDuringSchedulingIgnoredDuringExecution",
                         Json::array({{{"topologyKey", "kubernetes.io/hostname"},
                                       {"labelSelector", {{"matchLabels", {{"app", local_path_standby.name}}}}}}})}}}};
+  narrow_nodes(pod, spec);
+  if (zones.several())
+    pod["topologySpreadConstraints"] =
+        Json::array({zone_spread(spec, {{"matchLabels", {{"app", local_path_standby.name}}}})});
   Json& container = pod["containers"].at(0);
   Json command = {helper_path, "lead", "--namespace", local_path_lease.ns, "--name", local_path_lease.name};
   command.insert(command.end(), {"--while-none", selector_words(packaged), "--"});
@@ -91,7 +97,7 @@ Json standby_template(const Json& packaged) {
   return pod_template;
 }
 
-Json standby_body(const Json& packaged, int replicas) {
+Json standby_body(const Json& packaged, const Spec& spec, const Zones& zones, int replicas) {
   Json body = apply_body(local_path_standby);
   body["metadata"]["labels"] = own_labels(local_path.id);
   body["spec"] = {
@@ -100,7 +106,7 @@ Json standby_body(const Json& packaged, int replicas) {
       // Each needs a node of its own, so there is no place for one more beside the others.
       {"strategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 0}, {"maxUnavailable", 1}}}}},
       {"selector", {{"matchLabels", {{"app", local_path_standby.name}}}}},
-      {"template", standby_template(packaged)}};
+      {"template", standby_template(packaged, spec, zones)}};
   return body;
 }
 
@@ -264,18 +270,21 @@ class LocalPath {
     if (sizing.refusal) return planner_.refuse(sizing.refusal->status, sizing.refusal->message);
     const auto warn_of_no_carrier = [&](const char* then) {
       planner_.warn(
-          fmt::format("No node says that it carries the helper, which local-path-provisioner's replicas need: "
+          fmt::format("No node{} says that it carries the helper, which local-path-provisioner's replicas need: "
                       "{}. The role sees to it, or --carrier.",
-                      then));
+                      planner_.spec.node_affinity.empty() ? "" : " that node_affinity allows", then));
     };
     if (carriers.nodes.empty() && standby_ != nullptr) return warn_of_no_carrier("they are left as they are");
     if (sizing.min_replicas == 0) {
-      if (carriers.eligible > 1 && planner_.spec.level != "none") warn_of_no_carrier("it stays as k3s ships it");
+      if (carriers.eligible > 1 && planner_.spec.level != "none")
+        warn_of_no_carrier("it stays as k3s ships it");
+      else if (!planner_.spec.node_affinity.empty())
+        planner_.warn(affinity_left_out("local-path-provisioner"));
       return give_back();
     }
     check_shipped(planner_, local_path, *packaged_);
     if (refuse_paused(planner_, local_path, *packaged_)) return;
-    const Json body = standby_body(model_, sizing.min_replicas);
+    const Json body = standby_body(model_, planner_.spec, zones_of(carriers.nodes), sizing.min_replicas);
     if (!keeps(body) && carriers.open < sizing.min_replicas)
       return planner_.warn(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
@@ -289,7 +298,7 @@ class LocalPath {
   Carriers find_carriers(const std::vector<std::string>& named) const {
     Carriers carriers;
     std::set<std::string> open;
-    for (auto& node : cluster::judge_nodes(planner_.snapshot, packaged_pod_spec())) {
+    for (auto& node : cluster::judge_nodes(planner_.snapshot, packaged_pod_spec(), planner_.spec.zone_label)) {
       if (!node.eligible()) continue;
       ++carriers.eligible;
       const Json* object = node_named(planner_.snapshot, node.name);
@@ -307,6 +316,7 @@ class LocalPath {
   Json packaged_pod_spec() const {
     Json pod = model_["spec"]["template"]["spec"];
     if (is_unschedulable(*packaged_)) pod["affinity"].erase("nodeAffinity");
+    narrow_nodes(pod, planner_.spec);
     return pod;
   }
 

@@ -17,6 +17,8 @@
 #include "ha/placement/capacity.h"
 #include "ha/placement/level.h"
 #include "ha/placement/words.h"
+#include "ha/placement/zones.h"
+#include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "kube/client.h"
@@ -28,15 +30,18 @@ namespace {
 /// How long a pod answers on after its endpoint is taken away, in seconds: API servers learn of it within one or two.
 constexpr int pre_stop_seconds = 5;
 
-Json overlay(const Planner& planner, const Json& deployment) {
+Json overlay(const Planner& planner, const Json& deployment, const Zones& zones) {
   Json body = apply_body(metrics_server.deployment);
   const Json theirs = shipped(planner, metrics_server.deployment);
   if (is_custom(planner.spec, metrics_server)) body = theirs;
   body =
       cluster::overlay(body, settings_body(theirs.is_null() ? deployment : theirs, planner.spec.metrics_server_pods));
   Json& pod = body["spec"]["template"]["spec"];
+  const Json& selector = deployment["spec"]["selector"];
   pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
-      Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", deployment["spec"]["selector"]}}});
+      Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", selector}}});
+  narrow_nodes(pod, planner.spec);
+  if (zones.several()) pod["topologySpreadConstraints"] = Json::array({zone_spread(planner.spec, selector)});
   if (planner.snapshot.minor() >= pre_stop_sleep_minor)
     body["spec"]["template"]["spec"] = cluster::overlay(
         pod, {{"containers", answers_on(deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", ""),
@@ -112,7 +117,8 @@ void plan_metrics_server(Planner& planner) {
   Json base = pods_base(planner, metrics_server, *deployment);
   if (is_custom(planner.spec, metrics_server))
     base = cluster::overlay(std::move(base), settings_body(base, planner.spec.metrics_server_pods));
-  const auto nodes = cluster::judge_nodes(planner.snapshot, base["spec"]["template"]["spec"]);
+  const auto nodes =
+      cluster::judge_nodes(planner.snapshot, wished_pod_spec(base, planner.spec), planner.spec.zone_label);
   const Sizing sizing = size_metrics_server(planner.spec, nodes);
   if (planner.spec.metrics_server_strategy == "packaged") return plan_as_shipped(planner, *deployment);
   if (!cluster::applied_manifest(*deployment)) {
@@ -123,10 +129,13 @@ void plan_metrics_server(Planner& planner) {
   if (sizing.refusal) return planner.refuse(sizing.refusal->status, sizing.refusal->message);
   const int replicas = sizing.min_replicas;
   if (is_custom(planner.spec, metrics_server)) planner.set_aside(metrics_server.deployment);
-  if (replicas < 2 && !is_custom(planner.spec, metrics_server)) return plan_as_shipped(planner, *deployment);
+  if (replicas < 2 && !is_custom(planner.spec, metrics_server)) {
+    if (!planner.spec.node_affinity.empty()) planner.warn(affinity_left_out("metrics-server"));
+    return plan_as_shipped(planner, *deployment);
+  }
   check_shipped(planner, metrics_server, *deployment);
   if (refuse_foreign_autoscaler(planner, metrics_server)) return;
-  const Json body = overlay(planner, *deployment);
+  const Json body = overlay(planner, *deployment, zones_of(nodes));
   if ((!planner.holds(body) || replicas_of(*deployment) != replicas) &&
       !placeable(planner, *deployment, body, nodes, replicas))
     return;

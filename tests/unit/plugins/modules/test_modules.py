@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = {
     "level": "auto",
+    "zone_label": "topology.kubernetes.io/zone",
     "coredns_strategy": "autoscaling",
     "coredns_daemonset_nodes": "control_plane",
     "coredns_cpu_utilization": 75,
@@ -103,6 +104,16 @@ def test_absent_asks_for_the_packaged_components_alone(run: Any, fake_helper: Fa
         "metrics_server_strategy": "packaged",
         "local_path_provisioner_strategy": "packaged",
         "wait_timeout": 20,
+    }
+
+
+def test_labels_are_passed_as_they_are(run: Any, fake_helper: FakeHelper) -> None:
+    labels = {"disk": "ssd", "example.org/rack": ["r1", "r2"]}
+    run(k3s_core_ha, level="zone", zone_label="example.org/rack", node_affinity=labels)
+    assert spec_of(fake_helper) == DEFAULTS | {
+        "level": "zone",
+        "zone_label": "example.org/rack",
+        "node_affinity": labels,
     }
 
 
