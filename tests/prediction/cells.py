@@ -49,7 +49,6 @@ class Cell:
     replicas: int  # of CoreDNS, as it is before
     placed: list[str]  # the nodes of those of them that were placed; the others are up to the scheduler
     metrics: list[str]  # where metrics-server runs; empty: there is none
-    real: str  # what keeps our pods away from the one real node: a taint, or a label
     wish: dict[str, object]
 
     @property
@@ -102,7 +101,7 @@ def cell(number: int) -> Cell:
     for node in nodes:
         _fill(dice, node, placed.count(node.name) + metrics.count(node.name))
     wish = _wish(dice, len(homes), bool(metrics))
-    return Cell(number, nodes, replicas, placed, metrics, dice.choice(["taint", "label"]), wish)
+    return Cell(number, nodes, replicas, placed, metrics, wish)
 
 
 def _node(dice: random.Random, name: str, server: bool) -> Node:

@@ -66,7 +66,8 @@ class Fleet:
         self.shipped = {
             name: _as_shipped(server.get(f"{DEPLOYMENTS}/{name}")) for name in ("coredns", "metrics-server")
         }
-        self.shield("taint")
+        taint = {"key": "example.org/reserved", "effect": "NoSchedule"}
+        server.patch(REAL, {"spec": {"taints": [taint]}})  # there a pod's start would take time
         self.clear()
         self.hashes: dict[str, str] = {}
 
@@ -82,13 +83,6 @@ class Fleet:
         done = subprocess.run(command, input=json.dumps(wish), capture_output=True, text=True, timeout=LONGEST)
         assert done.returncode == 0, done.stderr
         return [body for body in yaml.safe_load_all(done.stdout) if body]
-
-    def shield(self, how: str) -> None:
-        """Keep our pods away from the real node, where a start takes time, in the one or the other way."""
-        taint = {"key": "example.org/reserved", "effect": "NoSchedule"}
-        self.server.patch(REAL, {"spec": {"taints": [taint] if how == "taint" else None}})
-        system = "linux" if how == "taint" else "reserved"
-        self.server.patch(REAL, {"metadata": {"labels": {"kubernetes.io/os": system}}})
 
     def delete(self, path: str, selector: str = "") -> None:
         """An object, or those of a list; what is not there is gone already."""
@@ -143,7 +137,6 @@ class Fleet:
     def become(self, cell: Cell) -> None:
         """The cell: its nodes, who runs there, what has become of the nodes since, and k3s's Deployments."""
         self.clear()
-        self.shield(cell.real)
         for node in cell.nodes:
             self.server.request("POST", NODES, _node(node))
         for node in cell.nodes:

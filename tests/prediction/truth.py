@@ -22,7 +22,7 @@ APART = [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabel
 def learn(fleet: Fleet) -> dict[str, list[Json]]:
     """What the helper makes of each strategy, on a cluster that has room for all."""
     roomy = [Node(name, name, _labels(name), [], "ready", 4000, 8192, 110) for name in ("a", "b", "c", "d")]
-    fleet.become(Cell(0, roomy, 1, ["a"], ["a"], "label", {}))
+    fleet.become(Cell(0, roomy, 1, ["a"], ["a"], {}))
     return {
         "replicas": fleet.manifests({**ROOMY, "coredns_strategy": "replicas"}),
         **{

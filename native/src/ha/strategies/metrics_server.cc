@@ -29,6 +29,9 @@ constexpr int pre_stop_seconds = 5;
 
 Json overlay(const Planner& planner, const Json& deployment) {
   Json body = apply_body(metrics_server.deployment);
+  // One more than so many would find a node of its own only by pushing somebody out, who is of a lower priority even if
+  // it is CoreDNS; and maxUnavailable 1 ends one at the beginning of a rollout anyway.
+  body["spec"]["strategy"] = {{"rollingUpdate", {{"maxSurge", 0}}}};
   Json& pod = body["spec"]["template"]["spec"];
   pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
       Json::array({{{"topologyKey", "kubernetes.io/hostname"}, {"labelSelector", deployment["spec"]["selector"]}}});
