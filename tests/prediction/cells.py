@@ -129,7 +129,7 @@ def _homes(dice: random.Random, nodes: list[Node], count: int) -> list[str]:
 
 def _fill(dice: random.Random, node: Node, ours: int) -> None:
     """Others leave room for so many more of our pods, by the one or the other resource."""
-    if dice.random() < 0.3:
+    if dice.random() < 0.15:
         return
     room = ours + dice.choice([0, 0, 1, 1, 2, 3])
     scarce = dice.choice(["cpu", "memory", "pods"])
@@ -145,7 +145,7 @@ def _fill(dice: random.Random, node: Node, ours: int) -> None:
     # The room is never an exact number of our requests, but where it is: that is where an error of one shows.
     cpu -= 0 if dice.random() < 0.5 else dice.randint(0, min(CPU - 1, cpu - 1))
     memory -= 0 if dice.random() < 0.5 else dice.randint(0, min(MEMORY - 1, memory - 1))
-    names = dice.sample([*PRIORITIES], dice.randint(1, 2))
+    names = dice.choices([*PRIORITIES], weights=[1, 1, 1, 3], k=2)
     for i in range(pods):
         name = dice.choice(names)
         share = (i + 1) * cpu // pods - i * cpu // pods if scarce == "cpu" else 0
