@@ -123,10 +123,11 @@ bool may_force(std::string_view owner, std::string_view field) {
   return owner == "kube-controller-manager" && field == ".spec.replicas";
 }
 
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
-               const std::vector<std::string>& carriers) {
+static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
+                     const std::vector<std::string>& carriers, bool sparing) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
+  planner.sparing = sparing;
   const CoreDns coredns = view_coredns(snapshot);
   const auto nodes =
       cluster::judge_nodes(snapshot, coredns.deployment == nullptr ? Json::object() : coredns.pod_spec());
@@ -174,6 +175,12 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   else
     planner.finish();
   return plan;
+}
+
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
+               const std::vector<std::string>& carriers) {
+  Plan plan = plan_all(spec, snapshot, revision, carriers, false);
+  return plan.crowded ? plan_all(spec, snapshot, revision, carriers, true) : plan;
 }
 
 }  // namespace core_ha::ha

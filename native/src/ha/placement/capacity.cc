@@ -177,7 +177,7 @@ class Requests {
     // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
     const auto one_each = std::count_if(hosts_.begin(), hosts_.end(),
                                         [](const auto& host) { return host.second.has + host.second.soft > 0; });
-    if (one_each >= total) return {};
+    if (one_each >= total + placement_.before) return {};
     if (!unread_.empty()) {
       const std::size_t more = std::max({nodes_at_once, 2 * static_cast<std::size_t>(total), read_});
       if (unread_.size() > more) unread_.resize(more);
@@ -189,7 +189,8 @@ class Requests {
       return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                      "({}).",
                                      words, fits, placement_.pods, read_, few(full_))};
-    if (fitting(&Host::soft) < placement_.pods)
+    if (at_worst(&Host::hard) < placement_.pods) return {.crowded = true};
+    if (at_worst(&Host::soft) < placement_.pods)
       return {.warning = fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will "
                                      "be pushed out.",
                                      words, placement_.pods)};
@@ -217,6 +218,25 @@ class Requests {
     return sum;
   }
 
+  /// The same wherever those that come before have gone: several of them to several hosts, or to one.
+  int at_worst(int Host::* more) {
+    int least = fitting(more);
+    if (placement_.before == 0) return least;
+    const auto hosts = hosts_;
+    if (placement_.before > 1) {
+      for (auto& [name, host] : hosts_)
+        host.*more = std::max(0, host.*more - 1);
+      least = std::min(least, fitting(more));
+      hosts_ = hosts;
+    }
+    for (const auto& [name, host] : hosts) {
+      hosts_[name].*more = std::max(0, host.*more - placement_.before);
+      least = std::min(least, fitting(more));
+      hosts_ = hosts;
+    }
+    return least;
+  }
+
   const std::string_view title_;
   const Placement& placement_;
   const Resources request_;
@@ -237,7 +257,10 @@ Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const J
 void check_placement(Planner& planner, std::string_view title, const Json& pod_template,
                      const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement) {
   if (!check_hosts(planner, title, sort_hosts(nodes), replicas)) return;
-  Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, placement);
+  Placement after = placement;
+  after.before = planner.expected;
+  Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, after);
+  if (fit.crowded) planner.crowd();
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   planner.want_usage(fit.unread);
@@ -267,6 +290,8 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
     } else if (const Room hard = room_on(object, snapshot.usage[node->name], request, critical_priority);
                hard.pods == 0) {
       full.push_back(room_words(node->name, hard));
+    } else if (hard.pods <= planner.expected) {
+      planner.crowd();
     } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods == 0) {
       pushing.push_back(node->name);
     }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -185,4 +186,30 @@ TEST_CASE("capacity: replicas that stay together leave the other hosts their sha
   use(cluster, 1, critical, 3.85);
   CHECK_FALSE(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 3}}), cluster.snapshot).refusal);
   CHECK(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 4}}), cluster.snapshot).refusal);
+}
+
+TEST_CASE("capacity: metrics-server waits where its new replica may take the room that CoreDNS needs") {
+  const auto adds_metrics = [](const Plan& plan) {
+    const auto steps = ids(plan);
+    return std::find(steps.begin(), steps.end(), "metrics-server-scale") != steps.end();
+  };
+  SimulatedCluster cluster = sized(3);
+  cluster.ship_metrics_server();
+  know_all(cluster);
+  for (int i = 0; i < 3; ++i)
+    use(cluster, i, critical, 0, 0, i == 2 ? 0 : 109);  // two have one pod's place, whoever comes first
+  for (const char* nodes : {"all", ""}) {
+    const Spec spec =
+        *nodes != '\0' ? wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", nodes}}) : wish();
+    const Plan plan = make_plan(spec, cluster.snapshot);
+    CHECK_FALSE(plan.refusal);
+    CHECK_FALSE(adds_metrics(plan));
+    CHECK(std::any_of(plan.warnings.begin(), plan.warnings.end(), [](const std::string& warning) {
+      return warning.starts_with("metrics-server is left as it is for now");
+    }));
+  }
+  SimulatedCluster roomy = sized(3);
+  roomy.ship_metrics_server();
+  know_all(roomy);
+  CHECK(adds_metrics(make_plan(wish(), roomy.snapshot)));
 }

@@ -75,10 +75,17 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
   Json pod_template = cluster::overlay(deployment, body)["spec"]["template"];
   Placement placement{.pods = 0, .staying = nodes_of(planner)};
   placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+  if (planner.sparing && placement.pods > 0) {
+    planner.warn("metrics-server is left as it is for now: beside another replica of it CoreDNS may find no room.");
+    return false;
+  }
   Fit fit = judge_fit(planner.snapshot, metrics_server.title, pod_template, nodes, placement);
   planner.want_usage(fit.unread);
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
-  if (fit.refusal.empty()) return true;
+  if (fit.refusal.empty()) {
+    planner.expected += placement.pods;
+    return true;
+  }
   planner.warn(fmt::format("metrics-server is left as it is: {}", fit.refusal));
   return false;
 }
