@@ -125,6 +125,22 @@ std::string why_not_tolerated(const Json& node, const Json& pod_spec) {
   return {};
 }
 
+/// What keeps a new pod away as long as it lasts: a node under pressure is Ready all the same. The one that a
+/// DaemonSet's pods mind, too, if there are several.
+std::string why_barred(const Json& node, const Json& pod_spec) {
+  constexpr std::string_view prefix = "node.kubernetes.io/";
+  const Json& tolerations = at(pod_spec, "tolerations");
+  std::string barred;
+  for (const auto& taint : at(at(node, "spec"), "taints")) {
+    const std::string key = text(taint, "key");
+    if (!passing_taint(key) || key.ends_with("/unschedulable") || text(taint, "effect") == "PreferNoSchedule") continue;
+    if (std::any_of(tolerations.begin(), tolerations.end(), [&](const Json& t) { return tolerates(t, taint); }))
+      continue;
+    if (barred.empty() || barred.ends_with("-pressure")) barred = key.substr(prefix.size());
+  }
+  return barred;
+}
+
 /// A CPU quantity: `4`, `3920m`, `0.5`.
 double cores_of(const Json& node) {
   const std::string quantity = text(at(at(node, "status"), "capacity"), "cpu");
@@ -174,6 +190,7 @@ std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec, co
       node.tainted = !node.eligible();
     }
     node.cordoned = at(at(object, "spec"), "unschedulable") == true;
+    node.barred = why_barred(object, pod_spec);
     node.cores = cores_of(object);
     node.minor = kubelet_minor(object);
     for (const auto& condition : at(at(object, "status"), "conditions")) {

@@ -24,13 +24,16 @@ struct Node {
   bool server = false;   ///< carries the control plane
   bool ready = false;    ///< as of the snapshot
   bool cordoned = false;
+  std::string barred;  ///< a passing taint, but for a cordon's, that keeps new pods away now: `disk-pressure`
   double cores = 0;
   int minor = 0;                                   ///< of its kubelet, and in k3s of its kube-proxy; 0: not known
   std::optional<std::chrono::seconds> silent_for;  ///< since when its kubelet is not heard of
 
   bool eligible() const { return excluded.empty(); }
   /// Whether the scheduler would put a pod here now.
-  bool open() const { return eligible() && ready && !cordoned; }
+  bool open() const { return eligible() && ready && !cordoned && barred.empty(); }
+  /// Whether a DaemonSet would: its pods mind neither a cordon nor pressure.
+  bool takes_daemons() const { return eligible() && ready && (barred.empty() || barred.ends_with("-pressure")); }
 };
 
 /// Whether the Node carries the control plane.

@@ -140,17 +140,18 @@ bool may_force(std::string_view owner, std::string_view field) {
   return owner == "kube-controller-manager" && field == ".spec.replicas";
 }
 
-Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
-               const OnNodes& on_nodes) {
+static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
+                     const OnNodes& on_nodes, bool sparing) {
   Plan plan;
   Planner planner(spec, snapshot, plan);
+  planner.sparing = sparing;
   CoreDns coredns = view_coredns(snapshot);
   derive_pods(planner, coredns);
   const bool as_shipped = spec.coredns_strategy == "packaged";
   const auto nodes = cluster::judge_nodes(snapshot,
                                           coredns.deployment == nullptr
                                               ? Json::object()
-                                              : wished_pod_spec(coredns.base, as_shipped ? packaged_spec() : spec),
+                                              : wished_pod_spec(coredns.model(), as_shipped ? packaged_spec() : spec),
                                           spec.zone_label);
 
   plan.components["coredns"] = stands(planner, coredns);
@@ -200,6 +201,12 @@ Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optiona
   if (plan.steps.empty()) plan.unmet = short_of_zone(coredns, nodes, plan.level);
   planner.finish();
   return plan;
+}
+
+Plan make_plan(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
+               const OnNodes& on_nodes) {
+  Plan plan = plan_all(spec, snapshot, revision, on_nodes, false);
+  return plan.crowded ? plan_all(spec, snapshot, revision, on_nodes, true) : plan;
 }
 
 }  // namespace core_ha::ha

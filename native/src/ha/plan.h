@@ -79,6 +79,7 @@ struct Plan {
   Json components = Json::object();  ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
+  bool crowded = false;                  ///< what it makes first may leave CoreDNS no room
   std::vector<std::string> unread = {};  ///< nodes whose usage decides: observe it, and plan anew
   std::optional<Error> refusal;          ///< set: the steps must not be carried out
 };

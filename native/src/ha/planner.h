@@ -29,6 +29,8 @@ class Planner {
 
   const Spec& spec;
   const cluster::Snapshot& snapshot;
+  int expected = 0;      ///< pods that the steps so far add
+  bool sparing = false;  ///< CoreDNS needs the room that others would take: none is added before it
 
   void refuse(ExitStatus status, std::string sentence);
   bool refused() const { return plan_.refusal.has_value(); }
@@ -66,6 +68,9 @@ class Planner {
   void add(Step step);
 
   std::size_t steps() const { return plan_.steps.size(); }
+
+  /// What is expected may leave CoreDNS no room.
+  void crowd() { plan_.crowded = true; }
 
   /// Nodes whose usage must be known before this plan holds.
   void want_usage(const std::vector<std::string>& nodes);

@@ -3,7 +3,8 @@
 // What can be placed follows from k3s's spread rule, as the overlay holds it: over hosts that take pods, the counts of
 // one template's pods may differ by maxSkew at most, 1. A host without room keeps its count, and with it holds all
 // others down to one more. So with c_i the most that host i can hold (what it has, and what its free requests allow),
-// the sum of min(c_i, min(c) + 1) is what fits, in whatever order the scheduler tries.
+// the sum of min(c_i, min(c) + 1) is what fits, in whatever order the scheduler tries. Nodes that carry the same host
+// label are one host: their room adds up.
 //
 // CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
 // priority or a higher one request is in its way; what others request is worth a warning.
@@ -50,7 +51,7 @@ Hosts sort_hosts(const std::vector<Node>& nodes) {
       continue;
     }
     hosts.closed.push_back(closed_words(node));
-    if (node.ready) ++hosts.cordoned;
+    if (node.ready && node.cordoned) ++hosts.cordoned;
   }
   return hosts;
 }
@@ -136,6 +137,10 @@ class Requests {
       : title_(title), placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
     const Json& usage = snapshot.usage;
     const bool apart = repels_itself(pod_template);
+    std::set<std::string> taken;  // hosts that a pod, staying or leaving, keeps for itself
+    for (const auto& node : nodes)
+      if (apart && (has_pod(placement.staying, node.name) || has_pod(placement.leaving, node.name)))
+        taken.insert(node.host);
     for (const auto& object : snapshot.nodes) {
       const auto node = std::find_if(nodes.begin(), nodes.end(),
                                      [&](const Node& n) { return n.name == object["metadata"].value("name", ""); });
@@ -147,41 +152,45 @@ class Requests {
       const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
       const Room hard = room_on(object, usage[node->name], request_, critical_priority);
       const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
-      has_ += has;
+      ++read_;
+      Host& host = hosts_[node->host];
+      host.has += has;
+      host.hard += hard.pods;
+      host.soft += soft.pods;
       if (apart) {
-        const bool old = std::count(placement.leaving.begin(), placement.leaving.end(), node->name) > 0;
-        const int more = has > 0 || old ? 0 : 1;
-        hard_.push_back(has + std::min(more, hard.pods));
-        soft_.push_back(has + std::min(more, soft.pods));
-        if (old) {
+        const int most = taken.contains(node->host) ? 0 : 1;
+        host.hard = std::min(host.hard, most);
+        host.soft = std::min(host.soft, most);
+        if (has_pod(placement.leaving, node->name)) {
           full_.push_back(fmt::format("{}: an old one, and its anti-affinity lets none beside it", node->name));
           continue;
         }
-      } else {
-        hard_.push_back(has + hard.pods);
-        soft_.push_back(has + soft.pods);
       }
       if (hard.pods == 0) full_.push_back(room_words(node->name, hard));
     }
   }
 
   Fit judge() {
-    const int total = has_ + placement_.pods;
+    int total = placement_.pods;
+    for (const auto& [name, host] : hosts_)
+      total += host.has;
     // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
-    const auto one_each = std::count_if(soft_.begin(), soft_.end(), [](int most) { return most > 0; });
-    if (one_each >= total) return {};
+    const auto one_each = std::count_if(hosts_.begin(), hosts_.end(),
+                                        [](const auto& host) { return host.second.has + host.second.soft > 0; });
+    if (one_each >= total + placement_.before) return {};
     if (!unread_.empty()) {
-      const std::size_t more = std::max({nodes_at_once, 2 * static_cast<std::size_t>(total), hard_.size()});
+      const std::size_t more = std::max({nodes_at_once, 2 * static_cast<std::size_t>(total), read_});
       if (unread_.size() > more) unread_.resize(more);
       return {.unread = unread_};
     }
     const std::string words = fmt::format("{} requests {:.2f} CPU and {:.0f} MiB for each replica", title_,
                                           request_.cpu, request_.memory / mebi);
-    if (const int fits = fitting(hard_) - has_; fits < placement_.pods)
+    if (const int fits = fitting(&Host::hard); fits < placement_.pods)
       return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                      "({}).",
-                                     words, std::max(0, fits), placement_.pods, hard_.size(), few(full_))};
-    if (fitting(soft_) - has_ < placement_.pods)
+                                     words, fits, placement_.pods, read_, few(full_))};
+    if (at_worst(&Host::hard) < placement_.pods) return {.crowded = true};
+    if (at_worst(&Host::soft) < placement_.pods)
       return {.warning = fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will "
                                      "be pushed out.",
                                      words, placement_.pods)};
@@ -189,23 +198,52 @@ class Requests {
   }
 
  private:
-  static int fitting(const std::vector<int>& most) {
-    if (most.empty()) return 0;
-    const int least = *std::min_element(most.begin(), most.end());
+  struct Host {
+    int has = 0;
+    int hard = 0;  ///< so many more, if others may be pushed out
+    int soft = 0;  ///< beside everything that runs
+  };
+
+  static bool has_pod(const std::vector<std::string>& pods, const std::string& node) {
+    return std::find(pods.begin(), pods.end(), node) != pods.end();
+  }
+
+  int fitting(int Host::* more) const {
+    int least = std::numeric_limits<int>::max() - 1;
+    for (const auto& [name, host] : hosts_)
+      least = std::min(least, host.has + host.*more);
     int sum = 0;
-    for (const int one : most)
-      sum += std::min(one, least + 1);
+    for (const auto& [name, host] : hosts_)
+      sum += std::max(0, std::min(host.*more, least + 1 - host.has));
     return sum;
+  }
+
+  /// The same wherever those that come before have gone: several of them to several hosts, or to one.
+  int at_worst(int Host::* more) {
+    int least = fitting(more);
+    if (placement_.before == 0) return least;
+    const auto hosts = hosts_;
+    if (placement_.before > 1) {
+      for (auto& [name, host] : hosts_)
+        host.*more = std::max(0, host.*more - 1);
+      least = std::min(least, fitting(more));
+      hosts_ = hosts;
+    }
+    for (const auto& [name, host] : hosts) {
+      hosts_[name].*more = std::max(0, host.*more - placement_.before);
+      least = std::min(least, fitting(more));
+      hosts_ = hosts;
+    }
+    return least;
   }
 
   const std::string_view title_;
   const Placement& placement_;
   const Resources request_;
-  std::vector<int> hard_;  ///< by node: the most of its pods, if others may be pushed out
-  std::vector<int> soft_;  ///< beside everything that runs
+  std::map<std::string, Host> hosts_;
+  std::size_t read_ = 0;  ///< nodes whose usage is known
   std::vector<std::string> full_;
   std::vector<std::string> unread_;
-  int has_ = 0;
 };
 
 }  // namespace
@@ -219,7 +257,10 @@ Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const J
 void check_placement(Planner& planner, std::string_view title, const Json& pod_template,
                      const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement) {
   if (!check_hosts(planner, title, sort_hosts(nodes), replicas)) return;
-  Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, placement);
+  Placement after = placement;
+  after.before = planner.expected;
+  Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, after);
+  if (fit.crowded) planner.crowd();
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   planner.want_usage(fit.unread);
@@ -240,7 +281,7 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
   for (const auto& object : snapshot.nodes) {
     const auto node = std::find_if(nodes.begin(), nodes.end(),
                                    [&](const Node& n) { return n.name == object["metadata"].value("name", ""); });
-    if (node == nodes.end() || !node->eligible() || !node->ready) continue;
+    if (node == nodes.end() || !node->takes_daemons()) continue;
     ++asked;
     if (occupied.contains(node->name)) {
       full.push_back(fmt::format("{}: its anti-affinity lets none beside the one that is there", node->name));
@@ -249,6 +290,8 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
     } else if (const Room hard = room_on(object, snapshot.usage[node->name], request, critical_priority);
                hard.pods == 0) {
       full.push_back(room_words(node->name, hard));
+    } else if (hard.pods <= planner.expected) {
+      planner.crowd();
     } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods == 0) {
       pushing.push_back(node->name);
     }

@@ -16,6 +16,7 @@ struct Placement {
   int pods = 0;
   std::vector<std::string> staying = {};  ///< each one's node
   std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
+  int before = 0;  ///< another component's, as large as these, that come first: to which node, the scheduler knows
 };
 
 /// Whether the new pods could all be placed beside what runs.
@@ -23,13 +24,15 @@ struct Fit {
   std::vector<std::string> unread = {};  ///< nodes whose usage decides and is not known: then nothing else is said
   std::string refusal = {};              ///< a sentence why not; empty: they could
   std::string warning = {};              ///< a sentence: only if others are pushed out
+  bool crowded = false;                  ///< they could, but for those that come before
 };
 
 /// Worst-case checks in closed form, not a scheduler. `title`: the component's, for the sentences.
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
               const std::vector<cluster::Node>& nodes, const Placement& placement);
 
-/// Refuses where the new pods could not all be placed. Warns where fewer nodes take pods now than the level counts on,
+/// Refuses where the new pods could not all be placed; where they could but for what the plan makes before, it is to
+/// make less (Planner::crowd). Warns where fewer nodes take pods now than the level counts on,
 /// or where other pods would be pushed out. What other pods request is asked for (Planner::want_usage) as long as it is
 /// not known for enough nodes.
 void check_placement(Planner& planner, std::string_view title, const Json& pod_template,

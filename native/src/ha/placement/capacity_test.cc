@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -134,4 +135,81 @@ TEST_CASE("capacity: an outage is told, and stops no repair") {
   REQUIRE(plan.warnings.size() == 1);
   CHECK(plan.warnings[0].find("Only 1 of 3 nodes that can run CoreDNS takes pods now") != std::string::npos);
   CHECK(plan.warnings[0].find("agent-2 (not ready)") != std::string::npos);
+}
+
+TEST_CASE("capacity: nodes that carry one host label are one host to the spread rule") {
+  const Spec two = wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 2}});
+  SimulatedCluster cluster = sized(3);
+  know_all(cluster);
+  cluster.node(2)["metadata"]["labels"]["kubernetes.io/hostname"] = cluster.node(1)["metadata"]["name"];
+  use(cluster, 0, critical, 3.95);
+  const Plan refused = make_plan(two, cluster.snapshot);
+  REQUIRE(refused.refusal);
+  CHECK(refused.refusal->message.find("1 of 2 new replicas") != std::string::npos);
+  // And their room adds up: here one each, so that the other host may have as many, and one more.
+  SimulatedCluster roomy = sized(3);
+  know_all(roomy);
+  roomy.node(2)["metadata"]["labels"]["kubernetes.io/hostname"] = roomy.node(1)["metadata"]["name"];
+  roomy.scale_by("kubectl", 5);
+  roomy.settle();
+  use(roomy, 1, critical, 3.85);
+  use(roomy, 2, critical, 3.85);
+  CHECK_FALSE(make_plan(two, roomy.snapshot).refusal);
+}
+
+TEST_CASE("capacity: a node under pressure is ready, and takes no new pod but a DaemonSet's") {
+  SimulatedCluster cluster = sized(3);
+  know_all(cluster);
+  cluster.taint(1, "node.kubernetes.io/disk-pressure", "NoSchedule");
+  const Plan plan = make_plan(wish(), cluster.snapshot);
+  CHECK_FALSE(plan.refusal);
+  REQUIRE(plan.warnings.size() == 1);
+  CHECK(plan.warnings[0].find("Only 2 of 3 nodes") != std::string::npos);
+  CHECK(plan.warnings[0].find("agent-1 (disk-pressure)") != std::string::npos);
+  use(cluster, 1, critical, 3.95);
+  const Spec daemons = wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", "all"}});
+  const Plan full = make_plan(daemons, cluster.snapshot);
+  REQUIRE(full.refusal);
+  CHECK(full.refusal->message.find("1 of 3 have no room") != std::string::npos);
+  cluster.taint(1, "node.kubernetes.io/network-unavailable", "NoSchedule");
+  CHECK_FALSE(make_plan(daemons, cluster.snapshot).refusal);
+}
+
+TEST_CASE("capacity: replicas that stay together leave the other hosts their share") {
+  SimulatedCluster cluster = sized(3);
+  know_all(cluster);
+  reach(cluster, wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 2}}));
+  for (auto& pod : cluster.snapshot.pods)
+    if (pod["metadata"]["labels"].value("k8s-app", "") == "kube-dns")
+      pod["spec"]["nodeName"] = cluster.node(2)["metadata"]["name"];
+  use(cluster, 0, critical, 3.95);
+  use(cluster, 1, critical, 3.85);
+  CHECK_FALSE(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 3}}), cluster.snapshot).refusal);
+  CHECK(make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 4}}), cluster.snapshot).refusal);
+}
+
+TEST_CASE("capacity: metrics-server waits where its new replica may take the room that CoreDNS needs") {
+  const auto adds_metrics = [](const Plan& plan) {
+    const auto steps = ids(plan);
+    return std::find(steps.begin(), steps.end(), "metrics-server-scale") != steps.end();
+  };
+  SimulatedCluster cluster = sized(3);
+  cluster.ship_metrics_server();
+  know_all(cluster);
+  for (int i = 0; i < 3; ++i)
+    use(cluster, i, critical, 0, 0, i == 2 ? 0 : 109);  // two have one pod's place, whoever comes first
+  for (const char* nodes : {"all", ""}) {
+    const Spec spec =
+        *nodes != '\0' ? wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", nodes}}) : wish();
+    const Plan plan = make_plan(spec, cluster.snapshot);
+    CHECK_FALSE(plan.refusal);
+    CHECK_FALSE(adds_metrics(plan));
+    CHECK(std::any_of(plan.warnings.begin(), plan.warnings.end(), [](const std::string& warning) {
+      return warning.starts_with("metrics-server is left as it is for now");
+    }));
+  }
+  SimulatedCluster roomy = sized(3);
+  roomy.ship_metrics_server();
+  know_all(roomy);
+  CHECK(adds_metrics(make_plan(wish(), roomy.snapshot)));
 }

@@ -14,7 +14,10 @@ std::string few(std::vector<std::string> names) {
 }
 
 std::string closed_words(const cluster::Node& node) {
-  const std::string why = !node.eligible() ? node.excluded : node.ready ? "cordoned" : "not ready";
+  const std::string why = !node.eligible() ? node.excluded
+                          : !node.ready    ? "not ready"
+                          : node.cordoned  ? "cordoned"
+                                           : node.barred;
   return fmt::format("{} ({})", node.name, why);
 }
 

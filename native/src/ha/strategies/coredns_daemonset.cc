@@ -51,7 +51,7 @@ Json daemon_template(const CoreDns& coredns, const Spec& spec, bool control_plan
   metadata["labels"].erase("pod-template-hash");
   metadata["labels"][cluster::component_label] = component_value;
   Json& pod = pod_template["spec"];
-  pod = wished_pod_spec(coredns.base, spec);
+  pod = wished_pod_spec(coredns.model(), spec);
   pod.erase("topologySpreadConstraints");
   pod["terminationGracePeriodSeconds"] = coredns_grace_period(coredns);
   if (control_plane) narrow_nodes(pod, Json::array({{{"key", control_plane_label}, {"operator", "Exists"}}}));

@@ -51,9 +51,11 @@ struct CoreDns {
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
-  Json base = {};  ///< what new pods are derived from, where it is not the Deployment as it stands
+  Json base = {};  ///< the model, where it is not the Deployment as it stands
 
-  const Json& pod_template() const { return (base.is_null() ? *deployment : base)["spec"]["template"]; }
+  /// The Deployment that new pods are derived from.
+  const Json& model() const { return base.is_null() ? *deployment : base; }
+  const Json& pod_template() const { return model()["spec"]["template"]; }
   const Json& pod_spec() const { return pod_template()["spec"]; }
   int replicas() const { return replicas_of(*deployment); }
   bool paused() const { return (*deployment)["spec"].value("paused", false); }

@@ -36,6 +36,9 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
   if (is_custom(planner.spec, metrics_server)) body = theirs;
   body =
       cluster::overlay(body, settings_body(theirs.is_null() ? deployment : theirs, planner.spec.metrics_server_pods));
+  // One more than so many would find a node of its own only by pushing somebody out, who is of a lower priority even if
+  // it is CoreDNS; and maxUnavailable 1 ends one at the beginning of a rollout anyway.
+  body["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = 0;
   Json& pod = body["spec"]["template"]["spec"];
   const Json& selector = deployment["spec"]["selector"];
   pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
@@ -83,10 +86,17 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
   Json pod_template = cluster::overlay(deployment, body)["spec"]["template"];
   Placement placement{.pods = 0, .staying = nodes_of(planner)};
   placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+  if (planner.sparing && placement.pods > 0) {
+    planner.warn("metrics-server is left as it is for now: beside another replica of it CoreDNS may find no room.");
+    return false;
+  }
   Fit fit = judge_fit(planner.snapshot, metrics_server.title, pod_template, nodes, placement);
   planner.want_usage(fit.unread);
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
-  if (fit.refusal.empty()) return true;
+  if (fit.refusal.empty()) {
+    planner.expected += placement.pods;
+    return true;
+  }
   planner.warn(fmt::format("metrics-server is left as it is: {}", fit.refusal));
   return false;
 }
