@@ -126,7 +126,7 @@ void plan_metrics_server(Planner& planner) {
   }
   Json base = pods_base(planner, metrics_server, *deployment);
   if (is_custom(planner.spec, metrics_server))
-    base = cluster::overlay(std::move(base), settings_body(base, planner.spec.metrics_server_pods));
+    base = cluster::overlay(base, settings_body(base, planner.spec.metrics_server_pods));
   const auto nodes =
       cluster::judge_nodes(planner.snapshot, wished_pod_spec(base, planner.spec), planner.spec.zone_label);
   const Sizing sizing = size_metrics_server(planner.spec, nodes);
