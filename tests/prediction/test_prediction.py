@@ -60,7 +60,7 @@ def test_summary(request: pytest.FixtureRequest, results: Results) -> None:
     print("\n" + summary(every), flush=True)
     assert every
     assert not [one for one in every if one.predicted == "fits" and one.false]
-    assert sum(bool(one.false) for one in every) <= MOST * len(every)
+    assert sum(bool(one.false) for one in every) <= max(1, MOST * len(every))  # one of a few is no share
 
 
 def judge(one: Cell, fleet: Fleet, truth: Truth) -> list[Found]:
