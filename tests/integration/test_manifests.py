@@ -23,13 +23,13 @@ def of_both(end: Json) -> Json:
     count came to be (a field of ours, or a call of the scale subresource).
     """
     end = copy.deepcopy(end)
-    for name in ("deployment", "daemonset", "service"):
-        if end[name] is None:
+    for thing in [end["deployment"], end["daemonset"], end["service"], *end["others"]]:
+        if thing is None:
             continue
-        del end[name]["ours"]
-        end[name]["metadata"]["annotations"] = {
+        del thing["ours"]
+        thing["metadata"]["annotations"] = {
             key: value
-            for key, value in end[name]["metadata"].get("annotations", {}).items()
+            for key, value in thing["metadata"].get("annotations", {}).items()
             if key.startswith(("objectset.rio.cattle.io/", "deployment.kubernetes.io/"))
         }
     return end
@@ -48,7 +48,7 @@ def test_applied_and_deleted_by_kubectl(
     """From what k3s ships, by kubectl alone, to the same state; then deleted; then back by the helper."""
     ways.way(PACKAGED, strategy)
     ways.go(PACKAGED)
-    printed = helper.run("plan", spec=spec(strategy), output="manifests")
+    printed = helper.run("plan", *ways.words, spec=spec(strategy), output="manifests")
     assert printed.status == 0, printed.stderr
     assert printed.writes == []
     objects: list[Any] = list(yaml.safe_load_all(printed.stdout))

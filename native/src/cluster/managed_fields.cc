@@ -244,7 +244,8 @@ const Json* value_at(const Json& object, const FieldPath& path) {
 
 bool has_value(const Json& object, const FieldPath& path, const Json& value) {
   if (const Json* present = value_at(object, path)) return *present == value;
-  return value.is_null() || value == 0 || value == false || value == "";
+  static const Json left_out{nullptr, 0, false, ""};
+  return std::find(left_out.begin(), left_out.end(), value) != left_out.end();
 }
 
 void erase_at(Json& object, const FieldPath& path) {

@@ -100,7 +100,8 @@ void add_pod_keys(std::vector<Key>& keys, const std::string& component, const st
          .load =
              [=](const Spec& spec) {
                const Json value = spec.*pods.*member;
-               return value.empty() || value == "" ? Json() : value;
+               const bool absent = value.is_string() ? value.get_ref<const std::string&>().empty() : value.empty();
+               return absent ? Json() : value;
              }});
   };
   key("image", "The image of", "string", &PodSettings::image, fault_of_image);
