@@ -27,6 +27,7 @@ DEFAULTS = {
     "wait_timeout": 300,
     "unreachable_counts_for": 604800,
 }
+WHERE = ["--manifests", "/var/lib/rancher/k3s/server/manifests"]
 PLAN = {
     "changed": True,
     "level": {"name": "node", "reason": "three nodes"},
@@ -64,7 +65,7 @@ def spec_of(fake: FakeHelper, call: int = 0) -> dict[str, Any]:
 def test_present_applies_the_defaults(run: Any, fake_helper: FakeHelper) -> None:
     fake_helper.answer("apply", result=PLAN)
     answer = run(k3s_core_ha)
-    assert fake_helper.calls[0]["argv"][-3:] == ["apply", "--spec", "-"]
+    assert fake_helper.calls[0]["argv"][-5:] == ["apply", "--spec", "-", *WHERE]
     assert spec_of(fake_helper) == DEFAULTS
     assert answer["changed"] is True
     for key in ("level", "steps", "node_steps", "predicted"):
@@ -79,10 +80,22 @@ def test_changed_is_what_the_helper_says(run: Any, fake_helper: FakeHelper, chan
     assert run(k3s_core_ha)["changed"] is changed
 
 
+def test_what_is_on_nodes_is_passed_on(run: Any, fake_helper: FakeHelper) -> None:
+    fake_helper.answer("apply", result=PLAN)
+    run(k3s_core_ha, carriers=["a"], set_aside={"a": ["coredns", "metrics-server-deployment"], "b": []}, manifests="/m")
+    assert fake_helper.calls[0]["argv"][-5:] == [
+        "--carrier=a",
+        "--set-aside=a=coredns,metrics-server-deployment",
+        "--set-aside=b=",
+        "--manifests",
+        "/m",
+    ]
+
+
 def test_check_mode_is_the_helpers_dry_run(run: Any, fake_helper: FakeHelper) -> None:
     fake_helper.answer("apply", result=PLAN)
     assert run(k3s_core_ha, _ansible_check_mode=True)["changed"] is True
-    assert fake_helper.calls[0]["argv"][-4:] == ["apply", "--spec", "-", "--dry-run"]
+    assert fake_helper.calls[0]["argv"][-6:] == ["apply", "--spec", "-", "--dry-run", *WHERE]
 
 
 def test_diff_is_given_in_ansibles_form(run: Any, fake_helper: FakeHelper) -> None:
@@ -156,7 +169,7 @@ def test_info_plans_and_changes_nothing(run: Any, fake_helper: FakeHelper) -> No
     fake_helper.answer("plan", result=PLAN)
     answer = run(k3s_core_ha_info, kubeconfig="/k", wait_api=5)
     (call,) = fake_helper.calls
-    assert call["argv"][-3:] == ["plan", "--spec", "-"]
+    assert call["argv"][-5:] == ["plan", "--spec", "-", *WHERE]
     assert call["argv"][4:8] == ["--kubeconfig", "/k", "--wait-api", "5"]
     assert spec_of(fake_helper) == DEFAULTS
     assert (answer["changed"], answer["converged"]) == (False, False)
@@ -173,4 +186,4 @@ def test_info_is_converged_where_nothing_is_planned(run: Any, fake_helper: FakeH
 def test_info_hands_out_the_snapshot_on_request(run: Any, fake_helper: FakeHelper) -> None:
     fake_helper.answer("plan", result=PLAN).answer("observe", result={"kind": "Snapshot"})
     assert run(k3s_core_ha_info, snapshot=True)["snapshot"] == {"kind": "Snapshot"}
-    assert [call["argv"][-1] for call in fake_helper.calls] == ["-", "observe"]
+    assert [call["argv"][-3] for call in fake_helper.calls] == ["-", "observe"]
