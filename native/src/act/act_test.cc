@@ -10,6 +10,7 @@
 #include "act/cluster_testing.h"
 #include "act/writes.h"
 #include "base/interrupt.h"
+#include "cluster/managed_fields.h"
 
 using namespace core_ha;
 using namespace core_ha::act::testing;
@@ -382,6 +383,52 @@ TEST_CASE("a DaemonSet that was let go without its pods is made again, one that 
   CHECK(outcome.error->status == ExitStatus::rolled_back);
   REQUIRE(cluster.client.find(daemons) != nullptr);
   CHECK((*cluster.client.find(daemons))["spec"]["a"] == 1);
+}
+
+TEST_CASE("what was taken by force goes back to its value, and is nobody's of ours") {
+  const Step surge{.id = "surge",
+                   .action = Action::apply,
+                   .object = deployment,
+                   .body = body_of(deployment, {{"strategy", {{"rollingUpdate", {{"maxUnavailable", 2}}}}}})};
+  Cluster cluster;
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid"));
+  const auto outcome = act::carry_out({surge, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  CHECK(cluster.spec()["strategy"]["rollingUpdate"]["maxUnavailable"] == 1);
+  CHECK(cluster::applied_fields(*cluster.client.find(deployment), kube::field_manager).empty());
+}
+
+TEST_CASE("disown: we hold no more than is said, every value stays, and a version that moved on is read anew") {
+  const Json wide = body_of(deployment, {{"minReadySeconds", 3}, {"paused", true}});
+  const Step widen{.id = "widen", .action = Action::apply, .object = deployment, .body = wide};
+  const Step disown{.id = "disown",
+                    .action = Action::disown,
+                    .object = deployment,
+                    .body = body_of(deployment, {{"minReadySeconds", 3}})};
+  Cluster cluster;
+  REQUIRE_FALSE(act::carry_out({widen}, cluster.client, quick).error);
+  const Json before = cluster.spec();
+  bool moved = false;
+  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+    if (call.verb == "patch" && !call.dry_run && !std::exchange(moved, true))
+      (*cluster.client.find(deployment))["metadata"]["resourceVersion"] = "later";
+    return std::nullopt;
+  };
+  const auto outcome = act::carry_out({disown}, cluster.client, quick);
+  CHECK_FALSE(outcome.error);
+  CHECK(moved);
+  CHECK(outcome.states == std::vector{act::StepState::done});
+  CHECK(cluster.spec() == before);
+  const Json& object = *cluster.client.find(deployment);
+  CHECK(cluster::applied_fields(object, kube::field_manager) == cluster::fields_in(disown.body));
+  CHECK(act::carry_out({disown}, cluster.client, quick).states == std::vector{act::StepState::unchanged});
+
+  // Going back from it we hold again what we held.
+  REQUIRE_FALSE(act::carry_out({widen}, cluster.client, quick).error);
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid"));
+  REQUIRE(act::carry_out({disown, protect}, cluster.client, quick).error);
+  CHECK(cluster::applied_fields(*cluster.client.find(deployment), kube::field_manager) == cluster::fields_in(wide));
 }
 
 TEST_CASE("the inverse of a merge patch") {

@@ -12,6 +12,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "cluster/managed_fields.h"
+#include "ha/strategies/component.h"
 
 namespace core_ha::act {
 namespace {
@@ -147,10 +148,6 @@ Result<Json, WriteError> apply_judged(const ha::Step& step, kube::Client& client
   return std::move(*answer.result);
 }
 
-bool is_count(const cluster::FieldPath& path) {
-  return path == cluster::FieldPath{"f:spec", "f:replicas"};
-}
-
 /// The steps that take an apply back from an object that was `before`; of one that was not there, by its name.
 std::vector<ha::Step> undo_of_apply(const ha::Step& step, const Json& before) {
   ha::Step undo{.id = step.id, .action = ha::Action::remove, .object = step.object, .manager = step.manager};
@@ -163,7 +160,8 @@ std::vector<ha::Step> undo_of_apply(const ha::Step& step, const Json& before) {
   auto back = held;
   for (const auto& path : cluster::fields_in(step.body)) {
     const Json* const value = cluster::value_at(before, path);
-    if (value != nullptr && *value != *cluster::value_at(step.body, path) && !is_count(path)) back.insert(path);
+    if (value != nullptr && *value != *cluster::value_at(step.body, path) && path != ha::replicas_field)
+      back.insert(path);
   }
   if (back != held) {
     steps.front().body = cluster::body_from_fields(before, back);
@@ -171,7 +169,7 @@ std::vector<ha::Step> undo_of_apply(const ha::Step& step, const Json& before) {
     steps.push_back(undo);
   }
   // A count that we drop falls back to 1, whoever set it before: it is put back by hand.
-  if (step.body.contains(replicas_at) && !held.contains({"f:spec", "f:replicas"}))
+  if (step.body.contains(replicas_at) && !held.contains(ha::replicas_field))
     steps.push_back({.id = step.id,
                      .action = ha::Action::scale,
                      .object = step.object,

@@ -2,11 +2,15 @@
 #include "cli/reconciling.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "cli/wished_cluster_testing.h"
+#include "ha/strategies/shipped.h"
 #include "ha/turn.h"
 
 using namespace core_ha;
@@ -64,6 +68,25 @@ TEST_CASE("reconcile: what was taken away comes back, as the kept wish has it") 
   CHECK(looked->applied->acted.changed());
   CHECK(cluster.utilization() == 60);
   CHECK(cluster.kept()["revision"] == "4");
+}
+
+TEST_CASE("reconcile: this server's manifests are set aside as the kept wish has it, and its Node says so") {
+  namespace fs = std::filesystem;
+  const fs::path place = fs::temp_directory_path() / ("core-ha-reconcile-" + std::to_string(getpid()));
+  fs::create_directories(place / "metrics-server");
+  Cluster cluster;
+  auto options = on("server-1");
+  options.manifests = place;
+  const auto aside = [&] { return ha::aside_marks(*node(cluster, "server-1")); };
+  cluster.write_wish(4, R"({"coredns_strategy":"custom"})");
+  CHECK(cli::reconcile(cluster.client, options));
+  CHECK(fs::exists(place / "coredns.yaml.skip"));
+  CHECK(aside() == std::set<std::string>{"coredns"});
+  cluster.write_wish(5, "{}");
+  CHECK(cli::reconcile(cluster.client, options));
+  CHECK_FALSE(fs::exists(place / "coredns.yaml.skip"));
+  CHECK(aside().empty());
+  fs::remove_all(place);
 }
 
 TEST_CASE("reconcile: another server's turn") {

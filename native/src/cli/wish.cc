@@ -2,8 +2,8 @@
 #include "cli/wish.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <utility>
+#include <set>
+#include <string_view>
 
 #include "cli/context.h"
 #include "cluster/staged.h"
@@ -12,22 +12,15 @@ namespace core_ha::cli {
 
 namespace {
 
-/// `server-1=a,b` as server-1 and a, b.
-std::pair<std::string, std::vector<std::string>> split(const std::string& word) {
-  const auto equals = word.find('=');
-  std::vector<std::string> names;
-  for (std::size_t at = equals; at < word.size();) {
-    const std::size_t end = std::min(word.find(',', at + 1), word.size());
-    if (end > at + 1) names.push_back(word.substr(at + 1, end - at - 1));
-    at = end;
-  }
-  return {word.substr(0, equals), names};
+/// What is said of the node.
+std::set<std::string> names_of(const std::string& word) {
+  return cluster::names_in(std::string_view(word).substr(word.find('=') + 1));
 }
 
 std::string fault_of_set_aside(const std::string& word) {
   if (word.find('=') == std::string::npos || word.starts_with("="))
     return "is " + word + "; allowed is NODE=NAME,…, or NODE= where none is";
-  for (const auto& name : split(word).second)
+  for (const auto& name : names_of(word))
     if (name != cluster::coredns_manifest && name != cluster::metrics_server_manifest)
       return "names " + name + "; allowed are " + cluster::coredns_manifest + ", " + cluster::metrics_server_manifest;
   return {};
@@ -62,8 +55,7 @@ void add_manifests(CLI::App& verb, std::string& directory) {
 ha::OnNodes WishOptions::on_nodes() const {
   ha::OnNodes on_nodes{.carriers = carriers};
   for (const auto& word : set_aside) {
-    const auto [node, names] = split(word);
-    on_nodes.set_aside[node].insert(names.begin(), names.end());
+    on_nodes.set_aside[word.substr(0, word.find('='))].merge(names_of(word));
   }
   return on_nodes;
 }

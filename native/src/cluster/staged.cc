@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "cluster/staged.h"
 
+#include <algorithm>
 #include <array>
 #include <system_error>
 
@@ -34,6 +35,16 @@ bool is_there(const fs::path& file) {
 }
 
 }  // namespace
+
+std::set<std::string> names_in(std::string_view text) {
+  std::set<std::string> names;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    if (end > 0) names.emplace(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return names;
+}
 
 Json read_staged(const fs::path& directory) {
   Json staged = Json::object();

@@ -18,6 +18,9 @@ inline constexpr const char* usual_manifests = "/var/lib/rancher/k3s/server/mani
 inline constexpr const char* coredns_manifest = "coredns";
 inline constexpr const char* metrics_server_manifest = "metrics-server-deployment";
 
+/// Names with commas between them, as options and annotations give them.
+std::set<std::string> names_in(std::string_view text);
+
 /// k3s's own manifests as staged in `directory`, as a snapshot has them: those that may be set aside. One that is not
 /// there, or cannot be read, is left out.
 Json read_staged(const std::filesystem::path& directory);

@@ -36,6 +36,8 @@ class Planner {
   bool refused() const { return plan_.refusal.has_value(); }
   void warn(std::string sentence) { plan_.warnings.push_back(std::move(sentence)); }
 
+  /// Whether objects of the kind are observed.
+  bool reads(std::string_view kind) const;
   /// The object as observed, or null.
   const Json* live(const kube::ObjectRef& ref) const;
 
@@ -45,14 +47,12 @@ class Planner {
   /// Plans an apply of our whole set for the object that the body names; refused when k3s or somebody else holds a
   /// field of it against us.
   void apply(std::string id, const Json& body, std::string reason);
-  /// k3s leaves the object's manifest alone: no value in it is contested.
-  void set_aside(const kube::ObjectRef& ref) { aside_.insert(ref); }
-  /// Whether objects of the kind are observed.
-  bool reads(std::string_view kind) const;
-  /// Has us hold no more of the object than `body` has, and leaves every value as it is.
-  void disown(std::string id, const Json& body);
   /// The same where it is not so yet; true when a step was planned.
   bool ensure(std::string id, const Json& body, std::string reason);
+  /// k3s leaves the object's manifest alone: no value in it is contested.
+  void set_aside(const kube::ObjectRef& ref) { aside_.insert(ref); }
+  /// Has us hold no more of the object than `body` has, and leaves every value as it is.
+  void disown(std::string id, const Json& body);
   /// The step planned last is for the object as observed alone: anybody's later write makes it stale.
   void only_as_observed();
   /// Once the step planned last is done, a run that fails goes back by a plan alone (Step::back_by_plan).

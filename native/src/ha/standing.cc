@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ha/placement/words.h"
+#include "ha/rebalance.h"
 
 namespace core_ha::ha {
 
@@ -34,8 +35,8 @@ std::string short_of_zone(const CoreDns& coredns, const std::vector<cluster::Nod
            "there.";
   return fmt::format(
       "{}, although nodes in {} take pods: `k3s-core-ha rebalance` moves one there, once they are all "
-      "older than 10 minutes.",
-      words, few({free.begin(), free.end()}));
+      "older than {} minutes.",
+      words, few({free.begin(), free.end()}), cool_down.count());
 }
 
 }  // namespace core_ha::ha

@@ -215,8 +215,10 @@ ApiResult<Json> FakeClient::merge_patch(const ObjectRef& ref, const Json& patch,
     const auto it = objects.find(path);
     if (it == objects.end()) return status_error(404, "NotFound");
     Json object = it->second;
-    const auto uid = patch.value(Json::json_pointer("/metadata/uid"), std::string());
-    if (!uid.empty() && object["metadata"]["uid"] != uid) return status_error(409, "Conflict", "uid");
+    for (const char* precondition : {"uid", "resourceVersion"})
+      if (const auto named = patch.value("metadata", Json::object()).value(precondition, std::string());
+          !named.empty() && object["metadata"][precondition] != named)
+        return status_error(409, "Conflict", precondition);
     object.merge_patch(patch);
     if (object != it->second) object["metadata"]["resourceVersion"] = std::to_string(++version_);
     if (store) it->second = object;

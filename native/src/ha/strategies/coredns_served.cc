@@ -71,7 +71,7 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
   }
   // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
   // itself when the autoscaler, or a scale of ours, changes it.
-  if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains({"f:spec", "f:replicas"}))
+  if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains(replicas_field))
     wish["spec"]["replicas"] = std::max(coredns.replicas(), replicas);
   const HandBack back = hand_back(planner, *coredns.deployment, wish);
   if (back.disowns) planner.set_aside(coredns_deployment);

@@ -69,16 +69,8 @@ void refuse_unproven(Planner& planner, std::string_view name, std::vector<std::s
 }  // namespace
 
 std::set<std::string> aside_marks(const Json& node) {
-  const std::string text =
-      node["metadata"].value("annotations", Json::object()).value(set_aside_annotation, std::string());
-  std::set<std::string> names;
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    names.insert(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return names;
+  return cluster::names_in(
+      node["metadata"].value("annotations", Json::object()).value(set_aside_annotation, std::string()));
 }
 
 Json aside_annotation(const std::set<std::string>& names) {
