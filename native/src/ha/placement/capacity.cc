@@ -292,7 +292,8 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
       full.push_back(room_words(node->name, hard));
     } else if (hard.pods <= planner.expected) {
       planner.crowd();
-    } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods == 0) {
+    } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods <=
+               planner.expected) {
       pushing.push_back(node->name);
     }
   }
@@ -306,7 +307,7 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("{}, and {} of {} have no room for it now ({}).", words, full.size(), asked, few(full)));
   if (!pushing.empty())
-    planner.warn(fmt::format("{}: pods of a lower priority will be pushed out on {}.", words, few(pushing)));
+    planner.warn(fmt::format("{}: pods of a lower priority may be pushed out on {}.", words, few(pushing)));
 }
 
 }  // namespace core_ha::ha

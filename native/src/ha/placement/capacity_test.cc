@@ -213,3 +213,21 @@ TEST_CASE("capacity: metrics-server waits where its new replica may take the roo
   know_all(roomy);
   CHECK(adds_metrics(make_plan(wish(), roomy.snapshot)));
 }
+
+TEST_CASE("capacity: a daemon that finds its room taken by metrics-server's new replica pushes others out") {
+  const auto told = [](double others) {
+    SimulatedCluster cluster = sized(3);
+    cluster.ship_metrics_server();
+    know_all(cluster);
+    use(cluster, 1, 0, others);
+    const Plan plan =
+        make_plan(wish({{"coredns_strategy", "daemonset"}, {"coredns_daemonset_nodes", "all"}}), cluster.snapshot);
+    CHECK_FALSE(plan.refusal);
+    return std::any_of(plan.warnings.begin(), plan.warnings.end(), [](const std::string& warning) {
+      return warning.find("pods of a lower priority may be pushed out on ") != std::string::npos;
+    });
+  };
+  CHECK(told(3.95));
+  CHECK(told(3.85));  // room for one of the two
+  CHECK_FALSE(told(3.75));
+}

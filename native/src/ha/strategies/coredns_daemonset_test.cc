@@ -486,7 +486,7 @@ TEST_CASE("daemonset: each node must have room for one more, and what others wou
   };
   const Plan pushes = use(0);
   CHECK_FALSE(pushes.refusal);
-  CHECK(mentions(pushes.warnings, "pods of a lower priority will be pushed out on agent-2"));
+  CHECK(mentions(pushes.warnings, "pods of a lower priority may be pushed out on agent-2"));
   const Plan full = use(2000001000);
   REQUIRE(full.refusal);
   CHECK(full.refusal->status == ExitStatus::unsafe);
