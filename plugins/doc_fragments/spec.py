@@ -96,6 +96,14 @@ options:
       - Seconds that CoreDNS answers on after it was told to end, 1 to 60, as its plugin C(health) has it (C(lameduck)).
       - Under O(coredns_strategy=custom). When not given, it is as k3s ships it, without.
     type: int
+  coredns_manifest:
+    description:
+      - Objects that O(coredns_strategy=custom) applies in the place of those with the same kind and name in k3s's
+        C(coredns.yaml), as a ConfigMap C(coredns) with a Corefile of one's own.
+      - What is not among them is as k3s ships it, and follows each release; these follow this list alone.
+      - A Deployment in it leaves out C(spec.replicas), and a ConfigMap C(NodeHosts), which k3s keeps.
+    type: list
+    elements: dict
   coredns_image:
     description:
       - The image of CoreDNS, in the place of the one that k3s ships.
@@ -133,6 +141,13 @@ options:
       - When not given, it is 2 where two nodes can run it and O(level) asks for it.
       - A number that the cluster cannot place is refused before anything is touched.
     type: int
+  metrics_server_manifest:
+    description:
+      - A Deployment that O(metrics_server_strategy=custom) applies in the place of the one that k3s ships, in a list of
+        this one object.
+      - It leaves out C(spec.replicas), and follows this list alone, no release.
+    type: list
+    elements: dict
   metrics_server_image:
     description:
       - The image of metrics-server, in the place of the one that k3s ships.

@@ -104,6 +104,9 @@ void warn_of_unused(Planner& planner) {
   warn_of_pods(planner, spec.local_path_provisioner_pods, "local_path_provisioner",
                spec.local_path_provisioner_strategy);
   warn_of_pods(planner, spec.coredns_pods, "coredns", spec.coredns_strategy);
+  if (spec.metrics_server_strategy != "custom" && !spec.metrics_server_manifest.empty())
+    planner.warn(fmt::format("metrics_server_manifest is not read under metrics_server_strategy {}.",
+                             spec.metrics_server_strategy));
   if (spec.coredns_strategy == "packaged") return;
   const auto warn = [&](const char* key) {
     planner.warn(fmt::format("{} is not read under coredns_strategy {}.", key, spec.coredns_strategy));
@@ -116,6 +119,7 @@ void warn_of_unused(Planner& planner) {
   }
   if (!spec.fixed_count() && spec.coredns_replicas) warn("coredns_replicas");
   if (spec.coredns_strategy != "custom" && spec.coredns_lameduck) warn("coredns_lameduck");
+  if (spec.coredns_strategy != "custom" && !spec.coredns_manifest.empty()) warn("coredns_manifest");
 }
 
 }  // namespace
@@ -159,6 +163,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan_state(planner, revision);
   plan_set_aside(planner, on_nodes.set_aside);
+  check_own_manifests(planner);
   // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
   plan_metrics_server(planner);
   plan_local_path(planner, on_nodes.carriers);

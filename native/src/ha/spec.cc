@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ha/labels.h"
+#include "ha/own_manifest.h"
 #include "ha/words.h"
 
 namespace core_ha::ha {
@@ -110,6 +111,19 @@ void add_pod_keys(std::vector<Key>& keys, const std::string& component, const st
   keys.back().store = [=](Spec& spec, const Json& value) { (spec.*pods).resources = canonical_resources(value); };
   key("tolerations", "Tolerations, beside those that k3s ships, of the pods of", "array", &PodSettings::tolerations,
       fault_of_tolerations);
+}
+
+void add_manifest_key(std::vector<Key>& keys, const std::string& component, const std::string& title,
+                      Json Spec::* manifest) {
+  keys.push_back({.name = component + "_manifest",
+                  .description = fmt::format("Objects that strategy custom applies in the place of those with the same "
+                                             "kind and name in k3s's manifest of {}; what is not among them follows "
+                                             "each release.",
+                                             title),
+                  .type = "array",
+                  .fault = fault_of_manifest,
+                  .store = [=](Spec& spec, const Json& value) { spec.*manifest = canonical_manifest(value); },
+                  .load = [=](const Spec& spec) { return (spec.*manifest).empty() ? Json() : spec.*manifest; }});
 }
 
 std::vector<Key> make_table() {
@@ -253,7 +267,9 @@ std::vector<Key> make_table() {
            },
        .load = [](const Spec& spec) { return Json(spec.unreachable_counts_for.count()); }}};
   add_pod_keys(keys, "coredns", "CoreDNS.", "coredns_strategy custom and daemonset", &Spec::coredns_pods);
+  add_manifest_key(keys, "coredns", "CoreDNS", &Spec::coredns_manifest);
   add_pod_keys(keys, "metrics_server", "metrics-server.", "metrics_server_strategy custom", &Spec::metrics_server_pods);
+  add_manifest_key(keys, "metrics_server", "metrics-server's Deployment", &Spec::metrics_server_manifest);
   add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.", "local_path_provisioner_strategy replicas",
                &Spec::local_path_provisioner_pods);
   return keys;

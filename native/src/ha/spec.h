@@ -27,9 +27,11 @@ struct Spec {
   int coredns_cpu_utilization = 75;
   std::string coredns_traffic_distribution = "auto";
   std::optional<int> coredns_lameduck = {};  ///< seconds
+  Json coredns_manifest = Json::array();     ///< objects in the place of k3s's
   PodSettings coredns_pods = {};
   std::string metrics_server_strategy = "replicas";
   std::optional<int> metrics_server_replicas = {};
+  Json metrics_server_manifest = Json::array();  ///< as coredns_manifest
   PodSettings metrics_server_pods = {};
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};

@@ -61,11 +61,12 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   }
-  const Json theirs = shipped(planner, coredns_deployment);
+  const bool custom = is_custom(planner.spec, coredns_component);
+  const Json theirs = custom ? to_be(planner, coredns_deployment) : shipped(planner, coredns_deployment);
   const Json& base = theirs.is_null() ? *coredns.deployment : theirs;
   Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods),
                                coredns_overlay(coredns, planner.spec, zones_of(nodes), minor));
-  if (is_custom(planner.spec, coredns_component)) {
+  if (custom) {
     planner.set_aside(coredns_deployment);
     wish = cluster::overlay(theirs, wish);
   }

@@ -61,7 +61,7 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
     return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
   if (is_custom(planner.spec, coredns_component)) {
     planner.set_aside(coredns_service);
-    service = cluster::overlay(shipped(planner, coredns_service), service);
+    service = cluster::overlay(to_be(planner, coredns_service), service);
   }
   plan_set(planner, "kube-dns-traffic", service,
            distribution.empty() ? "queries go to all replicas alike"

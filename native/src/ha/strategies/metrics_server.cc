@@ -32,8 +32,9 @@ constexpr int pre_stop_seconds = 5;
 
 Json overlay(const Planner& planner, const Json& deployment, const Zones& zones) {
   Json body = apply_body(metrics_server.deployment);
-  const Json theirs = shipped(planner, metrics_server.deployment);
-  if (is_custom(planner.spec, metrics_server)) body = theirs;
+  const bool custom = is_custom(planner.spec, metrics_server);
+  const Json theirs = custom ? to_be(planner, metrics_server.deployment) : shipped(planner, metrics_server.deployment);
+  if (custom) body = theirs;
   body =
       cluster::overlay(body, settings_body(theirs.is_null() ? deployment : theirs, planner.spec.metrics_server_pods));
   // One more than so many would find a node of its own only by pushing somebody out, who is of a lower priority even if

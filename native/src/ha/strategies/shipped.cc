@@ -42,11 +42,39 @@ Json head_of(const Json& object) {
   return head;
 }
 
+const Json* in_manifest(const Json& objects, const kube::ObjectRef& ref) {
+  const auto it =
+      std::find_if(objects.begin(), objects.end(), [&](const Json& object) { return kube::ref_of(object) == ref; });
+  return it == objects.end() ? nullptr : &*it;
+}
+
 const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref) {
   for (const auto& objects : snapshot.manifests)
-    for (const auto& object : objects)
-      if (kube::ref_of(object) == ref) return &object;
+    if (const Json* object = in_manifest(objects, ref)) return object;
   return nullptr;
+}
+
+/// Of a component under strategy custom; refuses what cannot stand in for k3s's objects.
+void check_own_manifest(Planner& planner, const char* key, const Component& component, const Json& own) {
+  const Json& theirs = planner.snapshot.manifests.value(std::string(component.manifest), Json::array());
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    const auto ref = kube::ref_of(own[i]);
+    if (in_manifest(theirs, ref) == nullptr) {
+      std::vector<std::string> names;
+      for (const auto& object : theirs)
+        names.push_back(kube::to_string(kube::ref_of(object)));
+      planner.refuse(ExitStatus::usage,
+                     fmt::format("{}[{}] is {}, which stands for nothing in {}.yaml; allowed are {}.", key, i,
+                                 kube::to_string(ref), component.manifest, fmt::join(names, ", ")));
+    } else if (const Json* live = planner.live(ref); live != nullptr && ref == component.deployment) {
+      const Json selector = own[i]["spec"].value("selector", Json());
+      if (selector != (*live)["spec"]["selector"])
+        planner.refuse(ExitStatus::usage,
+                       fmt::format("{}[{}].spec.selector is {}; a Deployment's selector cannot be changed, and here it "
+                                   "is {}.",
+                                   key, i, selector.dump(), (*live)["spec"]["selector"].dump()));
+    }
+  }
 }
 
 /// What is to be given back must be known.
@@ -147,13 +175,27 @@ Json shipped(const Planner& planner, const kube::ObjectRef& ref) {
   return live == nullptr ? Json() : cluster::whole_applied_manifest(*live).value_or(Json());
 }
 
+Json to_be(const Planner& planner, const kube::ObjectRef& ref) {
+  for (const auto* own : {&planner.spec.coredns_manifest, &planner.spec.metrics_server_manifest})
+    if (const Json* object = in_manifest(*own, ref)) return *object;
+  return shipped(planner, ref);
+}
+
+void check_own_manifests(Planner& planner) {
+  if (is_custom(planner.spec, coredns_component))
+    check_own_manifest(planner, "coredns_manifest", coredns_component, planner.spec.coredns_manifest);
+  if (is_custom(planner.spec, metrics_server))
+    check_own_manifest(planner, "metrics_server_manifest", metrics_server, planner.spec.metrics_server_manifest);
+}
+
 bool is_taken_over(const Json& object) {
   return cluster::applied_fields(object, kube::field_manager).contains({"f:spec", "f:selector"});
 }
 
 Json pods_base(const Planner& planner, const Component& component, const Json& live) {
-  const Json theirs = shipped(planner, component.deployment);
-  if (theirs.is_null() || (!is_custom(planner.spec, component) && !is_taken_over(live))) return live;
+  const bool custom = is_custom(planner.spec, component);
+  const Json theirs = custom ? to_be(planner, component.deployment) : shipped(planner, component.deployment);
+  if (theirs.is_null() || (!custom && !is_taken_over(live))) return live;
   return cluster::overlay(cluster::without_applied(live, kube::field_manager), theirs);
 }
 
@@ -208,12 +250,12 @@ void plan_coredns_objects(Planner& planner) {
       planner.warn(fmt::format("{} is new in this release's coredns.yaml, and is not followed.", kube::to_string(ref)));
       continue;
     }
-    Json body = object;
+    Json body = to_be(planner, ref);
     if (ref == coredns_config && planner.spec.coredns_lameduck) {
-      const auto corefile = with_lameduck(object["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
+      const auto corefile = with_lameduck(body["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
       if (!corefile)
         planner.refuse(ExitStatus::unsafe,
-                       "coredns_lameduck is set, and this release's Corefile has no line `health` to give it to.");
+                       "coredns_lameduck is set, and the Corefile has no line `health` to give it to.");
       else
         body["data"]["Corefile"] = *corefile;
     }

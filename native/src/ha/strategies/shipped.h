@@ -37,6 +37,13 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
 /// last; null: neither is known whole.
 Json shipped(const Planner& planner, const kube::ObjectRef& ref);
 
+/// What strategy custom makes of the object: the user's own, else what is shipped.
+Json to_be(const Planner& planner, const kube::ObjectRef& ref);
+
+/// Refuses objects of the user's that stand for none in k3s's manifest (exit 2), and a Deployment whose selector is
+/// another than the live one's, for a selector cannot be changed.
+void check_own_manifests(Planner& planner);
+
 /// Whether the object is wholly ours, as strategy custom has it.
 bool is_taken_over(const Json& object);
 

@@ -160,6 +160,75 @@ TEST_CASE("custom: what k3s declares is as wished, and stays so") {
   }
 }
 
+TEST_CASE("custom: objects of the user's stand in for k3s's, and the way back has none of them left") {
+  SimulatedCluster cluster = staged_cluster();
+  Json own = cluster.staged_deployment();
+  own["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/coredns:own";
+  own["spec"]["template"]["spec"]["priorityClassName"] = "system-node-critical";
+  own["spec"]["template"]["metadata"]["annotations"]["example.org/own"] = "yes";
+  Json config;
+  for (const auto& object : cluster.snapshot.manifests["coredns"])
+    if (object["kind"] == "ConfigMap") config = object;
+  config["data"]["Corefile"] = ".:53 {\n    health\n    cache 60\n}\n";
+  config["data"].erase("NodeHosts");
+  const auto with = [&](Json objects) {
+    return wish({{"coredns_strategy", "custom"}, {"coredns_manifest", std::move(objects)}, {"coredns_lameduck", 5}});
+  };
+  const Spec spec = with({own, config});
+  reach(cluster, spec);
+  CHECK(cluster.losses == std::vector<std::string>{});
+  check_ours(cluster, 3);
+  const Json& pod_template = cluster.deployment()["spec"]["template"];
+  CHECK(pod_template["spec"]["containers"][0]["image"] == "registry.example/coredns:own");
+  CHECK(pod_template["spec"]["priorityClassName"] == "system-node-critical");
+  CHECK(pod_template["metadata"]["annotations"]["example.org/own"] == "yes");
+  const Json& live = cluster.snapshot.configmaps[0];
+  CHECK(live["data"]["Corefile"] == ".:53 {\n    health {\n        lameduck 5s\n    }\n    cache 60\n}\n");
+  CHECK(live["data"]["NodeHosts"] == "10.0.0.1 server-1\n");
+
+  // A release changes what is not among them, and nothing of what is.
+  cluster.staged_deployment()["spec"]["template"]["metadata"]["labels"]["release"] = "new";
+  cluster.snapshot.manifests["coredns"][1]["rules"].push_back({{"apiGroups", {"discovery.k8s.io"}}});
+  reach(cluster, spec);
+  CHECK_FALSE(cluster.deployment()["spec"]["template"]["metadata"]["labels"].contains("release"));
+  CHECK(cluster.snapshot.clusterroles[0]["rules"].size() == 2);
+
+  reach(cluster, with({config}));
+  CHECK(cluster.deployment()["spec"]["template"]["metadata"]["labels"]["release"] == "new");
+  CHECK(pod_spec(cluster)["containers"][0]["image"] != "registry.example/coredns:own");
+  CHECK_FALSE(cluster.deployment()["spec"]["template"]["metadata"].contains("annotations"));
+  reach(cluster, spec);
+  reach(cluster, packaged);
+  check_given_back(cluster);
+  CHECK(cluster.deployment()["spec"]["template"]["metadata"] ==
+        cluster.staged_deployment()["spec"]["template"]["metadata"]);
+  CHECK(pod_spec(cluster)["priorityClassName"] == "system-cluster-critical");
+  CHECK(cluster.losses == std::vector<std::string>{});
+}
+
+TEST_CASE("custom: an object that stands in for nothing, or cannot, is refused") {
+  SimulatedCluster cluster = staged_cluster();
+  const auto refused = [&](const Json& object) {
+    const Plan plan =
+        make_plan(wish({{"coredns_strategy", "custom"}, {"coredns_manifest", {object}}}), cluster.snapshot);
+    REQUIRE(plan.refusal);
+    CHECK(plan.refusal->status == ExitStatus::usage);
+    return plan.refusal->message;
+  };
+  const std::string foreign =
+      refused({{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", "coredns"}}}});
+  CHECK(mentions(foreign, "coredns_manifest[0] is v1 ConfigMap coredns, which stands for nothing in coredns.yaml"));
+  CHECK(mentions(foreign, "allowed are "));
+  CHECK(mentions(foreign, "apps/v1 Deployment kube-system/coredns"));
+  Json other = cluster.staged_deployment();
+  other["spec"]["selector"]["matchLabels"]["k8s-app"] = "dns";
+  CHECK(mentions(refused(other), "coredns_manifest[0].spec.selector is {"));
+
+  const Plan unread = make_plan(wish({{"coredns_manifest", {cluster.staged_deployment()}}}), cluster.snapshot);
+  REQUIRE_FALSE(unread.warnings.empty());
+  CHECK(unread.warnings.back() == "coredns_manifest is not read under coredns_strategy autoscaling.");
+}
+
 TEST_CASE("custom: from any strategy and to any, nothing is lost") {
   const std::vector<Spec> strategies{packaged, autoscaling, Spec{.coredns_strategy = "replicas"},
                                      Spec{.coredns_strategy = "daemonset", .coredns_daemonset_nodes = "all"},
