@@ -109,6 +109,17 @@ TEST_CASE("observe: a group that is not served is empty, any other failure is th
   CHECK(forbidden.error().status == ExitStatus::api);
 }
 
+TEST_CASE("snapshot: what lasts of an object has no values of environment variables") {
+  const Json object = Json::parse(R"({"metadata": {"name": "site"}, "status": {}, "spec": {"template": {"spec": {
+    "containers": [{"name": "site", "env": [{"name": "A", "value": "hunter2"}, {"name": "B", "valueFrom": {}}]},
+                   {"name": "other"}],
+    "initContainers": [{"name": "first", "env": [{"name": "C", "value": "hunter2"}]}]}}}})");
+  const Json kept = lasting(object);
+  CHECK(kept.dump().find("hunter2") == std::string::npos);
+  CHECK(kept["spec"]["template"]["spec"]["containers"][0]["env"].size() == 2);
+  CHECK_FALSE(kept.contains("status"));
+}
+
 TEST_CASE("snapshot: what is saved is what is read back") {
   testing::ReadOnlyClient client;
   client.answer = small_cluster;

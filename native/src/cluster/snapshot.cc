@@ -72,10 +72,14 @@ Json lasting(Json object) {
   if (!object.is_object()) return object;
   object.erase("status");
   if (const Json::json_pointer pod("/spec/template/spec"); object.contains(pod))
-    for (const char* list : {"containers", "initContainers"})
-      for (auto& container : object[pod].contains(list) ? object[pod][list] : Json::array())
-        for (auto& variable : container.contains("env") ? container["env"] : Json::array())
+    for (const char* list : {"containers", "initContainers"}) {
+      if (!object[pod].contains(list)) continue;
+      for (auto& container : object[pod][list]) {
+        if (!container.contains("env")) continue;
+        for (auto& variable : container["env"])
           variable.erase("value");
+      }
+    }
   const auto metadata = object.find("metadata");
   if (metadata == object.end() || !metadata->is_object()) return object;
   for (const char* key : {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp"})
