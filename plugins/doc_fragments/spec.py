@@ -206,6 +206,34 @@ options:
         before anything is touched.
     type: list
     elements: dict
+  extra_deployments:
+    description:
+      - Deployments beside k3s's own that are to have several replicas, too, each by its namespace and name.
+      - Each is spread over hosts, and over zones where nodes are in several, as far as that can be had, and gets a
+        PodDisruptionBudget, unless there is one over its pods. Everything else of it stays as it is.
+      - Only for what may run more than once. A Deployment of strategy C(Recreate), or with a claim that one node
+        mounts, is refused; what its programs do beside each other nobody can tell from here.
+      - A count that another program holds, or a HorizontalPodAutoscaler, is refused, and so is one that is not there.
+      - One that is taken off the list gets back the count that it had before it was on it.
+    type: list
+    elements: dict
+    suboptions:
+      namespace:
+        description:
+          - Its namespace.
+        type: str
+        required: true
+      name:
+        description:
+          - Its name. CoreDNS, metrics-server and local-path-provisioner have options of their own.
+        type: str
+        required: true
+      replicas:
+        description:
+          - The count of its replicas, 1 to 1000; with 1 it is left as it was.
+          - When not given, it is 2 where two nodes can run it and O(level) asks for it, or what it had, if that is
+            more.
+        type: int
   wait_timeout:
     description:
       - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.

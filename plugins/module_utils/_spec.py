@@ -44,6 +44,15 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "local_path_provisioner_image": {"type": "str"},
     "local_path_provisioner_resources": {"type": "dict"},
     "local_path_provisioner_tolerations": {"type": "list", "elements": "dict"},
+    "extra_deployments": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "namespace": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "replicas": {"type": "int"},
+        },
+    },
     "wait_timeout": {"type": "int", "default": 300},
     "unreachable_counts_for": {"type": "int", "default": 604800},
 }

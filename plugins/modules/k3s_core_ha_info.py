@@ -68,7 +68,8 @@ level:
     name: node
     reason: 3 nodes can take CoreDNS, so 3 replicas on 3 nodes survive the loss of any one of them
 components:
-  description: How each component stands now, by its name.
+  description:
+    - How each component stands now, by its name, and each Deployment of O(extra_deployments), by C(namespace/name).
   returned: success
   type: dict
   sample:

@@ -67,7 +67,9 @@ def schema(root: pathlib.Path) -> dict[str, Any]:
 
 def shape(option: dict[str, Any]) -> dict[str, Any]:
     """What two descriptions of an option must have in common."""
-    return {key: option.get(key) for key in ("type", "choices", "default")}
+    parts = option.get("options") or option.get("suboptions") or {}
+    own = {key: option.get(key) for key in ("type", "elements", "choices", "default", "required")}
+    return {**own, "parts": {name: shape(part) for name, part in parts.items()}}
 
 
 def test_exit_statuses_are_those_of_the_helper(root: pathlib.Path) -> None:
@@ -95,6 +97,12 @@ def test_each_key_is_as_the_helpers_schema_has_it(schema: dict[str, Any], key: s
     assert theirs["type"] == JSON_TYPES[ours["type"]]
     assert theirs.get("enum") == ours.get("choices")
     assert theirs.get("default") == ours.get("default")
+    if "options" in ours:
+        items = theirs["items"]
+        assert {name: JSON_TYPES[part["type"]] for name, part in ours["options"].items()} == {
+            name: part["type"] for name, part in items["properties"].items()
+        }
+        assert {name for name, part in ours["options"].items() if part.get("required")} == set(items["required"])
 
 
 @pytest.mark.parametrize(

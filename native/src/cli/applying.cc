@@ -39,7 +39,10 @@ act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
 }
 
 Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Client& client) {
-  auto now = cluster::observe(client);
+  std::vector<kube::ObjectRef> deployments;  // a Deployment of the user's that was let go says so no more
+  for (const auto& object : before.deployments)
+    deployments.push_back(kube::ref_of(object));
+  auto now = cluster::observe(client, deployments);
   if (!now) return now.error();
   now->usage = before.usage;  // of other pods; it was read a moment ago
   now->manifests = before.manifests;

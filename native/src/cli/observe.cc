@@ -13,14 +13,16 @@
 namespace core_ha::cli {
 namespace {
 
-Outcome observe(Context& context, const std::string& manifests) {
+Outcome observe(Context& context, const WishOptions& options) {
+  auto spec = read_wish(options);
+  if (!spec) return spec.error();
   auto client = context.connect();
   if (!client) return client.error();
-  auto snapshot = cluster::observe(**client);
+  auto snapshot = cluster::observe(**client, ha::refs_of(spec->extra_deployments));
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
-  snapshot->manifests = cluster::read_staged(manifests);
+  snapshot->manifests = cluster::read_staged(options.manifests);
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -35,9 +37,11 @@ void add_observe(CLI::App& app, Context& context) {
       "Examples:\n"
       "  k3s-core-ha observe > snapshot.json            secrets are left out\n"
       "  k3s-core-ha plan --snapshot snapshot.json      what would be done there");
-  const auto manifests = std::make_shared<std::string>();
-  add_manifests(*verb, *manifests);
-  context.on_run(*verb, [&context, manifests] { return observe(context, *manifests); });
+  const auto options = std::make_shared<WishOptions>();
+  verb->add_option("--spec", options->file, "a wish, whose extra_deployments are read, too; - reads standard input")
+      ->type_name("FILE");
+  add_manifests(*verb, options->manifests);
+  context.on_run(*verb, [&context, options] { return observe(context, *options); });
 }
 
 }  // namespace core_ha::cli

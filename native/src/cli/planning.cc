@@ -11,7 +11,7 @@ namespace core_ha::cli {
 
 Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
                                   const ha::OnNodes& on_nodes, const std::string& manifests) {
-  auto snapshot = cluster::observe(client);
+  auto snapshot = cluster::observe(client, ha::refs_of(spec.extra_deployments));
   if (!snapshot) return snapshot.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
   if (!manifests.empty()) observed.snapshot.manifests = cluster::read_staged(manifests);

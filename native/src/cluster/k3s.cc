@@ -13,7 +13,6 @@ namespace core_ha::cluster {
 
 namespace {
 
-constexpr const char* applied_annotation = "objectset.rio.cattle.io/applied";
 constexpr const char* args_annotation = "k3s.io/node-args";
 constexpr const char* env_annotation = "k3s.io/node-env";
 /// An annotation is at most 256 KiB, and manifests compress to a tenth.

@@ -12,6 +12,10 @@
 
 namespace core_ha::cluster {
 
+/// Annotation in which k3s remembers what it applied, and kubectl's for the same.
+inline constexpr const char* applied_annotation = "objectset.rio.cattle.io/applied";
+inline constexpr const char* kubectl_annotation = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// What k3s does with a field that somebody else sets.
 enum class Durability {
   durable,   ///< not in its manifest, or there with the very value: left alone at restarts and upgrades

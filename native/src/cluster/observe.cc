@@ -5,8 +5,11 @@
 
 #include <array>
 #include <chrono>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "cluster/extras.h"
 #include "cluster/k3s.h"
 #include "cluster/time.h"
 #include "kube/discovery.h"
@@ -77,19 +80,27 @@ constexpr std::array sources{
     Source{"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "",
            "metadata.name=k3s-core-ha-local-path-provisioner", "coordination.k8s.io/v1", "Lease", &Snapshot::leases}};
 
+void add_reads(std::vector<kube::Read>& reads, const std::vector<Listing>& listings) {
+  for (const auto& listing : listings)
+    reads.push_back(listing.read);
+}
+
 }  // namespace
 
-Result<Snapshot> observe(kube::Client& client) {
+Result<Snapshot> observe(kube::Client& client, const std::vector<kube::ObjectRef>& extras) {
   std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
   for (const auto& source : sources)
     reads.push_back({.path = source.path,
                      .list = true,
                      .label_selector = source.label_selector,
                      .field_selector = source.field_selector});
+  const auto listings = extra_listings(extras);
+  const std::size_t first_listing = reads.size();
+  add_reads(reads, listings);
   auto answers = client.read_all(reads);
   Snapshot snapshot;
   snapshot.taken = format_time(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
-  for (std::size_t i = 0; i < answers.size(); ++i) {
+  for (std::size_t i = 0; i < first_listing; ++i) {
     auto& answer = answers[i];
     if (!answer) {
       if (i >= 2 && answer.error().not_found()) continue;  // the group is not served
@@ -110,6 +121,19 @@ Result<Snapshot> observe(kube::Client& client) {
   }
   for (auto& node : snapshot.nodes)
     redact_node(node);
+  std::vector<Json> deployments;
+  for (std::size_t i = 0; i < listings.size(); ++i) {
+    auto fresh = take(snapshot, listings[i], answers[first_listing + i]);
+    if (!fresh) return fresh.error();
+    if (listings[i].list == &Snapshot::deployments) deployments.insert(deployments.end(), fresh->begin(), fresh->end());
+  }
+  const auto beside = listings_beside(deployments);
+  if (beside.empty()) return snapshot;
+  reads.clear();
+  add_reads(reads, beside);
+  answers = client.read_all(reads);
+  for (std::size_t i = 0; i < beside.size(); ++i)
+    if (auto taken = take(snapshot, beside[i], answers[i]); !taken) return taken.error();
   return snapshot;
 }
 

@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "cluster/k3s.h"
 #include "cluster/read_only_client_testing.h"
 #include "cluster/time.h"
 
@@ -47,6 +49,47 @@ TEST_CASE("observe: one batch of reads, whole objects, no secrets") {
   CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
 }
 
+TEST_CASE("observe: Deployments of the user's are one more batch, and what may be secret of them is left out") {
+  testing::ReadOnlyClient client;
+  std::vector<std::string> asked;
+  const Json manifest = {{"spec", {{"replicas", 1}, {"template", {{"spec", {{"secret", "hunter2"}}}}}}}};
+  Json site = Json::parse(R"({"metadata": {"name": "site", "namespace": "web", "annotations": {}},
+    "spec": {"selector": {"matchLabels": {"app": "site"},
+                          "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a", "b"]},
+                                               {"key": "old", "operator": "DoesNotExist"}]},
+             "template": {"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+                                   "containers": [{"name": "site", "args": ["--password=hunter2"],
+                                                   "env": [{"name": "PASSWORD", "value": "hunter2"}],
+                                                   "ports": [{"hostPort": 80}]}]}}}})");
+  for (const char* annotation : {applied_annotation, kubectl_annotation})
+    site["metadata"]["annotations"][annotation] = manifest.dump();
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    asked.push_back(read.path);
+    if (read.path == "/apis/apps/v1/namespaces/web/deployments" || read.label_selector == extra_label)
+      return Json{{"items", Json::array({site})}};
+    if (read.path == "/api/v1/namespaces/web/pods") {
+      CHECK(read.label_selector == "app=site,tier notin (a,b),!old");
+      return Json::parse(R"({"items": [{"metadata": {"name": "site-1", "namespace": "web", "labels": {"app": "site"}},
+                                        "spec": {"nodeName": "server-1", "priority": 7, "secret": "hunter2"}}]})");
+    }
+    if (read.path.ends_with("/persistentvolumeclaims")) CHECK(read.field_selector == "metadata.name=data");
+    return small_cluster(read);
+  };
+  const auto snapshot = observe(client, {{"apps/v1", "Deployment", "web", "site"}});
+  REQUIRE(snapshot);
+  CHECK(client.round_trips == 2);
+  REQUIRE(snapshot->deployments.size() == 1);  // once, though it is named and carries our label
+  const Json& deployment = snapshot->deployments[0];
+  CHECK(deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["hostPort"] == 80);
+  CHECK(applied_manifest(deployment) == Json{{"spec", {{"replicas", 1}}}});
+  REQUIRE(snapshot->extra_pods.size() == 1);
+  CHECK(snapshot->extra_pods[0]["spec"]["priority"] == 7);
+  for (const char* kind : {"persistentvolumeclaims", "poddisruptionbudgets", "horizontalpodautoscalers"})
+    CHECK(std::count_if(asked.begin(), asked.end(),
+                        [&](const auto& path) { return path.ends_with(std::string("/namespaces/web/") + kind); }) == 1);
+  CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
+}
+
 TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {
   testing::ReadOnlyClient client;
   client.answer = [](const kube::Read& read) -> kube::ApiResult<Json> {
@@ -64,6 +107,17 @@ TEST_CASE("observe: a group that is not served is empty, any other failure is th
   const auto forbidden = observe(client);
   REQUIRE_FALSE(forbidden);
   CHECK(forbidden.error().status == ExitStatus::api);
+}
+
+TEST_CASE("snapshot: what lasts of an object has no values of environment variables") {
+  const Json object = Json::parse(R"({"metadata": {"name": "site"}, "status": {}, "spec": {"template": {"spec": {
+    "containers": [{"name": "site", "env": [{"name": "A", "value": "hunter2"}, {"name": "B", "valueFrom": {}}]},
+                   {"name": "other"}],
+    "initContainers": [{"name": "first", "env": [{"name": "C", "value": "hunter2"}]}]}}}})");
+  const Json kept = lasting(object);
+  CHECK(kept.dump().find("hunter2") == std::string::npos);
+  CHECK(kept["spec"]["template"]["spec"]["containers"][0]["env"].size() == 2);
+  CHECK_FALSE(kept.contains("status"));
 }
 
 TEST_CASE("snapshot: what is saved is what is read back") {

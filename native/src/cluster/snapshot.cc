@@ -37,7 +37,9 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"clusterrolebindings", &Snapshot::clusterrolebindings, false},
                            ListField{"roles", &Snapshot::roles, false},
                            ListField{"rolebindings", &Snapshot::rolebindings, false},
-                           ListField{"leases", &Snapshot::leases, false}};
+                           ListField{"leases", &Snapshot::leases, false},
+                           ListField{"extra_pods", &Snapshot::extra_pods, false},
+                           ListField{"persistentvolumeclaims", &Snapshot::persistentvolumeclaims, false}};
 
 Error malformed(const std::string& what) {
   return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};
@@ -69,6 +71,15 @@ const Json* find_named(const Json& items, std::string_view name, std::string_vie
 Json lasting(Json object) {
   if (!object.is_object()) return object;
   object.erase("status");
+  if (const Json::json_pointer pod("/spec/template/spec"); object.contains(pod))
+    for (const char* list : {"containers", "initContainers"}) {
+      if (!object[pod].contains(list)) continue;
+      for (auto& container : object[pod][list]) {
+        if (!container.contains("env")) continue;
+        for (auto& variable : container["env"])
+          variable.erase("value");
+      }
+    }
   const auto metadata = object.find("metadata");
   if (metadata == object.end() || !metadata->is_object()) return object;
   for (const char* key : {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp"})

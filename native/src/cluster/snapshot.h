@@ -17,8 +17,13 @@ inline constexpr std::string_view retiring_label = "k3s-core-ha/retiring";
 /// there.
 inline constexpr const char* carries_label = "k3s-core-ha/carries";
 
+/// Label of a Deployment of the user's (`extra_deployments`) that carries fields of ours.
+inline constexpr const char* extra_label = "k3s-core-ha/extra";
+
 /// Label of what is ours, with the component it is for.
 inline constexpr const char* component_label = "k3s-core-ha/component";
+/// Its value where that is a Deployment of the user's.
+inline constexpr const char* extra_component = "extra";
 
 /// The cluster at one moment: raw API objects, narrowed to what decisions need. Saved as JSON it replays any of them.
 /// No secrets: nothing that holds one is read, and k3s's node annotations lose theirs on the way in.
@@ -47,6 +52,9 @@ struct Snapshot {
   Json roles = Json::array();
   Json rolebindings = Json::array();
   Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
+  // Of Deployments that the user names, which are in `deployments`, with their budgets and autoscalers beside them.
+  Json extra_pods = Json::array();
+  Json persistentvolumeclaims = Json::array();  ///< those that their pods mount by name
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
   /// k3s's own manifests as the server that this was read on has them staged, rendered for its release: file name
@@ -61,7 +69,8 @@ struct Snapshot {
 /// `items`' object of that name in the namespace, or null; `ns` is empty for a cluster-scoped kind.
 const Json* find_named(const Json& items, std::string_view name, std::string_view ns = "kube-system");
 
-/// The object without what the server counts or reports by itself (status, managedFields, versions, times).
+/// The object without what the server counts or reports by itself (status, managedFields, versions, times), and without
+/// the values of environment variables, which may be secret.
 Json lasting(Json object);
 
 Json to_json(const Snapshot& snapshot);

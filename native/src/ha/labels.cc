@@ -8,7 +8,7 @@ namespace core_ha::ha {
 namespace {
 
 constexpr std::size_t longest_name = 63;
-constexpr std::size_t longest_prefix = 253;
+constexpr std::size_t longest_subdomain = 253;
 
 bool lower(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -24,9 +24,20 @@ bool is_name(std::string_view text) {
                      [](char c) { return alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
 }
 
-/// A DNS subdomain.
-bool is_prefix(std::string_view text) {
-  if (text.empty() || text.size() > longest_prefix) return false;
+}  // namespace
+
+bool is_label_key(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return is_name(text);
+  return is_dns_subdomain(text.substr(0, slash)) && is_name(text.substr(slash + 1));
+}
+
+bool is_label_value(std::string_view text) {
+  return text.empty() || is_name(text);
+}
+
+bool is_dns_subdomain(std::string_view text) {
+  if (text.empty() || text.size() > longest_subdomain) return false;
   while (true) {
     const auto dot = text.find('.');
     const std::string_view part = text.substr(0, dot);
@@ -38,16 +49,8 @@ bool is_prefix(std::string_view text) {
   }
 }
 
-}  // namespace
-
-bool is_label_key(std::string_view text) {
-  const auto slash = text.find('/');
-  if (slash == std::string_view::npos) return is_name(text);
-  return is_prefix(text.substr(0, slash)) && is_name(text.substr(slash + 1));
-}
-
-bool is_label_value(std::string_view text) {
-  return text.empty() || is_name(text);
+bool is_dns_label(std::string_view text) {
+  return text.size() <= longest_name && text.find('.') == std::string_view::npos && is_dns_subdomain(text);
 }
 
 }  // namespace core_ha::ha

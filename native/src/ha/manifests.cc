@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Two of the objects are k3s's, and we only lay fields over them: the Deployment and the Service. A GitOps tool, or
-// `kubectl delete -f`, takes what is in a manifest for its own and deletes it whole, and cluster DNS with it; k3s
-// brings it back at the next start of a server and no sooner. Argo CD, Flux and Helm read annotations that forbid it.
-// kubectl reads none. So the manifests bring a guard: an admission policy by which the API server itself refuses to
-// delete what carries our annotation. k3s's own deploy controller, which deletes the objects for `--disable coredns`,
-// is let through. The objects come first and the guard last: `kubectl delete -f` goes in that order, finds the first
-// two refused, and takes all that is ours away. What of ours serves while k3s's own Deployment has no replicas is kept
-// like them.
+// Some of the objects are not ours, and we only lay fields over them: k3s's own, and Deployments of the user's. A
+// GitOps tool, or `kubectl delete -f`, takes what is in a manifest for its own and deletes it whole, and cluster DNS
+// with it; k3s brings it back at the next start of a server and no sooner. Argo CD, Flux and Helm read annotations that
+// forbid it. kubectl reads none. So the manifests bring a guard: an admission policy by which the API server itself
+// refuses to delete what carries our annotation. k3s's own deploy controller, which deletes the objects for `--disable
+// coredns`, is let through. The objects come first and the guard last: `kubectl delete -f` goes in that order, finds
+// the first two refused, and takes all that is ours away. What of ours serves while k3s's own Deployment has no
+// replicas is kept like them.
 #include "ha/manifests.h"
+
+#include <set>
+#include <string>
 
 #include "cluster/managed_fields.h"
 #include "ha/planner.h"
@@ -47,12 +50,14 @@ Json rule(const char* group, const char* resource) {
   return {{"apiGroups", {group}}, {"apiVersions", {"v1"}}, {"operations", {"DELETE"}}, {"resources", {resource}}};
 }
 
-Json guard() {
+Json guard(const std::set<std::string>& namespaces) {
   Json policy = guard_head("ValidatingAdmissionPolicy");
   policy["spec"] = {
       {"failurePolicy", "Ignore"},
       {"matchConstraints",
-       {{"namespaceSelector", {{"matchLabels", {{"kubernetes.io/metadata.name", coredns_deployment.ns}}}}},
+       {{"namespaceSelector",
+         {{"matchExpressions",
+           Json::array({{{"key", "kubernetes.io/metadata.name"}, {"operator", "In"}, {"values", namespaces}}})}}},
         {"resourceRules",
          Json::array(
              {rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"), rule("", "configmaps"),
@@ -65,12 +70,11 @@ Json guard() {
                                         "' in oldObject.metadata.annotations"}},
                     {{"name", "not-by-k3s"}, {"expression", "!request.userInfo.username.startsWith('system:k3s-')"}}})},
       {"validations",
-       Json::array(
-           {{{"expression", "false"},
-             {"message", std::string("the cluster needs this object: it is k3s's own and k3s-core-ha only lays fields "
-                                     "over it, or it serves cluster DNS; to delete it all the same, remove its "
-                                     "annotation ") +
-                             keep_annotation}}})}};
+       Json::array({{{"expression", "false"},
+                     {"message", std::string("the cluster needs this object: k3s-core-ha only lays fields over it, or "
+                                             "it serves cluster DNS; to delete it all the same, remove its "
+                                             "annotation ") +
+                                     keep_annotation}}})}};
   return policy;
 }
 
@@ -85,6 +89,7 @@ Json guard_binding() {
 std::vector<Json> manifests(const Plan& plan) {
   std::vector<Json> kept;
   std::vector<Json> rest;
+  std::set<std::string> namespaces;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
     const bool ours = body["metadata"].value("labels", Json::object()).contains(cluster::component_label);
@@ -97,13 +102,16 @@ std::vector<Json> manifests(const Plan& plan) {
       if (count != plan.counts.end()) body["spec"]["replicas"] = count->second;
     }
     const bool keep = !ours || serves_instead(ref);
-    if (keep) body["metadata"]["annotations"] = keeping_annotations();
+    if (keep) {
+      body["metadata"]["annotations"].update(keeping_annotations());
+      if (!ref.ns.empty()) namespaces.insert(ref.ns);
+    }
     (keep ? kept : rest).push_back(std::move(body));
   }
   if (kept.empty()) return {};
   std::vector<Json> all = std::move(kept);
   all.insert(all.end(), rest.begin(), rest.end());
-  all.push_back(guard());
+  all.push_back(guard(namespaces));
   all.push_back(guard_binding());
   return all;
 }

@@ -20,6 +20,7 @@
 #include "ha/strategies/coredns_served.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/placing.h"
@@ -161,12 +162,14 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan.components["coredns"] = stands(planner, coredns);
   plan.components["metrics_server"] = metrics_server_stands(planner);
   plan.components["local_path_provisioner"] = local_path_stands(planner);
+  plan.components.update(extras_stand(planner));
   plan_state(planner, revision);
   plan_set_aside(planner, on_nodes.set_aside);
   check_own_manifests(planner);
   // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
   plan_metrics_server(planner);
   plan_local_path(planner, on_nodes.carriers);
+  plan_extras(planner);
   plan_coredns_objects(planner);
   warn_of_unused(planner);
 

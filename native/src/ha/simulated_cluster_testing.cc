@@ -291,6 +291,20 @@ void SimulatedCluster::ship_local_path() {
   settle();
 }
 
+Json& SimulatedCluster::add_site(int replicas) {
+  const Json labels = {{"app", "site"}};
+  Json body = {
+      {"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", "site"}, {"namespace", "web"}}}};
+  body["spec"]["selector"]["matchLabels"] = labels;
+  body["spec"]["template"]["metadata"]["labels"] = labels;
+  body["spec"]["template"]["spec"]["containers"] = Json::array({{{"name", "site"}, {"image", "example.org/site:1"}}});
+  apply(body, "kubectl");
+  site()["spec"]["replicas"] = replicas;  // whose it is, nothing tells
+  site()["metadata"]["annotations"] = Json::object();
+  settle();
+  return site();
+}
+
 std::string SimulatedCluster::next_uid() {
   return fmt::format("uid-{}", ++uids_);
 }
@@ -332,7 +346,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
 
 Json* SimulatedCluster::find(const kube::ObjectRef& ref) {
   for (auto& object : *list_of(ref.kind))
-    if (object["metadata"]["name"] == ref.name) return &object;
+    if (object["metadata"]["name"] == ref.name && object["metadata"].value("namespace", "") == ref.ns) return &object;
   return nullptr;
 }
 
@@ -455,10 +469,13 @@ void SimulatedCluster::carry_out(const Step& step) {
 
 void SimulatedCluster::run_autoscaler() {
   for (const auto& object : snapshot.horizontalpodautoscalers) {
-    const int replicas = deployment()["spec"]["replicas"];
+    Json* target = find(
+        {"apps/v1", "Deployment", object["metadata"]["namespace"], object["spec"]["scaleTargetRef"].value("name", "")});
+    if (target == nullptr) continue;
+    const int replicas = (*target)["spec"]["replicas"];
     const int wanted = std::clamp<int>(replicas, object["spec"]["minReplicas"], object["spec"]["maxReplicas"]);
     if (wanted != replicas && replicas > 0)
-      set_field(deployment(), {"f:spec", "f:replicas"}, wanted, "kube-controller-manager");
+      set_field(*target, {"f:spec", "f:replicas"}, wanted, "kube-controller-manager");
   }
 }
 
@@ -480,7 +497,8 @@ void SimulatedCluster::run_deployment(Json& deployment) {
   for (auto& set : snapshot.replicasets)
     (set["metadata"]["name"] == name ? fresh : others.emplace_back()) = set;
   if (fresh.is_null()) {
-    if (!sets.empty() && spec["replicas"] == 1 && &deployment == &snapshot.deployments[0])
+    const bool asked_always = &deployment == &snapshot.deployments[0] || deployment["metadata"]["namespace"] == "web";
+    if (!sets.empty() && spec["replicas"] == 1 && asked_always)
       losses.emplace_back("a lone replica is replaced by a rollout");
     Json pod_template = spec["template"];
     pod_template["metadata"]["labels"]["pod-template-hash"] = hash;
@@ -488,7 +506,7 @@ void SimulatedCluster::run_deployment(Json& deployment) {
              {"kind", "ReplicaSet"},
              {"metadata",
               {{"name", name},
-               {"namespace", "kube-system"},
+               {"namespace", deployment["metadata"]["namespace"]},
                {"uid", next_uid()},
                {"ownerReferences", owner_reference(deployment)}}},
              {"spec", {{"template", pod_template}}}};
@@ -509,7 +527,7 @@ Json SimulatedCluster::make_pod(const Json& owner, const Json& labels, const std
           {"metadata",
            {{"name", prefix + uid},
             {"generateName", prefix},
-            {"namespace", "kube-system"},
+            {"namespace", owner["metadata"]["namespace"]},
             {"uid", uid},
             {"labels", labels},
             {"ownerReferences", owner_reference(owner)}}},
@@ -626,6 +644,9 @@ void SimulatedCluster::settle() {
                             {"updatedReplicas", replicas},
                             {"availableReplicas", replicas}};
   }
+  snapshot.extra_pods = Json::array();
+  for (const auto& pod : snapshot.pods)
+    if (pod["metadata"]["namespace"] == "web") snapshot.extra_pods.push_back(pod);
   note_provisioners();
 }
 

@@ -45,6 +45,9 @@ class SimulatedCluster {
   void carry_out(const Step& step);
   /// Lets the controllers come to rest.
   void settle();
+  /// A Deployment web/site of somebody's, by server-side apply as `kubectl`; its pods are in extra_pods, too.
+  Json& add_site(int replicas = 1);
+  Json& site() { return *find({"apps/v1", "Deployment", "web", "site"}); }
   /// Server-side apply by any manager.
   void apply(const Json& body, const std::string& manager);
   /// A plain update of one field by another client.

@@ -247,6 +247,15 @@ std::vector<Key> make_table() {
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_replicas = value.get<int>(); },
        .load = [](const Spec& spec) { return optional(spec.local_path_provisioner_replicas); }},
+      {.name = "extra_deployments",
+       .description = "Deployments beside k3s's own, each by namespace and name, that get replicas (absent: 2, or as "
+                      "many as they have), spread over hosts and zones, and a PodDisruptionBudget.",
+       .type = "array",
+       .fault = fault_of_extras,
+       .more = extras_schema(),
+       .store = [](Spec& spec, const Json& value) { spec.extra_deployments = extras_of(value); },
+       .load =
+           [](const Spec& spec) { return spec.extra_deployments.empty() ? Json() : to_json(spec.extra_deployments); }},
       {.name = "wait_timeout",
        .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
        .lowest = 10,

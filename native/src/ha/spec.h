@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "cluster/nodes.h"
+#include "ha/extra_deployments.h"
 #include "ha/settings.h"
 
 namespace core_ha::ha {
@@ -36,6 +37,7 @@ struct Spec {
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};
   PodSettings local_path_provisioner_pods = {};
+  std::vector<ExtraDeployment> extra_deployments = {};
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
 

@@ -47,6 +47,14 @@ TEST_CASE("spec: every key is read") {
   CHECK(spec->unreachable_counts_for.count() == 0);
 }
 
+namespace {
+
+Json extras(const Json& item) {
+  return {{"extra_deployments", Json::array({item})}};
+}
+
+}  // namespace
+
 TEST_CASE("spec: what is wrong is named with what was found and what is allowed") {
   struct Row {
     Json document;
@@ -78,6 +86,23 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
       {{{"unreachable_counts_for", -1}}, {"unreachable_counts_for is -1"}},
       {{{"level", Json::array()}}, {"level is a list"}},
       {{{"coredns_min_replicas", 5}, {"coredns_max_replicas", 3}}, {"coredns_min_replicas is 5", "which is 3"}},
+      {{{"extra_deployments", "web/site"}}, {"extra_deployments is \"web/site\"", "a list of mappings"}},
+      {{{"extra_deployments", {"web/site"}}}, {"extra_deployments[0] is \"web/site\"", "namespace, name"}},
+      {extras({{"name", "site"}}), {"extra_deployments[0] lacks namespace"}},
+      {extras({{"namespace", "web"}}), {"extra_deployments[0] lacks name"}},
+      {extras({{"namespace", "web"}, {"name", "site"}, {"count", 2}}), {"[0] has a key \"count\"", "replicas"}},
+      {extras({{"namespace", "we.b"}, {"name", "site"}}), {"[0].namespace is \"we.b\"", "a namespace's name"}},
+      {extras({{"namespace", "web"}, {"name", "Site_1"}}), {"[0].name is \"Site_1\"", "a Deployment's name"}},
+      {extras({{"namespace", "web"}, {"name", std::string(242, 'a')}}), {"[0].name is", "241 characters"}},
+      {extras({{"namespace", "web"}, {"name", "site"}, {"replicas", 0}}), {"[0].replicas is 0", "1 to 1000"}},
+      {extras({{"namespace", "web"}, {"name", "site"}, {"replicas", "2"}}), {"[0].replicas is \"2\""}},
+      {extras({{"namespace", "kube-system"}, {"name", "coredns"}}),
+       {"extra_deployments[0] is Deployment kube-system/coredns", "coredns_strategy"}},
+      {extras({{"namespace", "kube-system"}, {"name", "metrics-server"}}), {"metrics_server_strategy"}},
+      {extras({{"namespace", "kube-system"}, {"name", "local-path-provisioner"}}), {"local_path_provisioner_strategy"}},
+      {{{"extra_deployments",
+         {{{"namespace", "web"}, {"name", "site"}}, {{"namespace", "web"}, {"name", "site"}, {"replicas", 3}}}}},
+       {"extra_deployments[1] names Deployment web/site once more"}},
       {Json::array(), {"a list", "mapping"}},
       {"level: node", {"mapping"}}};
   for (const auto& row : rows) {
@@ -110,6 +135,20 @@ TEST_CASE("spec: labels of nodes") {
   CHECK(to_json(*again) == to_json(*spec));
   CHECK(
       to_json(*parse_spec({{"node_affinity", Json::object()}, {"zone_label", "topology.kubernetes.io/zone"}})).empty());
+}
+
+TEST_CASE("spec: Deployments of the user's, in one order") {
+  const Json site = {{"namespace", "web"}, {"name", "site.v1"}};
+  const Json dns = {{"namespace", "kube-system"}, {"name", "dns"}, {"replicas", 3}};
+  const Json coredns = {{"namespace", "other"}, {"name", "coredns"}, {"replicas", nullptr}};
+  const auto spec = parse_spec({{"extra_deployments", {site, dns, coredns}}});
+  REQUIRE(spec);
+  REQUIRE(spec->extra_deployments.size() == 3);
+  CHECK(spec->extra_deployments[0].replicas == 3);
+  CHECK_FALSE(spec->extra_deployments[1].replicas);
+  CHECK(to_json(*spec) == to_json(*parse_spec({{"extra_deployments", {coredns, site, dns}}})));
+  CHECK(to_json(*parse_spec(to_json(*spec))) == to_json(*spec));
+  CHECK(to_json(*parse_spec({{"extra_deployments", Json::array()}})).empty());
 }
 
 TEST_CASE("spec: the schema says the same as the parser") {

@@ -22,7 +22,7 @@ Json state_body(const State& state) {
 
 bool all_packaged(const Spec& spec) {
   return spec.coredns_strategy == "packaged" && spec.metrics_server_strategy == "packaged" &&
-         spec.local_path_provisioner_strategy == "packaged";
+         spec.local_path_provisioner_strategy == "packaged" && spec.extra_deployments.empty();
 }
 
 std::optional<State> read_state(const Json& config_map) {

@@ -21,7 +21,7 @@ struct State {
 /// What a ConfigMap of ours says; nothing of an object that is not ours, or not as we write it.
 std::optional<State> read_state(const Json& config_map);
 
-/// Whether the wish is what k3s ships, in every component: then none is kept.
+/// Whether the wish is what k3s ships, in every component, and nothing else: then none is kept.
 bool all_packaged(const Spec& spec);
 
 /// Plans to keep the wish, before anything else: a run that is stopped half-way is known by it, and one of an earlier

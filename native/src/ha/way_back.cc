@@ -12,6 +12,7 @@
 #include "ha/state.h"
 #include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/rollout.h"
@@ -130,6 +131,7 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   if (back.disowns) planner.disown("coredns-back", overlay);
   coredns_objects_back(planner, earlier);
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
+  plan_extras_back(planner, earlier);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);

@@ -29,7 +29,6 @@ namespace {
 using cluster::Node;
 using cluster::Resources;
 
-constexpr int critical_priority = 2000000000;  ///< system-cluster-critical
 constexpr std::size_t nodes_at_once = 16;
 constexpr double mebi = 1048576;
 
@@ -127,7 +126,8 @@ bool repelled(const Json& pod_template, const Json& labels) {
 
 /// Whether pods of this template keep away from each other's hosts, whatever else is free there.
 bool repels_itself(const Json& pod_template) {
-  return repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
+  return has_host_ports(pod_template["spec"]) ||
+         repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
 }
 
 class Requests {
@@ -150,7 +150,7 @@ class Requests {
         continue;
       }
       const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
-      const Room hard = room_on(object, usage[node->name], request_, critical_priority);
+      const Room hard = room_on(object, usage[node->name], request_, placement.priority);
       const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
       ++read_;
       Host& host = hosts_[node->host];
@@ -247,6 +247,15 @@ class Requests {
 };
 
 }  // namespace
+
+bool has_host_ports(const Json& pod_spec) {
+  if (pod_spec.value("hostNetwork", false)) return true;
+  const Json containers = pod_spec.value("containers", Json::array());
+  return std::any_of(containers.begin(), containers.end(), [](const Json& container) {
+    const Json ports = container.value("ports", Json::array());
+    return std::any_of(ports.begin(), ports.end(), [](const Json& port) { return port.value("hostPort", 0) > 0; });
+  });
+}
 
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
               const std::vector<cluster::Node>& nodes, const Placement& placement) {

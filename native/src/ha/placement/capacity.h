@@ -11,11 +11,15 @@
 
 namespace core_ha::ha {
 
+/// Of system-cluster-critical: CoreDNS's.
+inline constexpr int critical_priority = 2000000000;
+
 /// New pods of a component that a plan asks the scheduler to place, beside those of the same template that stay.
 struct Placement {
   int pods = 0;
   std::vector<std::string> staying = {};  ///< each one's node
   std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
+  int priority = critical_priority;       ///< at least; those of a lower one are pushed out
   int before = 0;  ///< another component's, as large as these, that come first: to which node, the scheduler knows
 };
 
@@ -26,6 +30,9 @@ struct Fit {
   std::string warning = {};              ///< a sentence: only if others are pushed out
   bool crowded = false;                  ///< they could, but for those that come before
 };
+
+/// Whether pods take ports of their host, or its network: two on one host would be in each other's way.
+bool has_host_ports(const Json& pod_spec);
 
 /// Worst-case checks in closed form, not a scheduler. `title`: the component's, for the sentences.
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,

@@ -275,6 +275,25 @@ Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& n
   return sizing;
 }
 
+Sizing size_extra(const Spec& spec, const ExtraDeployment& extra, const std::vector<cluster::Node>& nodes, int had,
+                  bool one_per_host) {
+  constexpr int usual = 2;
+  const Count counted = count(spec, nodes);
+  const int domains = static_cast<int>(counted.domains.size());
+  const std::string title = fmt::format("Deployment {}/{}", extra.ns, extra.name);
+  Sizing sizing;
+  sizing.min_replicas = extra.replicas.value_or(std::max(had, spec.level == "none" ? 1 : std::min(usual, domains)));
+  if (domains == 0)
+    sizing.refusal = unsafe(fmt::format("extra_deployments names {}, and no registered node can run it (not {}).",
+                                        title, few(counted.excluded)));
+  else if (one_per_host && sizing.min_replicas > domains)
+    sizing.refusal = unsafe(fmt::format(
+        "extra_deployments asks for {} replicas of {}, which take ports of their hosts, but {} at most can be on "
+        "different nodes: {}.",
+        sizing.min_replicas, title, domains, eligible_words(counted, "it")));
+  return sizing;
+}
+
 Sizing size_local_path(const Spec& spec, const std::vector<cluster::Node>& carriers, int eligible) {
   constexpr int usual = 2;
   const int domains = static_cast<int>(count(spec, carriers).domains.size());

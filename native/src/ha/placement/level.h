@@ -32,6 +32,11 @@ Sizing size_daemonset(const Spec& spec, const std::vector<cluster::Node>& nodes)
 /// `min_replicas` and `refusal` are filled in: the level is CoreDNS's.
 Sizing size_metrics_server(const Spec& spec, const std::vector<cluster::Node>& nodes);
 
+/// The same for a Deployment of the user's, which has so many replicas, or had before we came: 2 where two hosts can
+/// run it, or those. Where its pods keep apart, or each needs its host's ports, more than hosts are refused.
+Sizing size_extra(const Spec& spec, const ExtraDeployment& extra, const std::vector<cluster::Node>& nodes, int had,
+                  bool one_per_host);
+
 /// The same for local-path-provisioner, of whose replicas one is active: 2 on different ones of the nodes that carry
 /// the helper, where there are as many. `min_replicas` 0: there is nothing to be had, as where one node is all there
 /// is. `eligible`: nodes that can run it, with the helper or without.

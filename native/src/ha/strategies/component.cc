@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include "cluster/k3s.h"
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
+#include "ha/placement/words.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -25,7 +27,7 @@ std::string step_id(const Component& component, std::string_view what) {
 
 Json budget_body(const Component& component, const Json& deployment) {
   Json body = apply_body(component.budget);
-  body["metadata"]["labels"] = own_labels(component.id);
+  body["metadata"]["labels"] = own_labels(component.label);
   body["spec"] = {{"maxUnavailable", 1},
                   {"unhealthyPodEvictionPolicy", "AlwaysAllow"},  // a pod that serves nobody must not block a drain
                   {"selector", deployment["spec"]["selector"]}};
@@ -42,6 +44,12 @@ const Json* foreign_budget(const cluster::Snapshot& snapshot, const Component& c
       return &object;
   }
   return nullptr;
+}
+
+/// How to have the component left alone, in words.
+std::string way_out(const Component& component) {
+  return component.addon.empty() ? fmt::format("take it off {}", component.strategy)
+                                 : fmt::format("set {} to packaged", component.strategy);
 }
 
 /// A count, or a share of `replicas` rounded up, as budgets have it.
@@ -63,6 +71,14 @@ std::string budget_words(const Json& budget) {
   for (const char* key : {"maxUnavailable", "minAvailable"})
     if (spec.contains(key)) return fmt::format("{} {}", key, spec[key].dump());
   return "without a number";
+}
+
+/// Whether kubectl holds the count without ever setting it again: the server filled it in, or it was one command.
+bool kubectl_lets_go(const Json& deployment, const std::string& manager) {
+  if (manager != "kubectl-client-side-apply") return manager == "kubectl-create";
+  const Json annotations = deployment["metadata"].value("annotations", Json::object());
+  const Json last = Json::parse(annotations.value(cluster::kubectl_annotation, ""), nullptr, false);
+  return last.is_object() && !last.contains(Json::json_pointer("/spec/replicas"));
 }
 
 }  // namespace
@@ -99,7 +115,7 @@ std::string count_holder(const Json& deployment) {
   for (const auto& entry : deployment["metadata"].value("managedFields", Json::array())) {
     const std::string manager = entry.value("manager", "");
     const bool by_hand = manager.starts_with("kubectl") && entry.value("subresource", "") == "scale";
-    if (by_hand || may_force(manager, ".spec.replicas")) continue;
+    if (by_hand || may_force(manager, ".spec.replicas") || kubectl_lets_go(deployment, manager)) continue;
     if (cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field)) return manager;
   }
   return {};
@@ -162,11 +178,9 @@ std::string foreign_autoscaler(const cluster::Snapshot& snapshot, const Componen
 bool refuse_foreign_autoscaler(Planner& planner, const Component& component) {
   const std::string other = foreign_autoscaler(planner.snapshot, component);
   if (other.empty()) return false;
-  planner.refuse(
-      ExitStatus::conflict,
-      fmt::format("HorizontalPodAutoscaler kube-system/{} scales {} already, and two would fight: remove it, "
-                  "or set {} to packaged.",
-                  other, component.title, component.strategy));
+  planner.refuse(ExitStatus::conflict,
+                 fmt::format("HorizontalPodAutoscaler {}/{} scales {} already, and two would fight: remove it, or {}.",
+                             component.deployment.ns, other, component.title, way_out(component)));
   return true;
 }
 
@@ -185,19 +199,75 @@ void plan_budget(Planner& planner, const Component& component, const Json& deplo
     return;
   }
   const std::string name = kube::ref_of(*other).name;
-  if (replicas > 1 && blocks_drains(*other, replicas)) {
+  if (!component.addon.empty() && replicas > 1 && blocks_drains(*other, replicas)) {
     planner.refuse(ExitStatus::unsafe,
-                   fmt::format("PodDisruptionBudget kube-system/{} ({}) lets none of {} replicas of {} go, so it "
+                   fmt::format("PodDisruptionBudget {}/{} ({}) lets none of {} replicas of {} go, so it "
                                "would block every drain: remove it, or have it allow one.",
-                               name, budget_words(*other), replicas, component.title));
+                               component.budget.ns, name, budget_words(*other), replicas, component.title));
     return;
   }
   planner.warn(
-      fmt::format("PodDisruptionBudget kube-system/{} covers {} already, and two would block every drain: ours is left "
-                  "out.",
-                  name, component.title));
+      fmt::format("PodDisruptionBudget {}/{} covers {} already, and two would block every drain: ours is left out.",
+                  component.budget.ns, name, component.title));
   planner.remove_own(step_id(component, "budget"), component.budget,
                      "two budgets over the same pods block every drain");
+}
+
+std::vector<std::string> nodes_of(const Json& pods, const Json& deployment) {
+  std::vector<std::string> nodes;
+  const std::string ns = deployment["metadata"]["namespace"];
+  const Json& selector = deployment["spec"]["selector"];
+  for (const auto& pod : pods) {
+    const Json& metadata = pod["metadata"];
+    if (!metadata.contains("deletionTimestamp") && pod["spec"].contains("nodeName") &&
+        metadata.value("namespace", "") == ns && cluster::selects(selector, metadata.value("labels", Json::object())))
+      nodes.push_back(pod["spec"]["nodeName"]);
+  }
+  return nodes;
+}
+
+Json stands(const Json& deployment, const Json& strategy, const std::vector<std::string>& nodes) {
+  return {{"strategy", strategy},
+          {"replicas", replicas_of(deployment)},
+          {"ready", deployment.value("status", Json::object()).value("readyReplicas", 0)},
+          {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};
+}
+
+bool find_room(Planner& planner, const Component& component, const Json& pod_template,
+               const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement) {
+  std::set<std::string> open;
+  std::set<std::string> eligible;
+  std::vector<std::string> closed;
+  for (const auto& node : nodes) {
+    if (!node.eligible()) continue;
+    eligible.insert(node.host);
+    if (node.open())
+      open.insert(node.host);
+    else
+      closed.push_back(closed_words(node));
+  }
+  if (open.size() < std::min(static_cast<std::size_t>(replicas), eligible.size())) {
+    planner.warn(
+        fmt::format("{} is left as it is for now: its {} replicas need a node each, and {} take pods now (not {}).",
+                    component.title, replicas, open.size(), few(closed)));
+    return false;
+  }
+  const bool critical = placement.priority >= critical_priority;
+  if (planner.sparing && critical && placement.pods > 0) {
+    planner.warn(fmt::format("{} is left as it is for now: beside another replica of it CoreDNS may find no room.",
+                             component.title));
+    return false;
+  }
+  Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, placement);
+  planner.want_usage(fit.unread);
+  if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
+  if (fit.crowded) fit.refusal = "with what else this run makes, its new replicas may find no room.";
+  if (fit.refusal.empty()) {
+    if (critical) planner.expected += placement.pods;
+    return true;
+  }
+  planner.warn(fmt::format("{} is left as it is: {}", component.title, fit.refusal));
+  return false;
 }
 
 void check_shipped(Planner& planner, const Component& component, const Json& deployment) {

@@ -3,17 +3,20 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
 #include "cluster/snapshot.h"
 #include "cluster/staged.h"
+#include "ha/placement/capacity.h"
 #include "ha/planner.h"
 #include "kube/object_ref.h"
 
 namespace core_ha::ha {
 
-/// A component that k3s ships as a Deployment with one replica.
+/// A component that k3s ships as a Deployment with one replica; or a Deployment of the user's, which has no addon.
 struct Component {
   std::string_view id;        ///< first word of its steps' ids: `coredns`
   std::string_view title;     ///< in sentences: `CoreDNS`
@@ -21,7 +24,8 @@ struct Component {
   std::string_view addon;     ///< what k3s's --disable calls it
   std::string_view manifest;  ///< its Deployment's file without `.yaml`; empty: it is not to be set aside
   kube::ObjectRef deployment;
-  kube::ObjectRef budget;  ///< its PodDisruptionBudget, where we make one
+  kube::ObjectRef budget;       ///< its PodDisruptionBudget, where we make one
+  std::string_view label = id;  ///< what objects of ours say that they are for
 };
 
 /// Whose the count of replicas is.
@@ -36,6 +40,7 @@ struct Target {
   Json body;  ///< our whole set; without fields: as k3s ships it
   int replicas = 1;
   Count count = Count::at_least;
+  bool waits = true;  ///< for what was changed to be there
 };
 
 inline const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};
@@ -85,8 +90,20 @@ std::string foreign_autoscaler(const cluster::Snapshot& snapshot, const Componen
 bool refuse_foreign_autoscaler(Planner& planner, const Component& component);
 
 /// The PodDisruptionBudget by which drains take one replica at a time. One of somebody else over the same pods makes
-/// ours superfluous, or is refused where it would block every drain of so many replicas.
+/// ours superfluous; over those of k3s's components it is refused where it would block every drain of so many replicas.
 void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas);
+
+/// The nodes of those of the pods that the Deployment's selector selects and that are not about to end.
+std::vector<std::string> nodes_of(const Json& pods, const Json& deployment);
+
+/// How a Deployment stands, for people and programs.
+Json stands(const Json& deployment, const Json& strategy, const std::vector<std::string>& nodes);
+
+/// Whether the new pods find room now, the replicas on as many hosts as there are for them. Where they do not, a
+/// warning says so and the component waits for a later run: what it is for is worth less than what else this one may
+/// repair.
+bool find_room(Planner& planner, const Component& component, const Json& pod_template,
+               const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement);
 
 /// What we lay over k3s's Deployment means something only where k3s keeps it: refused (exit 4) where k3s does not; a
 /// warning where a server was started with --disable, and deletes it.

@@ -7,16 +7,13 @@
 
 #include <fmt/format.h>
 
-#include <set>
 #include <string>
 #include <vector>
 
 #include "cluster/k3s.h"
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
-#include "ha/placement/capacity.h"
 #include "ha/placement/level.h"
-#include "ha/placement/words.h"
 #include "ha/placement/zones.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
@@ -53,53 +50,13 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
   return body;
 }
 
-std::vector<std::string> nodes_of(const Planner& planner) {
-  std::vector<std::string> nodes;
-  const Json* deployment = planner.live(metrics_server.deployment);
-  if (deployment == nullptr) return nodes;
-  const Json selector = (*deployment)["spec"]["selector"];
-  for (const auto& pod : planner.snapshot.pods)
-    if (!pod["metadata"].contains("deletionTimestamp") && pod["spec"].contains("nodeName") &&
-        cluster::selects(selector, pod["metadata"].value("labels", Json::object())))
-      nodes.push_back(pod["spec"]["nodeName"]);
-  return nodes;
-}
-
-/// Whether the new replicas find a node each now. Where they do not, metrics-server waits for a later run: what it is
-/// for is worth less than what else this run may repair.
+/// Whether the new replicas find a node each now.
 bool placeable(Planner& planner, const Json& deployment, const Json& body, const std::vector<cluster::Node>& nodes,
                int replicas) {
-  std::set<std::string> open;
-  std::vector<std::string> closed;
-  for (const auto& node : nodes) {
-    if (node.open())
-      open.insert(node.host);
-    else if (node.eligible())
-      closed.push_back(closed_words(node));
-  }
-  if (static_cast<int>(open.size()) < replicas) {
-    planner.warn(
-        fmt::format("metrics-server is left as it is for now: its {} replicas need a node each, and {} take "
-                    "pods now (not {}).",
-                    replicas, open.size(), few(closed)));
-    return false;
-  }
-  Json pod_template = cluster::overlay(deployment, body)["spec"]["template"];
-  Placement placement{.pods = 0, .staying = nodes_of(planner)};
+  Placement placement{.staying = nodes_of(planner.snapshot.pods, deployment)};
   placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
-  if (planner.sparing && placement.pods > 0) {
-    planner.warn("metrics-server is left as it is for now: beside another replica of it CoreDNS may find no room.");
-    return false;
-  }
-  Fit fit = judge_fit(planner.snapshot, metrics_server.title, pod_template, nodes, placement);
-  planner.want_usage(fit.unread);
-  if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
-  if (fit.refusal.empty()) {
-    planner.expected += placement.pods;
-    return true;
-  }
-  planner.warn(fmt::format("metrics-server is left as it is: {}", fit.refusal));
-  return false;
+  return find_room(planner, metrics_server, cluster::overlay(deployment, body)["spec"]["template"], nodes, replicas,
+                   placement);
 }
 
 void roll_out(Planner& planner, const Json& deployment, const Json& wish, int replicas, Count count) {
@@ -158,13 +115,11 @@ Json metrics_server_stands(const Planner& planner) {
   const Json* deployment = planner.live(metrics_server.deployment);
   if (deployment == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
   const bool overlaid = !cluster::applied_fields(*deployment, kube::field_manager).empty();
-  const auto nodes = nodes_of(planner);
-  return {{"strategy", is_taken_over(*deployment) ? "custom"
-                       : overlaid                 ? "replicas"
-                                                  : "packaged"},
-          {"replicas", replicas_of(*deployment)},
-          {"ready", deployment->value("status", Json::object()).value("readyReplicas", 0)},
-          {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};
+  return stands(*deployment,
+                is_taken_over(*deployment) ? "custom"
+                : overlaid                 ? "replicas"
+                                           : "packaged",
+                nodes_of(planner.snapshot.pods, *deployment));
 }
 
 }  // namespace core_ha::ha

@@ -56,13 +56,17 @@ Json wished_pod_spec(const Json& deployment, const Spec& spec) {
   return pod_spec;
 }
 
-Json zone_spread(const Spec& spec, const Json& label_selector) {
-  return {{"topologyKey", spec.zone_label},
+Json soft_spread(const std::string& topology_key, const Json& label_selector) {
+  return {{"topologyKey", topology_key},
           {"whenUnsatisfiable", "ScheduleAnyway"},
           {"maxSkew", 1},
           {"labelSelector", label_selector},
           {"nodeTaintsPolicy", "Honor"},
           {"matchLabelKeys", {"pod-template-hash"}}};
+}
+
+Json zone_spread(const Spec& spec, const Json& label_selector) {
+  return soft_spread(spec.zone_label, label_selector);
 }
 
 std::string affinity_left_out(const std::string& title) {

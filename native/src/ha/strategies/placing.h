@@ -19,6 +19,10 @@ void narrow_nodes(Json& pod_spec, const Spec& spec);
 /// judged, and templates derived.
 Json wished_pod_spec(const Json& deployment, const Spec& spec);
 
+/// The spread over what the nodes' label tells apart, as far as it can be had, of pods of one template: an entry of
+/// topologySpreadConstraints.
+Json soft_spread(const std::string& topology_key, const Json& label_selector);
+
 /// The spread over zones as far as it can be had, of pods of one template: an entry of topologySpreadConstraints.
 Json zone_spread(const Spec& spec, const Json& label_selector);
 

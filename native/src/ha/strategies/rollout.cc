@@ -33,13 +33,14 @@ class Rollout {
       scale("scale", "so many");
       wait("scaled", "as many replicas as wished, all available");
     }
-    const std::string reason =
-        cluster::fields_in(target_.body).empty() ? "no field of ours is left" : "what makes its end and spread safe";
+    const std::string reason = cluster::fields_in(target_.body).empty() ? "no field of ours is left"
+                               : target_.body.contains("spec")          ? "what makes its end and spread safe"
+                                                                        : "its pods are as they were";
     Json body = target_.body;
     // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all.
-    const bool already = target_.count == Count::released && !resets;
-    if (!already && cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field))
-      body["spec"]["replicas"] = std::max(now_, target_.replicas);
+    const bool held = cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field);
+    const bool already = target_.count == Count::released && !resets && now_ == 1;
+    if (held && !already) body["spec"]["replicas"] = std::max(now_, target_.replicas);
     if (planner_.ensure(id("overlay"), body, reason) || updating(deployment_))
       wait("rollout", "every replica runs the wished template and is available");
     if (lowers) {
@@ -50,6 +51,8 @@ class Rollout {
       release();
     else if (resets)
       warn_of_count(planner_, component_, deployment_);
+    else if (held && !already && target_.count == Count::released)
+      let_go();
   }
 
  private:
@@ -61,7 +64,8 @@ class Rollout {
   }
 
   void wait(const char* what, const char* why) {
-    planner_.add({.id = id(what), .action = Action::wait_rollout, .object = component_.deployment, .reason = why});
+    if (target_.waits)
+      planner_.add({.id = id(what), .action = Action::wait_rollout, .object = component_.deployment, .reason = why});
   }
 
   /// Held for a moment and let go: then the count is nobody's, as k3s leaves it.
@@ -71,7 +75,15 @@ class Rollout {
     planner_.apply(id("count"), body,
                    fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, now_));
     wait("scaled-in", "as many replicas as wished, all available");
-    planner_.apply(id("count-free"), target_.body, "the count is nobody's");
+    let_go();
+  }
+
+  /// A count that its only holder drops is 1 at once: another one is let go by our mark alone.
+  void let_go() {
+    if (target_.replicas == 1)
+      planner_.apply(id("count-free"), target_.body, "the count is nobody's");
+    else
+      planner_.disown(id("count-free"), target_.body);
   }
 
   Planner& planner_;
