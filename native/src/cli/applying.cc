@@ -39,7 +39,7 @@ act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
 }
 
 Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Client& client) {
-  auto now = cluster::observe(client);
+  auto now = cluster::observe(client, before.traefik);
   if (!now) return now.error();
   now->usage = before.usage;  // of other pods; it was read a moment ago
   now->manifests = before.manifests;

@@ -16,7 +16,7 @@ namespace {
 Outcome observe(Context& context, const std::string& manifests) {
   auto client = context.connect();
   if (!client) return client.error();
-  auto snapshot = cluster::observe(**client);
+  auto snapshot = cluster::observe(**client, true);
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();

@@ -27,6 +27,7 @@ enum class Action {
   wait_rollout,        ///< as kubectl rollout status
   wait_gone,           ///< until the object, as `uid`, is gone
   wait_pods_gone,      ///< until no pod in the namespace of `object` that `selector` selects can run any more
+  wait_chart,          ///< until the chart's job `object` is complete, for another configuration than `former`
   wait_endpoints_gone  ///< until no EndpointSlice of Service `object` names a pod of `pod_uids`, then `settle` longer
 };
 
@@ -45,6 +46,7 @@ struct Step {
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
   std::string selector = {};               ///< wait_pods_gone: of labels
+  std::string former = {};                 ///< wait_chart: the configuration's hash before; empty: any will do
   bool back_by_plan = false;               ///< once it is done, going back step by step would be unsafe
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way

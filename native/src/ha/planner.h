@@ -77,6 +77,7 @@ class Planner {
   /// The object's count of replicas is a fixed one: manifests have no other way to keep it.
   void fix_count(const kube::ObjectRef& ref, int replicas) { plan_.counts[ref] = replicas; }
   void set_revision(std::int64_t revision) { plan_.revision = revision; }
+  std::int64_t revision() const { return plan_.revision; }
 
   /// Fills in the plan's differences.
   void finish();

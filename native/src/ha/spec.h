@@ -34,6 +34,9 @@ struct Spec {
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};
   PodSettings local_path_provisioner_pods = {};
+  std::string traefik_strategy = "packaged";
+  std::optional<int> traefik_replicas = {};
+  Json traefik_values = Json::object();  ///< of the chart, over ours
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
 

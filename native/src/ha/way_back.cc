@@ -17,6 +17,7 @@
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
+#include "ha/strategies/traefik.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -132,6 +133,7 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
+  plan_traefik_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);
   if (plan.refusal) plan.steps.clear();
   planner.finish();

@@ -19,6 +19,15 @@ namespace {
 
 constexpr const char* required = "requiredDuringSchedulingIgnoredDuringExecution";
 
+Json soft_spread(const std::string& topology_key, const Json& label_selector) {
+  return {{"topologyKey", topology_key},
+          {"whenUnsatisfiable", "ScheduleAnyway"},
+          {"maxSkew", 1},
+          {"labelSelector", label_selector},
+          {"nodeTaintsPolicy", "Honor"},
+          {"matchLabelKeys", {"pod-template-hash"}}};
+}
+
 /// Takes out what we alone have required of the nodes.
 void strip_ours(Json& pod_spec, const Json& deployment) {
   const cluster::FieldPath field{"f:spec",     "f:template",     "f:spec",
@@ -56,13 +65,12 @@ Json wished_pod_spec(const Json& deployment, const Spec& spec) {
   return pod_spec;
 }
 
+Json host_spread(const Json& label_selector) {
+  return soft_spread("kubernetes.io/hostname", label_selector);
+}
+
 Json zone_spread(const Spec& spec, const Json& label_selector) {
-  return {{"topologyKey", spec.zone_label},
-          {"whenUnsatisfiable", "ScheduleAnyway"},
-          {"maxSkew", 1},
-          {"labelSelector", label_selector},
-          {"nodeTaintsPolicy", "Honor"},
-          {"matchLabelKeys", {"pod-template-hash"}}};
+  return soft_spread(spec.zone_label, label_selector);
 }
 
 std::string affinity_left_out(const std::string& title) {

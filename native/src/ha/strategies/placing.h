@@ -19,7 +19,10 @@ void narrow_nodes(Json& pod_spec, const Spec& spec);
 /// judged, and templates derived.
 Json wished_pod_spec(const Json& deployment, const Spec& spec);
 
-/// The spread over zones as far as it can be had, of pods of one template: an entry of topologySpreadConstraints.
+/// The spread over hosts as far as it can be had, of pods of one template: an entry of topologySpreadConstraints.
+Json host_spread(const Json& label_selector);
+
+/// The same over zones.
 Json zone_spread(const Spec& spec, const Json& label_selector);
 
 /// A component that stays as k3s ships it does not keep the wish: a sentence.
