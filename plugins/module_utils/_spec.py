@@ -42,6 +42,9 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "local_path_provisioner_image": {"type": "str"},
     "local_path_provisioner_resources": {"type": "dict"},
     "local_path_provisioner_tolerations": {"type": "list", "elements": "dict"},
+    "traefik_strategy": {"type": "str", "choices": ["helm", "packaged"], "default": "packaged"},
+    "traefik_replicas": {"type": "int"},
+    "traefik_values": {"type": "dict"},
     "wait_timeout": {"type": "int", "default": 300},
     "unreachable_counts_for": {"type": "int", "default": 604800},
 }
@@ -51,6 +54,7 @@ _PACKAGED: dict[str, str] = {
     "coredns_strategy": "packaged",
     "metrics_server_strategy": "packaged",
     "local_path_provisioner_strategy": "packaged",
+    "traefik_strategy": "packaged",
 }
 
 
