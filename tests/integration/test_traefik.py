@@ -318,7 +318,9 @@ def test_conflict(chart: Chart, server: Server, helper: Helper) -> None:
 
 def test_failed_job(chart: Chart, server: Server, helper: Helper) -> None:
     """A chart that cannot be applied goes back to what it was."""
-    server.request("POST", "/api/v1/namespaces/kube-system/pods", failed_pod())
+    pods = "/api/v1/namespaces/kube-system/pods"
+    server.request("POST", pods, failed_pod())
+    server.patch(f"{pods}/helm-install-traefik-x1/status", {"status": {"containerStatuses": [crashing()]}})
     chart.broken = True
     wait_for("the chart as it was", lambda: server.find(JOB) is not None)
 
@@ -336,11 +338,19 @@ def test_failed_job(chart: Chart, server: Server, helper: Helper) -> None:
         run = helper.run("apply", spec=SPEC | {"wait_timeout": 10})
     finally:
         mending.join()
-        server.request("DELETE", "/api/v1/namespaces/kube-system/pods/helm-install-traefik-x1")
+        server.request("DELETE", f"{pods}/helm-install-traefik-x1")
     assert run.status == 6, run.stderr
-    assert "it has not come to its end; its pod helm-install-traefik-x1: " in run.sentence
+    assert "it has not come to its end; its pod helm-install-traefik-x1: Error, exit status 1: no" in run.sentence
     assert server.find(CONFIG) is None
     assert server.get(DEPLOYMENT)["spec"]["replicas"] == 1
+
+
+def crashing() -> Json:
+    """The status of a container that failed and is about to be started again."""
+    terminated = {"reason": "Error", "exitCode": 1, "message": "no such value", "containerID": "x://1"}
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    status = {"name": "helm", "image": "example.org/helm:1", "imageID": "", "ready": False, "restartCount": 3}
+    return status | {"state": {"waiting": waiting}, "lastState": {"terminated": terminated}}
 
 
 def failed_pod() -> Json:

@@ -80,7 +80,8 @@ Look look_at_chart(const ha::Step& step, const kube::Objects& found) {
 
 /// What a container's status says of why it does not run, or ended badly; empty: nothing.
 std::string trouble_of(const Json& status) {
-  for (const char* state : {"/state/waiting", "/state/terminated", "/lastState/terminated"}) {
+  // How it ended says more than that it waits to be started again.
+  for (const char* state : {"/state/terminated", "/lastState/terminated", "/state/waiting"}) {
     const Json::json_pointer at(state);
     if (!status.contains(at)) continue;
     const Json& why = status.at(at);
