@@ -234,6 +234,32 @@ options:
           - When not given, it is 2 where two nodes can run it and O(level) asks for it, or what it had, if that is
             more.
         type: int
+  traefik_strategy:
+    description:
+      - How traefik gets there, so that ingresses go on when its node dies.
+      - V(helm) gives the chart that k3s ships values in HelmChartConfig C(kube-system/traefik), beside those of others,
+        so that several replicas are spread over the nodes and drained one at a time, and waits until k3s has applied
+        them.
+      - It is refused where k3s's helm-controller or traefik is not there, and for several replicas where traefik orders
+        certificates itself (ACME) or keeps them in a volume, for each replica would do so for itself.
+      - V(packaged) leaves traefik as k3s ships it, or brings it back to that.
+    type: str
+    choices: [helm, packaged]
+    default: packaged
+  traefik_replicas:
+    description:
+      - The count of replicas of traefik, 1 to 1000, under O(traefik_strategy=helm).
+      - When not given, it is 2 where two nodes can run it and O(level) asks for it, or more where values of others say
+        so.
+      - The spread over nodes is soft, so a number above that of the nodes is a warning.
+    type: int
+  traefik_values:
+    description:
+      - Values of the traefik chart under O(traefik_strategy=helm), as the chart names them. They are merged over those
+        of this collection, maps key by key and lists as a whole, and win.
+      - What contradicts another option is an error, such as C(deployment.replicas) beside another O(traefik_replicas).
+      - They are kept in the cluster in plain text; the chart has other places for what is secret.
+    type: dict
   wait_timeout:
     description:
       - For how many seconds, 10 to 3600, each single wait may last, for example the one for a rollout.

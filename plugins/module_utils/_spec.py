@@ -53,6 +53,9 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "replicas": {"type": "int"},
         },
     },
+    "traefik_strategy": {"type": "str", "choices": ["helm", "packaged"], "default": "packaged"},
+    "traefik_replicas": {"type": "int"},
+    "traefik_values": {"type": "dict"},
     "wait_timeout": {"type": "int", "default": 300},
     "unreachable_counts_for": {"type": "int", "default": 604800},
 }
@@ -62,6 +65,7 @@ _PACKAGED: dict[str, str] = {
     "coredns_strategy": "packaged",
     "metrics_server_strategy": "packaged",
     "local_path_provisioner_strategy": "packaged",
+    "traefik_strategy": "packaged",
 }
 
 

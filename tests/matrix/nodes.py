@@ -28,17 +28,18 @@ KINDS = (
 
 
 class Nodes(Cluster):
-    """A cluster of this topology."""
+    """A cluster of this topology, with these options of the sandbox's `up`."""
 
-    def __init__(self, name: str, topology: str) -> None:
+    def __init__(self, name: str, topology: str, *options: str) -> None:
         super().__init__(name)
         self.topology = topology
+        self.options = options
         self.names: list[str] = []
 
     def start(self) -> None:
         """Start it anew, with a probe on each node."""
         self.sandbox("down")
-        self.up(self.topology)
+        self.up(self.topology, *self.options)
         self.names = [node["metadata"]["name"] for node in self.get("nodes")]
         for node in self.names:
             self.sandbox("exec", node, "sh", "-c", f"cat >{PROBE} && chmod 755 {PROBE}", stdin=HELPER.read_bytes())

@@ -56,7 +56,7 @@ class Cell:
         """The replicas of CoreDNS that the wish is for, by its own number or by the cluster's size."""
         counted = [n for n in self.nodes if not (n.state == "unreachable" and "unreachable_counts_for" in self.wish)]
         hosts = {n.host for n in counted if n.eligible}
-        usual = 1 if self.wish.get("level") == "none" else min(3, len(hosts))
+        usual = 1 if self.wish.get("level") == "none" else max(1, min(3, len(hosts)))
         return int(str(self.wish.get("coredns_replicas", self.wish.get("coredns_min_replicas", usual))))
 
     @property

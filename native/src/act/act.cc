@@ -29,14 +29,10 @@
 #include "act/waits.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "cluster/helm.h"
 
 namespace core_ha::act {
 namespace {
-
-bool is_wait(ha::Action action) {
-  using enum ha::Action;
-  return action == wait_rollout || action == wait_gone || action == wait_pods_gone || action == wait_endpoints_gone;
-}
 
 std::string named(const ha::Step& step) {
   return fmt::format("{}: {} {}", step.id, ha::to_string(step.action), to_string(step.object));
@@ -72,6 +68,7 @@ class Run {
   void note(const ha::Step& step, size_t index, Written&& written);
   Result<void, WriteError> perform_back(const ha::Step& step);
   Result<void, WriteError> perform_way_back(const std::vector<ha::Step>& steps);
+  std::vector<ha::Step> chart_waits();
   Result<void, WriteError> undo_journal();
   Result<void, WriteError> go_back(bool signalled);
   void end_badly(WriteError&& error, Outcome& outcome);
@@ -81,8 +78,9 @@ class Run {
   Deadline deadline_;
   std::optional<InterruptShield> shield_;  ///< up from when it goes back
   Changes changes_;
-  std::vector<Entry> journal_;  ///< since the last step of no return
-  std::set<size_t> done_;       ///< steps that changed something, or may have
+  std::vector<Entry> journal_;   ///< since the last step of no return
+  std::vector<ha::Step> chart_;  ///< the waits for a Helm chart and for what it brings about, as planned
+  std::set<size_t> done_;        ///< steps that changed something, or may have
   bool wrote_ = false;
   bool no_return_ = false;
   bool by_plan_ = false;   ///< undoing what was done step by step would be unsafe
@@ -98,7 +96,7 @@ Result<void, WriteError> Run::check_ours() const {
 
 Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps) {
   for (const ha::Step& step : steps) {
-    if (is_wait(step.action)) continue;
+    if (ha::is_wait(step.action)) continue;
     auto answer = write(step, client_, write_options(true));
     if (!answer) return answer.error();
   }
@@ -127,7 +125,7 @@ void Run::note(const ha::Step& step, size_t index, Written&& written) {
 Result<StepState, WriteError> Run::perform(const ha::Step& step, size_t index) {
   if (should_stop()) return WriteError{{ExitStatus::interrupted, "interrupted"}};
   if (deadline_.expired()) return WriteError{{ExitStatus::api, named(step) + " was not begun"}};
-  if (is_wait(step.action)) {
+  if (ha::is_wait(step.action)) {
     if (options_.dry_run) return StepState::planned;
     if (auto waited = wait(step); !waited) return WriteError{waited.error()};
     return StepState::done;
@@ -159,7 +157,7 @@ Result<StepState, WriteError> Run::perform_safely(const ha::Step& step, size_t i
 
 Result<void, WriteError> Run::perform_back(const ha::Step& step) {
   log::progress("going back: " + named(step));
-  if (is_wait(step.action)) {
+  if (ha::is_wait(step.action)) {
     if (auto waited = wait(step); !waited) return WriteError{waited.error()};
     return {};
   }
@@ -175,10 +173,26 @@ Result<void, WriteError> Run::perform_way_back(const std::vector<ha::Step>& step
   return {};
 }
 
+/// What a Helm chart made of the configuration that is about to be taken back is to be undone, too. Asked before that:
+/// the job that is there then is not the one to wait for, unless the change has not reached it yet.
+std::vector<ha::Step> Run::chart_waits() {
+  const bool configured = std::any_of(journal_.begin(), journal_.end(), [](const Entry& entry) {
+    return entry.undo.front().object.kind == "HelmChartConfig";
+  });
+  if (!configured || chart_.empty()) return {};
+  std::vector<ha::Step> waits = chart_;
+  const auto job = read_patiently([&] { return client_.get_object(waits.front().object); }, write_options(false));
+  const std::string hash = job ? cluster::config_hash(*job) : "";
+  std::string& former = waits.front().former;
+  former = hash == former ? "" : hash;
+  return waits;
+}
+
 /// What belongs to one object rests on what came before there; the first error does not keep the others from going
 /// back.
 Result<void, WriteError> Run::undo_journal() {
   std::vector<ha::Step> back;
+  const std::vector<ha::Step> chart = chart_waits();
   std::set<kube::ObjectRef> rolling;
   for (const Entry& entry : std::views::reverse(journal_)) {
     back.insert(back.end(), entry.undo.begin(), entry.undo.end());
@@ -192,6 +206,7 @@ Result<void, WriteError> Run::undo_journal() {
   }
   for (const auto& object : rolling)
     back.push_back({.id = "rollout-back", .action = ha::Action::wait_rollout, .object = object});
+  back.insert(back.end(), chart.begin(), chart.end());
   Result<void, WriteError> first;
   std::set<kube::ObjectRef> stuck;
   for (const ha::Step& step : back) {
@@ -273,6 +288,9 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
 Outcome Run::carry_out(const std::vector<ha::Step>& steps) {
   Outcome outcome;
   outcome.states.assign(steps.size(), StepState::planned);
+  const auto chart = std::find_if(steps.begin(), steps.end(),
+                                  [](const ha::Step& step) { return step.action == ha::Action::wait_chart; });
+  if (chart != steps.end()) chart_.assign(chart, std::min(chart + 2, steps.end()));  // its rollout comes next
   if (!options_.dry_run) {
     if (auto asked = ask_beforehand(steps); !asked) {
       end_badly(WriteError(asked.error()), outcome);
@@ -294,7 +312,7 @@ Outcome Run::carry_out(const std::vector<ha::Step>& steps) {
   }
   if (options_.dry_run) {
     outcome.changed_ = !outcome.error && std::any_of(steps.begin(), steps.end(),
-                                                     [](const ha::Step& step) { return !is_wait(step.action); });
+                                                     [](const ha::Step& step) { return !ha::is_wait(step.action); });
   } else {
     if (wrote_) changes_.refresh(client_);
     outcome.changed_ = !done_.empty();

@@ -448,3 +448,42 @@ TEST_CASE("util/retry/util.go: an apply for one version of an object is stale wh
   CHECK(outcome.stale);
   CHECK(cluster.spec()["minReadySeconds"] == 3);
 }
+
+TEST_CASE("a Helm chart's configuration is taken back, and what the chart makes of that is waited for") {
+  const kube::ObjectRef config{"helm.cattle.io/v1", "HelmChartConfig", "kube-system", "traefik"};
+  const kube::ObjectRef job{"batch/v1", "Job", "kube-system", "helm-install-traefik"};
+  const std::string hash_key = "helmcharts.helm.cattle.io/configHash";
+  for (const bool taken_up : {true, false}) {
+    CAPTURE(taken_up);
+    Cluster cluster;
+    std::vector<std::string> hashes;
+    const auto put_job = [&](const std::string& hash) {
+      Json made = body_of(job, {{"template", {{"metadata", {{"annotations", {{hash_key, hash}}}}}}}});
+      made["status"]["conditions"] = Json::array({{{"type", "Complete"}, {"status", "True"}}});
+      cluster.client.put(made);
+      hashes.push_back(hash);
+    };
+    put_job("former");
+    cluster.client.after_write = [&](const Call&) {
+      cluster.settle();
+      const std::string now = cluster.client.find(config) == nullptr ? "back" : "ours";
+      if (taken_up && hashes.back() != now) put_job(now);
+    };
+    const Step values{.id = "values",
+                      .action = Action::apply,
+                      .object = config,
+                      .body = body_of(config, {{"values", {{"deployment", {{"replicas", 2}}}}}})};
+    const Step chart{.id = "chart", .action = Action::wait_chart, .object = job, .former = "former"};
+    cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid", "no such thing"));
+    const auto outcome = act::carry_out({values, chart, rollout, protect}, cluster.client, quick);
+    REQUIRE(outcome.error);
+    CHECK(outcome.error->status == ExitStatus::rolled_back);
+    CHECK(outcome.error->message.find(taken_up ? "no such thing" : "has not taken the change up") != std::string::npos);
+    CHECK(cluster.client.find(config) == nullptr);
+    CHECK(hashes.back() == (taken_up ? "back" : "former"));
+    std::string listed;
+    for (const Call& call : cluster.client.calls)
+      if (call.verb == "list") listed = call.path;
+    CHECK(listed.ends_with("/deployments"));  // the rollout of what the chart makes is waited for last
+  }
+}

@@ -14,6 +14,7 @@
 #include "act/rollout.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "cluster/helm.h"
 
 namespace core_ha::act {
 namespace {
@@ -66,6 +67,51 @@ Look look_at_endpoints(const ha::Step& step, const kube::Objects& slices) {
   return {.over = named == 0, .words = fmt::format("{} of its pods still named", named)};
 }
 
+Look look_at_chart(const ha::Step& step, const kube::Objects& found) {
+  if (found.empty()) return {.words = "it is not there"};
+  const Json& job = found.begin()->second;
+  if (job["metadata"].contains("deletionTimestamp")) return {.words = "it is about to be replaced"};
+  if (!step.former.empty() && cluster::config_hash(job) == step.former)
+    return {.words = "helm-controller has not taken the change up"};
+  if (cluster::has_failed(job))
+    return {.over = true, .failed = Error{ExitStatus::api, fmt::format("{} has failed", to_string(step.object))}};
+  return {.over = cluster::is_complete(job), .words = "it has not come to its end"};
+}
+
+/// What a container's status says of why it does not run, or ended badly; empty: nothing.
+std::string trouble_of(const Json& status) {
+  // How it ended says more than that it waits to be started again.
+  for (const char* state : {"/state/terminated", "/lastState/terminated", "/state/waiting"}) {
+    const Json::json_pointer at(state);
+    if (!status.contains(at)) continue;
+    const Json& why = status.at(at);
+    if (why.value("exitCode", 1) == 0) continue;
+    std::string words = why.value("reason", "");
+    if (why.contains("exitCode")) words += fmt::format(", exit status {}", why["exitCode"].dump());
+    if (const std::string message = why.value("message", ""); !message.empty()) words += ": " + message;
+    return words;
+  }
+  return {};
+}
+
+/// The trouble of the job's last pod, as the end of a sentence; empty: nothing is known.
+std::string trouble_of_job(const ha::Step& step, kube::Client& client) {
+  const kube::ObjectRef all{"v1", "Pod", step.object.ns, ""};
+  auto answers = client.read_all(
+      {{.path = rest_path(all), .list = true, .label_selector = "batch.kubernetes.io/job-name=" + step.object.name}});
+  if (!answers.front()) return {};
+  const Json* last = nullptr;
+  const Json::json_pointer made("/metadata/creationTimestamp");
+  for (const Json& pod : (*answers.front())["items"])
+    if (last == nullptr || last->value(made, "") <= pod.value(made, "")) last = &pod;
+  if (last == nullptr) return "; it has no pod";
+  for (const Json& status : last->value("status", Json::object()).value("containerStatuses", Json::array()))
+    if (const std::string words = trouble_of(status); !words.empty())
+      return fmt::format("; its pod {}: {}", (*last)["metadata"].value("name", ""), words);
+  return fmt::format("; its pod {} is {}", (*last)["metadata"].value("name", ""),
+                     last->value("status", Json::object()).value("phase", "without a phase"));
+}
+
 /// The objects that a step waits for.
 kube::Read objects_of(const ha::Step& step) {
   if (step.action == ha::Action::wait_endpoints_gone)
@@ -87,6 +133,7 @@ Look look(const ha::Step& step, const kube::Objects& found) {
     case ha::Action::wait_rollout: return look_at_rollout(step, found);
     case ha::Action::wait_gone: return look_whether_gone(step, found);
     case ha::Action::wait_pods_gone: return look_whether_pods_gone(found);
+    case ha::Action::wait_chart: return look_at_chart(step, found);
     default: return look_at_endpoints(step, found);
   }
 }
@@ -153,10 +200,12 @@ Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::s
       if (should_stop()) return interrupted_error();
       if (!until.expired()) continue;
     }
+    const std::string why = step.action == ha::Action::wait_chart ? trouble_of_job(step, client) : "";
     return Error{ExitStatus::api,
-                 fmt::format("{}: after {:.0f} s of waiting {}", to_string(step.object),
-                             std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words)};
+                 fmt::format("{}: after {:.0f} s of waiting {}{}", to_string(step.object),
+                             std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words, why)};
   }
+  if (now.failed && step.action == ha::Action::wait_chart) now.failed->message += trouble_of_job(step, client);
   if (now.failed) return *now.failed;
   if (step.settle.count() > 0 && !sleep_for(step.settle)) return interrupted_error();
   return {};

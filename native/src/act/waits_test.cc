@@ -143,3 +143,54 @@ TEST_CASE("a DaemonSet is not waited for on nodes that are not ready, by what th
   REQUIRE_FALSE(gone);
   CHECK(gone.error().message.find("is gone") != std::string::npos);
 }
+
+TEST_CASE("a chart is waited for by the job of its new configuration, and what keeps that from its end is told") {
+  kube::testing::FakeClient client;
+  const ha::Step applied{.id = "chart",
+                         .action = ha::Action::wait_chart,
+                         .object = {"batch/v1", "Job", "kube-system", "helm-install-traefik"},
+                         .former = "SHA256=A"};
+  const auto put_job = [&](const char* hash, const char* condition) {
+    Json job = {{"apiVersion", "batch/v1"},
+                {"kind", "Job"},
+                {"metadata", {{"name", "helm-install-traefik"}, {"namespace", "kube-system"}}},
+                {"spec", {{"template", {{"metadata", {{"annotations", Json::object()}}}}}}}};
+    job["spec"]["template"]["metadata"]["annotations"]["helmcharts.helm.cattle.io/configHash"] = hash;
+    job["status"]["conditions"] = Json::array({{{"type", condition}, {"status", "True"}}});
+    client.put(job);
+  };
+  const auto words = [&](std::chrono::seconds patience = 1s) {
+    const auto waited = act::wait_for(applied, client, patience);
+    return waited ? std::string("done") : waited.error().message;
+  };
+  CHECK(words().find("it is not there; it has no pod") != std::string::npos);
+  put_job("SHA256=A", "Complete");
+  CHECK(words().find("helm-controller has not taken the change up") != std::string::npos);
+  put_job("SHA256=B", "Complete");
+  CHECK(words() == "done");
+  put_job("SHA256=B", "Suspended");
+  CHECK(words().find("it has not come to its end; it has no pod") != std::string::npos);
+
+  Json pod = {{"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata",
+               {{"name", "helm-install-traefik-x1"},
+                {"namespace", "kube-system"},
+                {"creationTimestamp", "2026-06-01T12:00:00Z"}}},
+              {"status", {{"phase", "Pending"}}}};
+  client.put(pod);
+  CHECK(words().find("; its pod helm-install-traefik-x1 is Pending") != std::string::npos);
+  pod["status"]["containerStatuses"] =
+      Json::array({{{"state", {{"waiting", {{"reason", "ImagePullBackOff"}, {"message", "no such image"}}}}}}});
+  client.put(pod);
+  CHECK(words().find("x1: ImagePullBackOff: no such image") != std::string::npos);
+  pod["metadata"]["name"] = "helm-install-traefik-x2";
+  pod["metadata"]["creationTimestamp"] = "2026-06-01T12:00:09Z";
+  pod["status"]["containerStatuses"] = Json::array(
+      {{{"state", {{"running", Json::object()}}},
+        {"lastState", {{"terminated", {{"reason", "Error"}, {"exitCode", 1}, {"message", "values: no"}}}}}}});
+  client.put(pod);
+  put_job("SHA256=B", "Failed");
+  CHECK(words(20s).find("has failed; its pod helm-install-traefik-x2: Error, exit status 1: values: no") !=
+        std::string::npos);
+}

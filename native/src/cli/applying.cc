@@ -39,10 +39,10 @@ act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
 }
 
 Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Client& client) {
-  std::vector<kube::ObjectRef> deployments;  // a Deployment of the user's that was let go says so no more
-  for (const auto& object : before.deployments)
-    deployments.push_back(kube::ref_of(object));
-  auto now = cluster::observe(client, deployments);
+  cluster::Asked asked{.deployments = {}, .traefik = before.traefik};
+  for (const auto& object : before.deployments)  // one of the user's that was let go says so no more
+    asked.deployments.push_back(kube::ref_of(object));
+  auto now = cluster::observe(client, asked);
   if (!now) return now.error();
   now->usage = before.usage;  // of other pods; it was read a moment ago
   now->manifests = before.manifests;
@@ -140,15 +140,19 @@ void append(std::vector<T>& to, std::vector<T>&& more) {
   to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
+/// The same of what is not there yet.
+void append_new(std::vector<std::string>& to, std::vector<std::string>&& more) {
+  std::erase_if(more, [&](const auto& one) { return std::find(to.begin(), to.end(), one) != to.end(); });
+  append(to, std::move(more));
+}
+
 /// Adds what a further round did. An object that both changed, or a warning that both were given, is told once, the
 /// object from its first state to its last.
 void add_round(Applied& all, Applied&& more) {
   append(all.plan.steps, std::move(more.plan.steps));
+  append_new(all.plan.warnings, std::move(more.plan.warnings));
   append(all.acted.states, std::move(more.acted.states));
-  std::erase_if(more.acted.warnings, [&](const auto& warning) {
-    return std::find(all.acted.warnings.begin(), all.acted.warnings.end(), warning) != all.acted.warnings.end();
-  });
-  append(all.acted.warnings, std::move(more.acted.warnings));
+  append_new(all.acted.warnings, std::move(more.acted.warnings));
   for (auto& change : more.acted.changes) {
     const auto same = std::find_if(all.acted.changes.begin(), all.acted.changes.end(),
                                    [&](const auto& earlier) { return earlier.object == change.object; });

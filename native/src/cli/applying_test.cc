@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "cli/wished_cluster_testing.h"
@@ -113,10 +114,18 @@ TEST_CASE("apply: what others change while a run is under way is put right by it
   Cluster cluster;
   int writes = 0;
   edit_after_writes(cluster, 1, writes);
+  cluster.client.after_write = [&, edit = cluster.client.after_write](const Call& call) {
+    edit(call);
+    if (writes == 1) cluster.client.objects.erase(rest_path(ha::coredns_service));
+  };
   const auto applied = cli::apply_wish(cluster.client, changed_wish, quick);
   REQUIRE(applied);
   CHECK_FALSE(applied->acted.error);
   CHECK(writes == 2);
+  const auto& warnings = applied->plan.warnings;
+  REQUIRE_FALSE(warnings.empty());
+  CHECK(warnings.back().find("Service kube-system/kube-dns is missing") == 0);  // which the second look saw
+  CHECK(std::set<std::string>(warnings.begin(), warnings.end()).size() == warnings.size());
   CHECK((*cluster.client.find(ha::coredns_autoscaler))["spec"]["minReplicas"] == 3);
   CHECK(applied->plan.steps.size() == 3);
   CHECK(applied->acted.states.size() == 3);

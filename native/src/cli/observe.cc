@@ -18,7 +18,7 @@ Outcome observe(Context& context, const WishOptions& options) {
   if (!spec) return spec.error();
   auto client = context.connect();
   if (!client) return client.error();
-  auto snapshot = cluster::observe(**client, ha::refs_of(spec->extra_deployments));
+  auto snapshot = cluster::observe(**client, {ha::refs_of(spec->extra_deployments), true});
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();

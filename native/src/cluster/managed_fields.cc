@@ -36,6 +36,12 @@ const std::vector<std::string_view>* keys_of_list(std::string_view name) {
   return nullptr;
 }
 
+/// Values of a Helm chart have no schema: there every list is one value, and every map is taken key by key, whatever
+/// its name is elsewhere (kube-openapi, pkg/schemaconv: a field that preserves unknown fields is deduced).
+bool is_untyped(const Json& object) {
+  return object.is_object() && object.value("kind", Json()) == "HelmChartConfig";
+}
+
 /// Maps that are replaced as a whole. required… is a node selector; in pod affinity its name is that of a list.
 bool atomic_map(std::string_view name) {
   constexpr std::array<std::string_view, 6> names{"selector",     "labelSelector",
@@ -101,11 +107,12 @@ void erase_marked(Json& node, FieldPath& path, const std::set<FieldPath>& keep) 
   }
 }
 
-void collect_leaves(const Json& value, std::string_view name, FieldPath& path, std::set<FieldPath>& out) {
-  if (value.is_object() && !value.empty() && !atomic_map(name)) {
+/// `typed`: names mean what they mean in the API's own kinds.
+void collect_leaves(const Json& value, std::string_view name, bool typed, FieldPath& path, std::set<FieldPath>& out) {
+  if (value.is_object() && !value.empty() && !(typed && atomic_map(name))) {
     for (const auto& [key, child] : value.items()) {
       path.push_back("f:" + key);
-      collect_leaves(child, key, path, out);
+      collect_leaves(child, typed ? key : "", typed, path, out);
       path.pop_back();
     }
     return;
@@ -113,7 +120,7 @@ void collect_leaves(const Json& value, std::string_view name, FieldPath& path, s
   if (const auto* keys = keys_of_list(name); keys != nullptr && value.is_array() && mergeable_entries(value)) {
     for (const auto& entry : value) {
       path.push_back(entry_element(entry, *keys));
-      collect_leaves(entry, {}, path, out);
+      collect_leaves(entry, {}, typed, path, out);
       path.pop_back();
     }
     return;
@@ -147,10 +154,10 @@ Json* make_child(Json& at, const std::string& element) {
   return &at.back();
 }
 
-void merge(Json& into, const Json& from, std::string_view name) {
-  if (from.is_object() && into.is_object() && !atomic_map(name)) {
+void merge(Json& into, const Json& from, std::string_view name, bool typed) {
+  if (from.is_object() && into.is_object() && !(typed && atomic_map(name))) {
     for (const auto& [key, child] : from.items())
-      merge(into[key], child, key);
+      merge(into[key], child, typed ? key : "", typed);
     return;
   }
   const auto* keys = keys_of_list(name);
@@ -161,7 +168,7 @@ void merge(Json& into, const Json& from, std::string_view name) {
   for (const auto& entry : from) {
     const Json values = Json::parse(entry_element(entry, *keys).substr(2));
     if (Json* present = entry_of(into, values))
-      merge(*present, entry, {});
+      merge(*present, entry, {}, typed);
     else
       into.push_back(entry);
   }
@@ -312,7 +319,7 @@ std::set<FieldPath> fields_in(const Json& body) {
   FieldPath path;
   for (const auto& [key, child] : body.items()) {
     path.push_back("f:" + key);
-    collect_leaves(child, key, path, out);
+    collect_leaves(child, key, !is_untyped(body), path, out);
     path.pop_back();
   }
   return out;
@@ -340,7 +347,7 @@ Json body_from_fields(const Json& object, const std::set<FieldPath>& fields) {
 }
 
 Json overlay(Json object, const Json& body) {
-  merge(object, body, {});
+  merge(object, body, {}, !is_untyped(body));
   return object;
 }
 

@@ -137,3 +137,19 @@ TEST_CASE("managed fields: named as the API names them in a conflict") {
   CHECK(to_string({"f:a", R"(k:{"containerPort":53,"protocol":"UDP"})", "f:b"}) ==
         R"(.a[containerPort=53,protocol="UDP"].b)");
 }
+
+TEST_CASE("managed fields: values of a chart have no schema, so their lists are one value and their maps are none") {
+  const Json config = Json::parse(R"({
+    "apiVersion": "helm.cattle.io/v1", "kind": "HelmChartConfig", "metadata": {"name": "t", "namespace": "kube-system"},
+    "spec": {"values": {"topologySpreadConstraints": [{"topologyKey": "a", "whenUnsatisfiable": "ScheduleAnyway"}],
+                        "nodeSelector": {"disk": "ssd"}, "empty": {}}}})");
+  CHECK(fields_in(config) == std::set<FieldPath>{{"f:spec", "f:values", "f:empty"},
+                                                 {"f:spec", "f:values", "f:nodeSelector", "f:disk"},
+                                                 {"f:spec", "f:values", "f:topologySpreadConstraints"}});
+  Json other = config;
+  other["spec"]["values"]["topologySpreadConstraints"] = Json::array({{{"topologyKey", "b"}}});
+  other["spec"]["values"]["nodeSelector"] = {{"rack", "r1"}};
+  const Json both = overlay(config, other)["spec"]["values"];
+  CHECK(both["topologySpreadConstraints"] == other["spec"]["values"]["topologySpreadConstraints"]);
+  CHECK(both["nodeSelector"] == Json{{"disk", "ssd"}, {"rack", "r1"}});
+}

@@ -85,39 +85,67 @@ void add_reads(std::vector<kube::Read>& reads, const std::vector<Listing>& listi
     reads.push_back(listing.read);
 }
 
-}  // namespace
+constexpr std::array traefik_sources{
+    Source{"/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts", "", "metadata.name=traefik",
+           "helm.cattle.io/v1", "HelmChart", &Snapshot::helmcharts},
+    Source{"/apis/helm.cattle.io/v1/namespaces/kube-system/helmchartconfigs", "", "metadata.name=traefik",
+           "helm.cattle.io/v1", "HelmChartConfig", &Snapshot::helmchartconfigs},
+    Source{"/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "",
+           "metadata.name=helmchartconfigs.helm.cattle.io", "apiextensions.k8s.io/v1", "CustomResourceDefinition",
+           &Snapshot::customresourcedefinitions},
+    Source{"/apis/batch/v1/namespaces/kube-system/jobs", "", "metadata.name=helm-install-traefik", "batch/v1", "Job",
+           &Snapshot::jobs},
+    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=traefik", "apps/v1", "Deployment",
+           &Snapshot::deployments},
+    Source{"/api/v1/namespaces/kube-system/pods", "app.kubernetes.io/name=traefik", "", "v1", "Pod", &Snapshot::pods}};
 
-Result<Snapshot> observe(kube::Client& client, const std::vector<kube::ObjectRef>& extras) {
-  std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
-  for (const auto& source : sources)
+template <class Sources>
+void ask(std::vector<kube::Read>& reads, const Sources& of) {
+  for (const auto& source : of)
     reads.push_back({.path = source.path,
                      .list = true,
                      .label_selector = source.label_selector,
                      .field_selector = source.field_selector});
-  const auto listings = extra_listings(extras);
+}
+
+/// Puts the answer's items in their place.
+Result<void> take(Snapshot& snapshot, const Source& source, kube::ApiResult<Json>& answer) {
+  if (!answer && answer.error().not_found()) return {};  // the group is not served
+  if (!answer) return answer.error().as_error();
+  for (auto& item : (*answer)["items"]) {
+    item["apiVersion"] = source.api_version;
+    item["kind"] = source.kind;
+    (snapshot.*source.list).push_back(std::move(item));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
+  std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
+  ask(reads, sources);
+  if (asked.traefik) ask(reads, traefik_sources);
+  const auto listings = extra_listings(asked.deployments);
   const std::size_t first_listing = reads.size();
   add_reads(reads, listings);
   auto answers = client.read_all(reads);
   Snapshot snapshot;
   snapshot.taken = format_time(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+  snapshot.traefik = asked.traefik;
   for (std::size_t i = 0; i < first_listing; ++i) {
     auto& answer = answers[i];
-    if (!answer) {
-      if (i >= 2 && answer.error().not_found()) continue;  // the group is not served
-      return answer.error().as_error();
+    if (i < 2) {
+      if (!answer) return answer.error().as_error();
+      if (i == 0)
+        snapshot.version = *answer;
+      else
+        snapshot.groups = kube::group_versions(*answer);
+      continue;
     }
-    if (i == 0) {
-      snapshot.version = *answer;
-    } else if (i == 1) {
-      snapshot.groups = kube::group_versions(*answer);
-    } else {
-      const auto& source = sources[i - 2];
-      for (auto& item : (*answer)["items"]) {
-        item["apiVersion"] = source.api_version;
-        item["kind"] = source.kind;
-        (snapshot.*source.list).push_back(std::move(item));
-      }
-    }
+    const std::size_t at = i - 2;
+    const auto& source = at < sources.size() ? sources[at] : traefik_sources[at - sources.size()];
+    if (auto taken = take(snapshot, source, answer); !taken) return taken.error();
   }
   for (auto& node : snapshot.nodes)
     redact_node(node);
@@ -135,6 +163,16 @@ Result<Snapshot> observe(kube::Client& client, const std::vector<kube::ObjectRef
   for (std::size_t i = 0; i < beside.size(); ++i)
     if (auto taken = take(snapshot, beside[i], answers[i]); !taken) return taken.error();
   return snapshot;
+}
+
+Result<void> observe_traefik(kube::Client& client, Snapshot& snapshot) {
+  std::vector<kube::Read> reads;
+  ask(reads, traefik_sources);
+  auto answers = client.read_all(reads);
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    if (auto taken = take(snapshot, traefik_sources[i], answers[i]); !taken) return taken.error();
+  snapshot.traefik = true;
+  return {};
 }
 
 Result<void> observe_leases(kube::Client& client, Snapshot& snapshot) {

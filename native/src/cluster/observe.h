@@ -10,10 +10,19 @@
 
 namespace core_ha::cluster {
 
+/// What is read beside k3s's own components.
+struct Asked {
+  std::vector<kube::ObjectRef> deployments = {};  ///< of the user's
+  bool traefik = false;                           ///< what is traefik's alone
+};
+
 /// Reads the cluster once, in parallel. A group that is not served is an empty list; any other failure is the result.
-/// `extras`: Deployments of the user's. Where there are any of them, or any that carries fields of ours, their pods,
-/// claims, budgets and autoscalers are read in a second round.
-Result<Snapshot> observe(kube::Client& client, const std::vector<kube::ObjectRef>& extras = {});
+/// Where Deployments of the user's are asked for, or any carries fields of ours, their pods, claims, budgets and
+/// autoscalers are read in a second round.
+Result<Snapshot> observe(kube::Client& client, const Asked& asked = {});
+
+/// Reads what is traefik's alone into a snapshot that was made without.
+Result<void> observe_traefik(kube::Client& client, Snapshot& snapshot);
 
 /// Reads who holds the controller manager's Lease, and what each node's own says. Not part of observe: a plan needs
 /// none.

@@ -75,7 +75,7 @@ TEST_CASE("observe: Deployments of the user's are one more batch, and what may b
     if (read.path.ends_with("/persistentvolumeclaims")) CHECK(read.field_selector == "metadata.name=data");
     return small_cluster(read);
   };
-  const auto snapshot = observe(client, {{"apps/v1", "Deployment", "web", "site"}});
+  const auto snapshot = observe(client, {.deployments = {{"apps/v1", "Deployment", "web", "site"}}});
   REQUIRE(snapshot);
   CHECK(client.round_trips == 2);
   REQUIRE(snapshot->deployments.size() == 1);  // once, though it is named and carries our label
@@ -88,6 +88,30 @@ TEST_CASE("observe: Deployments of the user's are one more batch, and what may b
     CHECK(std::count_if(asked.begin(), asked.end(),
                         [&](const auto& path) { return path.ends_with(std::string("/namespaces/web/") + kind); }) == 1);
   CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("observe: what is traefik's alone is read where it is asked for, in the same batch or later") {
+  testing::ReadOnlyClient client;
+  int asked = 0;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    const bool crd = read.path.ends_with("/customresourcedefinitions");
+    if (crd || read.path.find("helm.cattle.io") != std::string::npos) ++asked;
+    if (read.path.find("helm.cattle.io") != std::string::npos && !crd) return testing::refused(404, "NotFound");
+    return small_cluster(read);
+  };
+  auto without = observe(client);
+  REQUIRE(without);
+  CHECK_FALSE(without->traefik);
+  CHECK(asked == 0);
+  CHECK(observe_traefik(client, *without));
+  CHECK(without->traefik);
+  CHECK(asked == 3);
+  client.round_trips = 0;
+  const auto with = observe(client, {.traefik = true});
+  REQUIRE(with);
+  CHECK(with->traefik);
+  CHECK(client.round_trips == 1);
+  CHECK(snapshot_from_json(to_json(*with))->traefik);
 }
 
 TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {

@@ -39,7 +39,11 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"rolebindings", &Snapshot::rolebindings, false},
                            ListField{"leases", &Snapshot::leases, false},
                            ListField{"extra_pods", &Snapshot::extra_pods, false},
-                           ListField{"persistentvolumeclaims", &Snapshot::persistentvolumeclaims, false}};
+                           ListField{"persistentvolumeclaims", &Snapshot::persistentvolumeclaims, false},
+                           ListField{"helmcharts", &Snapshot::helmcharts, false},
+                           ListField{"helmchartconfigs", &Snapshot::helmchartconfigs, false},
+                           ListField{"customresourcedefinitions", &Snapshot::customresourcedefinitions, false},
+                           ListField{"jobs", &Snapshot::jobs, false}};
 
 Error malformed(const std::string& what) {
   return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};
@@ -92,11 +96,9 @@ Json lasting(Json object) {
 }
 
 Json to_json(const Snapshot& snapshot) {
-  Json document = {{"apiVersion", api_version},
-                   {"kind", kind},
-                   {"taken", snapshot.taken},
-                   {"version", snapshot.version},
-                   {"groups", snapshot.groups}};
+  Json document = {{"apiVersion", api_version}, {"kind", kind},
+                   {"taken", snapshot.taken},   {"version", snapshot.version},
+                   {"groups", snapshot.groups}, {"traefik", snapshot.traefik}};
   for (const auto& field : lists)
     document[field.name] = snapshot.*field.list;
   document["usage"] = snapshot.usage;
@@ -122,6 +124,10 @@ Result<Snapshot> snapshot_from_json(const Json& document) {
   for (const auto& group : *groups) {
     if (!group.is_string()) return malformed("`groups` holds something else than names");
     snapshot.groups.insert(group.get<std::string>());
+  }
+  if (const auto traefik = document.find("traefik"); traefik != document.end()) {
+    if (!traefik->is_boolean()) return malformed("`traefik` is neither true nor false");
+    snapshot.traefik = traefik->get<bool>();
   }
   for (const auto& field : lists) {
     const auto it = document.find(field.name);

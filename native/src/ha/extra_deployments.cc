@@ -22,11 +22,12 @@ constexpr const char* label_pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 constexpr const char* subdomain_pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Deployments in kube-system that another key is for, or that are ours.
-constexpr std::array<std::pair<const char*, const char*>, 4> others{
+constexpr std::array<std::pair<const char*, const char*>, 5> others{
     {{"coredns", "coredns_strategy"},
      {"metrics-server", "metrics_server_strategy"},
      {"local-path-provisioner", "local_path_provisioner_strategy"},
-     {"k3s-core-ha-local-path-provisioner", "local_path_provisioner_strategy"}}};
+     {"k3s-core-ha-local-path-provisioner", "local_path_provisioner_strategy"},
+     {"traefik", "traefik_strategy"}}};
 
 bool is_count(const Json& value) {
   return value.is_number_integer() && value >= 1 && value <= most_replicas;

@@ -10,6 +10,7 @@
 // replicas is kept like them.
 #include "ha/manifests.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -63,7 +64,7 @@ Json guard(const std::set<std::string>& namespaces) {
              {rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"), rule("", "configmaps"),
               rule("", "serviceaccounts"), rule("rbac.authorization.k8s.io", "clusterroles"),
               rule("rbac.authorization.k8s.io", "clusterrolebindings"), rule("rbac.authorization.k8s.io", "roles"),
-              rule("rbac.authorization.k8s.io", "rolebindings")})}}},
+              rule("rbac.authorization.k8s.io", "rolebindings"), rule("helm.cattle.io", "helmchartconfigs")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
                      {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +
@@ -108,9 +109,13 @@ std::vector<Json> manifests(const Plan& plan) {
     }
     (keep ? kept : rest).push_back(std::move(body));
   }
-  if (kept.empty()) return {};
+  const bool guarded = !kept.empty();
+  const bool nothing =
+      std::all_of(rest.begin(), rest.end(), [](const Json& object) { return kube::ref_of(object) == state_object; });
+  if (!guarded && nothing) return {};
   std::vector<Json> all = std::move(kept);
   all.insert(all.end(), rest.begin(), rest.end());
+  if (!guarded) return all;
   all.push_back(guard(namespaces));
   all.push_back(guard_binding());
   return all;

@@ -25,6 +25,7 @@
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/shipped.h"
+#include "ha/strategies/traefik.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -101,6 +102,8 @@ void warn_of_unused(Planner& planner) {
     planner.warn("metrics_server_replicas is not read under metrics_server_strategy packaged.");
   if (spec.local_path_provisioner_strategy == "packaged" && spec.local_path_provisioner_replicas)
     planner.warn("local_path_provisioner_replicas is not read under local_path_provisioner_strategy packaged.");
+  if (spec.traefik_strategy == "packaged" && (spec.traefik_replicas || !spec.traefik_values.empty()))
+    planner.warn("traefik_replicas and traefik_values are not read under traefik_strategy packaged.");
   warn_of_pods(planner, spec.metrics_server_pods, "metrics_server", spec.metrics_server_strategy);
   warn_of_pods(planner, spec.local_path_provisioner_pods, "local_path_provisioner",
                spec.local_path_provisioner_strategy);
@@ -135,9 +138,16 @@ std::string_view to_string(Action action) {
     case Action::wait_rollout: return "wait_rollout";
     case Action::wait_gone: return "wait_gone";
     case Action::wait_pods_gone: return "wait_pods_gone";
+    case Action::wait_chart: return "wait_chart";
     case Action::wait_endpoints_gone: return "wait_endpoints_gone";
   }
   return "apply";
+}
+
+bool is_wait(Action action) {
+  using enum Action;
+  return action == wait_rollout || action == wait_gone || action == wait_pods_gone || action == wait_chart ||
+         action == wait_endpoints_gone;
 }
 
 bool may_force(std::string_view owner, std::string_view field) {
@@ -163,10 +173,13 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan.components["metrics_server"] = metrics_server_stands(planner);
   plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan.components.update(extras_stand(planner));
-  plan_state(planner, revision);
+  if (snapshot.traefik) plan.components["traefik"] = traefik_stands(planner);
+  const Traefik traefik = design_traefik(planner);
+  plan_state(planner, revision, traefik.mark);
   plan_set_aside(planner, on_nodes.set_aside);
   check_own_manifests(planner);
-  // First, as going back is cheapest from here: its failure then leaves cluster DNS untouched.
+  // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
+  plan_traefik(planner, traefik);
   plan_metrics_server(planner);
   plan_local_path(planner, on_nodes.carriers);
   plan_extras(planner);
@@ -202,11 +215,13 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       plan.predicted = predict(then);
     }
   }
+  if (traefik.settles) plan_settled(planner);
   if (plan.refusal) {
     plan.steps.clear();  // not to be carried out, not even in part
     return plan;
   }
-  if (plan.steps.empty()) plan.unmet = short_of_zone(coredns, nodes, plan.level);
+  if (plan.steps.empty())
+    if (std::string words = short_of_zone(coredns, nodes, plan.level); !words.empty()) planner.leave(std::move(words));
   planner.finish();
   return plan;
 }

@@ -27,11 +27,15 @@ enum class Action {
   wait_rollout,        ///< as kubectl rollout status
   wait_gone,           ///< until the object, as `uid`, is gone
   wait_pods_gone,      ///< until no pod in the namespace of `object` that `selector` selects can run any more
+  wait_chart,          ///< until the chart's job `object` is complete, for another configuration than `former`
   wait_endpoints_gone  ///< until no EndpointSlice of Service `object` names a pod of `pod_uids`, then `settle` longer
 };
 
 /// `apply`, `wait_endpoints_gone`: the `action` of results.
 std::string_view to_string(Action action);
+
+/// Whether it changes nothing.
+bool is_wait(Action action);
 
 /// One thing to do, as plain data: made by plan, carried out by act, shown by report.
 struct Step {
@@ -45,6 +49,7 @@ struct Step {
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
   std::string selector = {};               ///< wait_pods_gone: of labels
+  std::string former = {};                 ///< wait_chart: the configuration's hash before; empty: any will do
   bool back_by_plan = false;               ///< once it is done, going back step by step would be unsafe
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
@@ -75,8 +80,8 @@ struct Plan {
   std::map<kube::ObjectRef, int> counts = {};  ///< fixed counts of replicas, which manifests must hold
   std::vector<Difference> diff;                ///< one for each lasting object that a step changes
   std::vector<std::string> warnings;           ///< sentences for a person
-  std::string unmet = {};  ///< how the pods, with nothing to do, fall short of the level: one more; empty: they do not
-  Json components = Json::object();  ///< how each stands, as observed: strategy, replicas, ready, nodes
+  std::vector<std::string> unmet = {};         ///< what is not as wished for now: more of them
+  Json components = Json::object();            ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
   bool crowded = false;                  ///< what it makes first may leave CoreDNS no room

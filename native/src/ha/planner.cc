@@ -27,6 +27,9 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
+  if (kind == "HelmChart") return &snapshot.helmcharts;
+  if (kind == "HelmChartConfig") return &snapshot.helmchartconfigs;
+  if (kind == "Job") return &snapshot.jobs;
   return nullptr;
 }
 
@@ -76,10 +79,13 @@ void Planner::check(const Json& body, const Json* object) {
     const Json* wish = cluster::value_at(body, path);
     const Json* value = cluster::value_at(*object, path);
     if (cluster::durability(manifest, path, *wish) == cluster::Durability::contested) {
+      // A HelmChartConfig is none of k3s's own: somebody put it into the directory of manifests.
+      const bool own = ref.kind != "HelmChartConfig";
       refuse(ExitStatus::unsafe,
-             fmt::format("{} of {} is {} in k3s's own manifest, which would set it back from {} at the next start of a "
-                         "server. Strategy custom, which sets that manifest aside, can hold it.",
-                         cluster::to_string(path), name, cluster::value_at(*manifest, path)->dump(), wish->dump()));
+             fmt::format("{} of {} is {} in {}, which would set it back from {} at the next start of a server. {}",
+                         cluster::to_string(path), name, cluster::value_at(*manifest, path)->dump(),
+                         own ? "k3s's own manifest" : "a file among k3s's manifests", wish->dump(),
+                         own ? "Strategy custom, which sets that manifest aside, can hold it." : "Change it there."));
       return;
     }
     if (value == nullptr || *value == *wish) continue;

@@ -69,6 +69,8 @@ class Planner {
 
   std::size_t steps() const { return plan_.steps.size(); }
 
+  /// Tells in a sentence what is not as wished for now.
+  void leave(std::string sentence) { plan_.unmet.push_back(std::move(sentence)); }
   /// What is expected may leave CoreDNS no room.
   void crowd() { plan_.crowded = true; }
 
@@ -77,6 +79,7 @@ class Planner {
   /// The object's count of replicas is a fixed one: manifests have no other way to keep it.
   void fix_count(const kube::ObjectRef& ref, int replicas) { plan_.counts[ref] = replicas; }
   void set_revision(std::int64_t revision) { plan_.revision = revision; }
+  std::int64_t revision() const { return plan_.revision; }
 
   /// Fills in the plan's differences.
   void finish();

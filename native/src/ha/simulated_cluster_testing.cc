@@ -7,6 +7,7 @@
 #include <functional>
 #include <set>
 
+#include "cluster/helm.h"
 #include "cluster/nodes.h"
 #include "cluster/time.h"
 #include "ha/strategies/coredns_view.h"
@@ -99,6 +100,49 @@ Json local_path_manifest() {
           "volumes": [{"name": "config-volume", "configMap": {"name": "local-path-config"}}]}}}})");
 }
 
+/// The schema of a HelmChartConfig's spec, as far as it is looked at.
+Json config_definition() {
+  return Json::parse(R"({
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "helmchartconfigs.helm.cattle.io"},
+    "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"properties": {"spec": {"properties": {
+      "failurePolicy": {"type": "string", "default": "reinstall", "enum": ["abort", "reinstall", "retry"]},
+      "values": {"x-kubernetes-preserve-unknown-fields": true},
+      "valuesContent": {"type": "string"}}}}}}}]}})");
+}
+
+Json traefik_chart_manifest() {
+  return {{"apiVersion", "helm.cattle.io/v1"},
+          {"kind", "HelmChart"},
+          {"metadata", {{"name", "traefik"}, {"namespace", "kube-system"}}},
+          {"spec",
+           {{"failurePolicy", "retry"},
+            {"set", {{"global.systemDefaultRegistry", ""}}},
+            {"valuesContent",
+             "priorityClassName: system-cluster-critical\ntolerations: [{key: CriticalAddonsOnly, "
+             "operator: Exists}]\n"}}}};
+}
+
+/// What the chart makes without any values; Helm's, not k3s's.
+Json traefik_object() {
+  return Json::parse(R"({
+    "apiVersion": "apps/v1", "kind": "Deployment",
+    "metadata": {"name": "traefik", "namespace": "kube-system", "generation": 1},
+    "spec": {
+      "replicas": 1,
+      "selector": {"matchLabels": {"app.kubernetes.io/name": "traefik",
+                                   "app.kubernetes.io/instance": "traefik-kube-system"}},
+      "template": {
+        "metadata": {"labels": {"app.kubernetes.io/name": "traefik",
+                                "app.kubernetes.io/instance": "traefik-kube-system"}},
+        "spec": {"priorityClassName": "system-cluster-critical",
+                 "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
+                 "volumes": [{"name": "data", "emptyDir": {}}],
+                 "containers": [{"name": "traefik", "image": "rancher/mirrored-library-traefik:3.7.0",
+                                 "args": ["--ping=true"],
+                                 "ports": [{"name": "web", "containerPort": 8000, "protocol": "TCP"}]}]}}}})");
+}
+
 void add_field(Json& fields, const FieldPath& path) {
   Json* at = &fields;
   for (const auto& element : path) {
@@ -142,6 +186,8 @@ void disown(Json& object, const FieldPath& path) {
 
 /// What the server fills in.
 void fill_defaults(Json& object) {
+  if (object.value("kind", "") == "HelmChartConfig" && !object["spec"].contains("failurePolicy"))
+    object["spec"]["failurePolicy"] = "reinstall";
   if (object.value("kind", "") != "Deployment") return;
   Json& spec = object["spec"];
   if (!spec.contains("replicas")) spec["replicas"] = 1;
@@ -305,6 +351,47 @@ Json& SimulatedCluster::add_site(int replicas) {
   return site();
 }
 
+void SimulatedCluster::ship_traefik() {
+  snapshot.traefik = true;
+  for (const char* group : {"helm.cattle.io/v1", "batch/v1", "apiextensions.k8s.io/v1"})
+    snapshot.groups.insert(group);
+  snapshot.customresourcedefinitions.push_back(config_definition());
+  ship(traefik_chart_manifest());
+  snapshot.deployments.push_back(traefik_object());
+  snapshot.deployments.back()["metadata"]["uid"] = next_uid();
+  settle();
+}
+
+const Json* SimulatedCluster::traefik_config() const {
+  return cluster::find_named(snapshot.helmchartconfigs, "traefik");
+}
+
+Json& SimulatedCluster::traefik() {
+  return *find({"apps/v1", "Deployment", "kube-system", "traefik"});
+}
+
+/// Helm gives the Deployment what the values say, and the job that did so is marked with what it was for.
+void SimulatedCluster::run_helm_controller() {
+  const Json* chart = cluster::find_named(snapshot.helmcharts, "traefik");
+  if (chart == nullptr || helm_lags) return;
+  const Json* config = traefik_config();
+  const Json given = config == nullptr ? Json::object() : *config;
+  const std::string hash = hash_of({(*chart)["spec"], given.value("spec", Json())});
+  if (!snapshot.jobs.empty() && cluster::config_hash(snapshot.jobs[0]) == hash) return;
+  snapshot.jobs = Json::array(
+      {{{"apiVersion", "batch/v1"},
+        {"kind", "Job"},
+        {"metadata", {{"name", "helm-install-traefik"}, {"namespace", "kube-system"}, {"uid", next_uid()}}},
+        {"spec", {{"template", {{"metadata", {{"annotations", {{"helmcharts.helm.cattle.io/configHash", hash}}}}}}}}},
+        {"status", {{"conditions", Json::array({{{"type", "Complete"}, {"status", "True"}}})}}}}});
+  const Json values = cluster::merge_values(*cluster::values_in(*chart), *cluster::values_in(given));
+  Json made = traefik_object();
+  made["spec"]["replicas"] = values.value(Json::json_pointer("/deployment/replicas"), 1);
+  for (const char* key : {"affinity", "topologySpreadConstraints"})
+    if (values.contains(key)) made["spec"]["template"]["spec"][key] = values[key];
+  traefik()["spec"] = made["spec"];
+}
+
 std::string SimulatedCluster::next_uid() {
   return fmt::format("uid-{}", ++uids_);
 }
@@ -340,6 +427,8 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
+  if (kind == "HelmChart") return &snapshot.helmcharts;
+  if (kind == "HelmChartConfig") return &snapshot.helmchartconfigs;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   return &snapshot.poddisruptionbudgets;
 }
@@ -454,6 +543,11 @@ void SimulatedCluster::carry_out(const Step& step) {
       if (asked(pod) && std::find(step.pod_uids.begin(), step.pod_uids.end(), pod["metadata"].value("uid", "")) !=
                             step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
+  } else if (step.action == Action::wait_chart) {
+    const auto& jobs = snapshot.jobs;
+    if (jobs.empty() || !cluster::is_complete(jobs[0]) ||
+        (!step.former.empty() && cluster::config_hash(jobs[0]) == step.former))
+      losses.emplace_back("waits for ever for the chart");
   } else if (step.action == Action::wait_pods_gone) {
     for (const auto& pod : snapshot.pods)
       if (fmt::format("app={}", pod["metadata"]["labels"].value("app", "")) == step.selector)
@@ -629,6 +723,7 @@ void SimulatedCluster::run_replica_sets() {
 
 void SimulatedCluster::settle() {
   run_autoscaler();
+  run_helm_controller();
   for (auto& deployment : snapshot.deployments)
     run_deployment(deployment);
   run_replica_sets();

@@ -28,6 +28,13 @@ class SimulatedCluster {
   void ship_metrics_server();
   /// local-path-provisioner as packaged, one replica.
   void ship_local_path();
+  /// traefik as packaged: the chart, its job at its end, and the Deployment that it makes, one replica.
+  void ship_traefik();
+  bool helm_lags = false;  ///< helm-controller takes no change up
+  /// What the HelmChartConfig is; null: there is none.
+  const Json* traefik_config() const;
+  /// The Deployment that the chart makes.
+  Json& traefik();
   /// The objects of k3s's CoreDNS besides, and its manifests as a server has them staged.
   void stage();
   /// A server of k3s starts: what it has staged and does not leave alone is applied as k3s does it, by a three-way
@@ -69,6 +76,7 @@ class SimulatedCluster {
   void end_pod(std::size_t index, bool by_controller);
   void scale(Json& deployment, const std::string& manager, int replicas);
   void run_autoscaler();
+  void run_helm_controller();
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
   void run_replica_sets();

@@ -15,6 +15,7 @@
 
 #include "ha/labels.h"
 #include "ha/own_manifest.h"
+#include "ha/traefik_values.h"
 #include "ha/words.h"
 
 namespace core_ha::ha {
@@ -256,6 +257,28 @@ std::vector<Key> make_table() {
        .store = [](Spec& spec, const Json& value) { spec.extra_deployments = extras_of(value); },
        .load =
            [](const Spec& spec) { return spec.extra_deployments.empty() ? Json() : to_json(spec.extra_deployments); }},
+      {.name = "traefik_strategy",
+       .description =
+           "How traefik gets there: helm gives the chart that k3s ships values in a HelmChartConfig, so that "
+           "several replicas are spread over the nodes behind a PodDisruptionBudget; packaged leaves it as "
+           "k3s ships it, or brings it back.",
+       .type = "string",
+       .choices = {"helm", "packaged"},
+       .fallback = "packaged",
+       .store = [](Spec& spec, const Json& value) { spec.traefik_strategy = value; },
+       .load = [](const Spec& spec) { return Json(spec.traefik_strategy); }},
+      {.name = "traefik_replicas",
+       .description = "Replicas of traefik under strategy helm; absent: 2 where two nodes can run it, else 1.",
+       .lowest = 1,
+       .highest = 1000,
+       .store = [](Spec& spec, const Json& value) { spec.traefik_replicas = value.get<int>(); },
+       .load = [](const Spec& spec) { return optional(spec.traefik_replicas); }},
+      {.name = "traefik_values",
+       .description = "Values of the traefik chart under strategy helm, merged over ours: maps merge, lists replace.",
+       .type = "object",
+       .fault = fault_of_traefik_values,
+       .store = [](Spec& spec, const Json& value) { spec.traefik_values = value; },
+       .load = [](const Spec& spec) { return spec.traefik_values.empty() ? Json() : spec.traefik_values; }},
       {.name = "wait_timeout",
        .description = "Seconds that each wait (a rollout, a deletion) may take before the change is taken back.",
        .lowest = 10,
@@ -340,12 +363,14 @@ Result<Spec> parse_spec(const Json& document) {
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
   if (spec.zone_label == "kubernetes.io/hostname")
     return bad_spec("zone_label is kubernetes.io/hostname, which tells nodes apart: that is level node.");
+  if (const auto fault = fault_of_traefik(spec)) return bad_spec(*fault);
   return spec;
 }
 
 Spec packaged_spec() {
   Spec spec;
   spec.coredns_strategy = spec.metrics_server_strategy = spec.local_path_provisioner_strategy = "packaged";
+  spec.traefik_strategy = "packaged";
   return spec;
 }
 

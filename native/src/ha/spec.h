@@ -38,6 +38,9 @@ struct Spec {
   std::optional<int> local_path_provisioner_replicas = {};
   PodSettings local_path_provisioner_pods = {};
   std::vector<ExtraDeployment> extra_deployments = {};
+  std::string traefik_strategy = "packaged";
+  std::optional<int> traefik_replicas = {};
+  Json traefik_values = Json::object();  ///< of the chart, over ours
   std::chrono::seconds wait_timeout{300};
   std::chrono::seconds unreachable_counts_for{604800};
 

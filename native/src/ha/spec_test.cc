@@ -74,6 +74,28 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
       {{{"node_affinity", {{"disk", Json::array()}}}}, {"node_affinity.disk is a list"}},
       {{{"node_affinity", {{"disk", "not a value"}}}}, {"node_affinity.disk is \"not a value\""}},
       {{{"node_affinity", {{"a key", "x"}}}}, {"node_affinity has \"a key\"", "no label's key"}},
+      {{{"traefik_strategy", "replicas"}}, {"traefik_strategy is \"replicas\"", "helm, packaged"}},
+      {{{"traefik_replicas", 0}}, {"traefik_replicas is 0", "1 to 1000"}},
+      {{{"traefik_values", "a: b"}}, {"traefik_values is \"a: b\"", "a mapping"}},
+      {{{"traefik_values", {{"deployment", 2}}}}, {"traefik_values.deployment is 2", "a mapping"}},
+      {{{"traefik_values", {{"tolerations", "x"}}}}, {"traefik_values.tolerations is \"x\"", "a list"}},
+      {{{"traefik_values", {{"deployment", {{"replicas", "2"}}}}}},
+       {"traefik_values.deployment.replicas is \"2\"", "an integer from 1 to 1000"}},
+      {{{"traefik_values", {{"deployment", {{"kind", "DaemonSet"}}}}}},
+       {"traefik_values.deployment.kind is \"DaemonSet\"", "Deployment"}},
+      {{{"traefik_values", {{"deployment", {{"enabled", false}}}}}}, {"traefik_values.deployment.enabled is false"}},
+      {{{"traefik_replicas", 3}, {"traefik_values", {{"deployment", {{"replicas", 2}}}}}},
+       {"traefik_values.deployment.replicas is 2", "traefik_replicas is 3"}},
+      {{{"traefik_replicas", 3}, {"traefik_values", {{"autoscaling", {{"enabled", true}}}}}},
+       {"traefik_values.autoscaling.enabled is true", "traefik_replicas is 3"}},
+      {{{"traefik_strategy", "helm"},
+        {"node_affinity", {{"disk", "ssd"}}},
+        {"traefik_values",
+         {{"affinity",
+           {{"nodeAffinity",
+             {{"requiredDuringSchedulingIgnoredDuringExecution", {{"nodeSelectorTerms", Json::array()}}}}}}}}}},
+       {"traefik_values.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution is given",
+        "node_affinity"}},
       {{{"level", 3}}, {"level is 3", "auto, none, node, zone"}},
       {{{"coredns_daemonset_nodes", "agents"}}, {"coredns_daemonset_nodes is \"agents\"", "control_plane, all"}},
       {{{"coredns_min_replicas", "3"}}, {"coredns_min_replicas is \"3\"", "an integer from 1 to 1000"}},
@@ -149,6 +171,13 @@ TEST_CASE("spec: Deployments of the user's, in one order") {
   CHECK(to_json(*spec) == to_json(*parse_spec({{"extra_deployments", {coredns, site, dns}}})));
   CHECK(to_json(*parse_spec(to_json(*spec))) == to_json(*spec));
   CHECK(to_json(*parse_spec({{"extra_deployments", Json::array()}})).empty());
+}
+
+TEST_CASE("spec: traefik's count may be given twice, as long as it is the same") {
+  CHECK(parse_spec({{"traefik_replicas", 2}, {"traefik_values", {{"deployment", {{"replicas", 2}}}}}}));
+  CHECK(to_json(*parse_spec({{"traefik_values", Json::object()}})).empty());
+  const Json wish = {{"traefik_strategy", "helm"}, {"traefik_values", {{"logs", {{"access", nullptr}}}}}};
+  CHECK(to_json(*parse_spec(wish)) == wish);
 }
 
 TEST_CASE("spec: the schema says the same as the parser") {

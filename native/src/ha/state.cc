@@ -15,6 +15,7 @@ Json state_body(const State& state) {
   Json body = apply_body(state_object);
   body["metadata"]["labels"] = own_labels("state");
   body["data"] = {{"spec", state.spec}, {"revision", std::to_string(state.revision)}};
+  if (state.traefik) body["data"]["traefik"] = *state.traefik;
   return body;
 }
 
@@ -22,7 +23,8 @@ Json state_body(const State& state) {
 
 bool all_packaged(const Spec& spec) {
   return spec.coredns_strategy == "packaged" && spec.metrics_server_strategy == "packaged" &&
-         spec.local_path_provisioner_strategy == "packaged" && spec.extra_deployments.empty();
+         spec.local_path_provisioner_strategy == "packaged" && spec.traefik_strategy == "packaged" &&
+         spec.extra_deployments.empty();
 }
 
 std::optional<State> read_state(const Json& config_map) {
@@ -31,15 +33,16 @@ std::optional<State> read_state(const Json& config_map) {
   const Json data = config_map.value("data", Json::object());
   const std::string text = data.value("revision", "");
   State state{.spec = data.value("spec", "")};
+  if (data.contains("traefik")) state.traefik = data.value("traefik", "");
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), state.revision);
   if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || state.revision < 1) return std::nullopt;
   return state;
 }
 
-void plan_state(Planner& planner, std::optional<std::int64_t> revision) {
+void plan_state(Planner& planner, std::optional<std::int64_t> revision, const std::optional<std::string>& traefik) {
   const Json* live = planner.live(state_object);
   const auto kept = live == nullptr ? std::nullopt : read_state(*live);
-  State wish{.revision = kept ? kept->revision : 0, .spec = to_json(planner.spec).dump()};
+  State wish{.revision = kept ? kept->revision : 0, .spec = to_json(planner.spec).dump(), .traefik = traefik};
   const bool same = kept && kept->spec == wish.spec;
   if (revision && kept && (*revision < kept->revision || (*revision == kept->revision && !same))) {
     planner.refuse(
@@ -56,6 +59,11 @@ void plan_state(Planner& planner, std::optional<std::int64_t> revision) {
   planner.set_revision(wish.revision);
   if (planner.ensure("wish", state_body(wish), fmt::format("the wish is kept, as revision {}", wish.revision)))
     planner.only_as_observed();
+}
+
+void plan_settled(Planner& planner) {
+  planner.ensure("wish-settled", state_body({.revision = planner.revision(), .spec = to_json(planner.spec).dump()}),
+                 "nothing of ours is about traefik any more");
 }
 
 void plan_no_state(Planner& planner) {

@@ -16,6 +16,8 @@ inline const kube::ObjectRef state_object{"v1", "ConfigMap", "kube-system", "k3s
 struct State {
   std::int64_t revision = 0;  ///< counts the wishes; a run of a lower one writes nothing
   std::string spec;           ///< canonical JSON
+  /// Something of ours may be about traefik: the hash of the chart's configuration before the last change of it.
+  std::optional<std::string> traefik = {};
 };
 
 /// What a ConfigMap of ours says; nothing of an object that is not ours, or not as we write it.
@@ -25,8 +27,12 @@ std::optional<State> read_state(const Json& config_map);
 bool all_packaged(const Spec& spec);
 
 /// Plans to keep the wish, before anything else: a run that is stopped half-way is known by it, and one of an earlier
-/// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one.
-void plan_state(Planner& planner, std::optional<std::int64_t> revision);
+/// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one. `traefik`:
+/// as State has it.
+void plan_state(Planner& planner, std::optional<std::int64_t> revision, const std::optional<std::string>& traefik = {});
+
+/// Once nothing of ours is about traefik any more: the kept wish says so, as its last step.
+void plan_settled(Planner& planner);
 
 /// Once everything is as k3s ships it: nothing is kept, and no node is marked by us.
 void plan_no_state(Planner& planner);

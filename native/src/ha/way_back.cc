@@ -18,6 +18,7 @@
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
+#include "ha/strategies/traefik.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -134,6 +135,7 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   plan_extras_back(planner, earlier);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
+  plan_traefik_back(planner, earlier);
   restore(planner, earlier, "wish-back", state_object);
   if (plan.refusal) plan.steps.clear();
   planner.finish();

@@ -12,18 +12,10 @@ namespace core_ha::report {
 
 namespace {
 
-bool writes(ha::Action action) {
-  switch (action) {
-    case ha::Action::wait_rollout:
-    case ha::Action::wait_gone:
-    case ha::Action::wait_endpoints_gone: return false;
-    default: return true;
-  }
-}
-
 Json skeleton(const ha::Plan& plan) {
   Json warnings = plan.warnings;
-  if (!plan.unmet.empty()) warnings.push_back(plan.unmet);
+  for (const auto& words : plan.unmet)
+    warnings.push_back(words);
   return {{"changed", false},           {"level", {{"name", plan.level.name}, {"reason", plan.level.reason}}},
           {"steps", Json::array()},     {"node_steps", Json::array()},
           {"diff", Json::array()},      {"warnings", warnings},
@@ -105,7 +97,7 @@ Json result(const ha::Plan& plan, Source source) {
   Json out = skeleton(plan);
   for (const auto& planned : plan.steps) {
     out["steps"].push_back(step(planned, "planned"));
-    if (writes(planned.action)) out["changed"] = true;
+    if (!ha::is_wait(planned.action)) out["changed"] = true;
   }
   for (const auto& changed : plan.diff)
     out["diff"].push_back(difference(changed.object, changed.before, changed.after));

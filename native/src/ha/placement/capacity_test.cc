@@ -204,9 +204,8 @@ TEST_CASE("capacity: metrics-server waits where its new replica may take the roo
     const Plan plan = make_plan(spec, cluster.snapshot);
     CHECK_FALSE(plan.refusal);
     CHECK_FALSE(adds_metrics(plan));
-    CHECK(std::any_of(plan.warnings.begin(), plan.warnings.end(), [](const std::string& warning) {
-      return warning.starts_with("metrics-server is left as it is for now");
-    }));
+    REQUIRE(plan.unmet.size() == 1);
+    CHECK(plan.unmet[0].starts_with("metrics-server is left as it is for now"));
   }
   SimulatedCluster roomy = sized(3);
   roomy.ship_metrics_server();

@@ -309,4 +309,21 @@ Sizing size_local_path(const Spec& spec, const std::vector<cluster::Node>& carri
   return sizing;
 }
 
+Sizing size_traefik(const Spec& spec, const std::vector<cluster::Node>& nodes, int given, int wished) {
+  constexpr int usual = 2;
+  const Count counted = count(spec, nodes);
+  const int domains = static_cast<int>(counted.domains.size());
+  Sizing sizing;
+  if (domains == 0) {
+    sizing.refusal = unsafe(fmt::format("No registered node can run traefik (not {}).", few(counted.excluded)));
+    return sizing;
+  }
+  const int by_level = std::max(given, spec.level == "none" ? 1 : std::min(usual, domains));
+  sizing.min_replicas = spec.traefik_replicas.value_or(wished > 0 ? wished : by_level);
+  if (sizing.min_replicas > domains)
+    sizing.warnings.push_back(fmt::format("traefik is to have {} replicas, so some share a node: {}.",
+                                          sizing.min_replicas, eligible_words(counted, "traefik")));
+  return sizing;
+}
+
 }  // namespace core_ha::ha

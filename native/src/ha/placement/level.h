@@ -42,4 +42,8 @@ Sizing size_extra(const Spec& spec, const ExtraDeployment& extra, const std::vec
 /// is. `eligible`: nodes that can run it, with the helper or without.
 Sizing size_local_path(const Spec& spec, const std::vector<cluster::Node>& carriers, int eligible);
 
+/// The same for traefik, whose spread is soft: 2 where there are two nodes for it, or what values say. `given`: the
+/// count in values of others, which is not lowered; `wished`: in the user's own; 0: none.
+Sizing size_traefik(const Spec& spec, const std::vector<cluster::Node>& nodes, int given, int wished);
+
 }  // namespace core_ha::ha

@@ -247,15 +247,15 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
       closed.push_back(closed_words(node));
   }
   if (open.size() < std::min(static_cast<std::size_t>(replicas), eligible.size())) {
-    planner.warn(
+    planner.leave(
         fmt::format("{} is left as it is for now: its {} replicas need a node each, and {} take pods now (not {}).",
                     component.title, replicas, open.size(), few(closed)));
     return false;
   }
   const bool critical = placement.priority >= critical_priority;
   if (planner.sparing && critical && placement.pods > 0) {
-    planner.warn(fmt::format("{} is left as it is for now: beside another replica of it CoreDNS may find no room.",
-                             component.title));
+    planner.leave(fmt::format("{} is left as it is for now: beside another replica of it CoreDNS may find no room.",
+                              component.title));
     return false;
   }
   Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, placement);
@@ -266,7 +266,7 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
     if (critical) planner.expected += placement.pods;
     return true;
   }
-  planner.warn(fmt::format("{} is left as it is: {}", component.title, fit.refusal));
+  planner.leave(fmt::format("{} is left as it is: {}", component.title, fit.refusal));
   return false;
 }
 

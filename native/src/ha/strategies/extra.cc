@@ -244,7 +244,7 @@ class ExtraPlan {
     return 0;
   }
   int leave(const char* why) {
-    planner_.warn(fmt::format("{} is left as it is for now: {}.", title(), why));
+    planner_.leave(fmt::format("{} is left as it is for now: {}.", title(), why));
     return 0;
   }
   int give_back() {

@@ -70,8 +70,9 @@ void hold_count(SimulatedCluster& cluster, const std::string& manager, int repli
 }
 
 bool warns(const Plan& plan, const std::string& words) {
-  return std::any_of(plan.warnings.begin(), plan.warnings.end(),
-                     [&](const auto& warning) { return warning.find(words) != std::string::npos; });
+  const auto says = [&](const auto& warning) { return warning.find(words) != std::string::npos; };
+  return std::any_of(plan.warnings.begin(), plan.warnings.end(), says) ||
+         std::any_of(plan.unmet.begin(), plan.unmet.end(), says);
 }
 
 }  // namespace

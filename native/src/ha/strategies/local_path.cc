@@ -286,7 +286,7 @@ class LocalPath {
     if (refuse_paused(planner_, local_path, *packaged_)) return;
     const Json body = standby_body(model_, planner_.spec, zones_of(carriers.nodes), sizing.min_replicas);
     if (!keeps(body) && carriers.open < sizing.min_replicas)
-      return planner_.warn(
+      return planner_.leave(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
                       "each that carries the helper, and {} of those take pods now.",
                       sizing.min_replicas, carriers.open));

@@ -210,8 +210,8 @@ TEST_CASE("local-path: where there is nothing to be had it stays as k3s ships it
   cluster.cordon(0);
   const Plan later = make_plan(wished(), cluster.snapshot);
   CHECK(steps_of(later).empty());
-  REQUIRE(later.warnings.size() == 1);
-  CHECK(later.warnings[0].find("left as it is for now: its 2 replicas") != std::string::npos);
+  REQUIRE(later.unmet.size() == 1);
+  CHECK(later.unmet.at(0).find("left as it is for now: its 2 replicas") != std::string::npos);
 
   SimulatedCluster off = with_carriers(3, 2);
   off.scale_by("kubectl", 0, 1);

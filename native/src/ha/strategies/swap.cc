@@ -105,8 +105,9 @@ class Swap {
       if (!pod->owner.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
     for (const auto* pod : leaving_)
       if (!pod->node.empty()) placement.leaving.push_back(pod->node);
-    const int count =
-        target_.count == Count::released ? target_.replicas : std::max(coredns_.replicas(), target_.replicas);
+    const int count = target_.count == Count::released || lowers_early()
+                          ? target_.replicas
+                          : std::max(coredns_.replicas(), target_.replicas);
     placement.pods = std::max(0, count - static_cast<int>(placement.staying.size()));
     return placement;
   }
@@ -216,8 +217,8 @@ class Swap {
   bool resets_count() const { return target_.count == Count::released && coredns_.replicas() != target_.replicas; }
   bool releases_count() const { return resets_count() && count_may_go(*coredns_.deployment); }
 
-  /// Pods that do not end gently are not to be scaled in later: no more are made than are to stay.
-  bool lowers_early() const { return lowers_count() && !gentle_ && (coredns_.paused() || !leaving_sets_.empty()); }
+  /// Where all are swapped, no more are made than are to stay.
+  bool lowers_early() const { return lowers_count() && (coredns_.paused() || !leaving_sets_.empty()); }
 
   void set_count() {
     if (raises_count() || lowers_early())

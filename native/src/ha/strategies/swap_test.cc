@@ -152,6 +152,18 @@ TEST_CASE("swap: without room for all new pods beside the old ones it rolls, and
   check_ours(cluster, 3);
 }
 
+TEST_CASE("swap: to fewer replicas no more new pods are made than are to stay") {
+  SimulatedCluster cluster(3);
+  cluster.scale_by("kubectl", 3);
+  const Spec fewer{.level = "none", .coredns_strategy = "replicas", .coredns_replicas = 1};
+  const auto steps = ids(make_plan(fewer, cluster.snapshot));
+  CHECK(std::count(steps.begin(), steps.end(), "coredns-scale") == 1);
+  CHECK(std::count(steps.begin(), steps.end(), "coredns-scale-in") == 0);
+  reach(cluster, fewer);
+  check_ours(cluster, 1, false);
+  CHECK(cluster.losses == std::vector<std::string>{});
+}
+
 TEST_CASE("swap: pods that keep away from each other leave no room beside them") {
   const auto keep_apart = [](SimulatedCluster& cluster) {
     cluster.deployment()["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]

@@ -24,6 +24,7 @@ DEFAULTS = {
     "coredns_traffic_distribution": "auto",
     "metrics_server_strategy": "replicas",
     "local_path_provisioner_strategy": "replicas",
+    "traefik_strategy": "packaged",
     "wait_timeout": 300,
     "unreachable_counts_for": 604800,
 }
@@ -116,6 +117,7 @@ def test_absent_asks_for_the_packaged_components_alone(run: Any, fake_helper: Fa
         "coredns_strategy": "packaged",
         "metrics_server_strategy": "packaged",
         "local_path_provisioner_strategy": "packaged",
+        "traefik_strategy": "packaged",
         "wait_timeout": 20,
     }
 

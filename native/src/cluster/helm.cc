@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What is known of k3s's helm-controller, from its sources (k3s-io/helm-controller v0.17.9, pkg/controllers/chart):
+// a change of a HelmChart or HelmChartConfig replaces the chart's job `helm-install-NAME`, whose pods' template carries
+// the hash of what it was made for; values come in the order HelmChart's valuesContent and values, then those of the
+// HelmChartConfig, and later ones win.
+#include "cluster/helm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/yaml.h"
+#include "cluster/k3s.h"
+#include "cluster/nodes.h"
+#include "kube/object_ref.h"
+
+namespace core_ha::cluster {
+
+namespace {
+
+bool has_condition(const Json& job, const char* type) {
+  for (const auto& condition : job.value("status", Json::object()).value("conditions", Json::array()))
+    if (condition.value("type", "") == type && condition.value("status", "") == "True") return true;
+  return false;
+}
+
+void collect_both(const Json& one, const Json& other, const std::string& path, std::vector<std::string>& out) {
+  if (one.is_object() && other.is_object()) {
+    for (const auto& [key, value] : one.items())
+      if (other.contains(key)) collect_both(value, other[key], path.empty() ? key : path + "." + key, out);
+  } else if (one != other) {
+    out.push_back(path);
+  }
+}
+
+}  // namespace
+
+std::string config_hash(const Json& job) {
+  return job.value(Json::json_pointer("/spec/template/metadata/annotations/helmcharts.helm.cattle.io~1configHash"),
+                   std::string());
+}
+
+bool is_complete(const Json& job) {
+  return has_condition(job, "Complete");
+}
+
+bool has_failed(const Json& job) {
+  return has_condition(job, "Failed");
+}
+
+const Json* config_schema(const Snapshot& snapshot, const char* field) {
+  const Json* crd = find_named(snapshot.customresourcedefinitions, "helmchartconfigs.helm.cattle.io", "");
+  if (crd == nullptr) return nullptr;
+  const Json& object = *crd;  // operator[] of a const one adds nothing
+  for (const auto& version : object.at("spec").at("versions")) {
+    if (version.value("name", "") != "v1") continue;
+    const Json::json_pointer at("/schema/openAPIV3Schema/properties/spec/properties");
+    if (!version.contains(at) || !version.at(at).contains(field)) return nullptr;
+    return &version.at(at).at(field);
+  }
+  return nullptr;
+}
+
+bool helm_is_off(const Snapshot& snapshot) {
+  bool told = false;
+  for (const auto& node : snapshot.nodes) {
+    const auto args = node_args(node);
+    if (!args || !is_server(node)) continue;
+    const auto values = flag_values(*args, "--disable-helm-controller");
+    if (values.empty() || values.back() == "false") return false;
+    told = true;
+  }
+  return told;
+}
+
+Json merge_values(Json base, const Json& over) {
+  if (!over.is_object()) return over;
+  if (!base.is_object()) base = Json::object();
+  for (const auto& [key, value] : over.items()) {
+    if (value.is_null())
+      base.erase(key);
+    else if (value.is_object())
+      base[key] = merge_values(base.contains(key) ? base[key] : Json(), value);
+    else
+      base[key] = value;
+  }
+  return base;
+}
+
+std::vector<std::string> set_by_both(const Json& one, const Json& other) {
+  std::vector<std::string> paths;
+  collect_both(one, other, {}, paths);
+  return paths;
+}
+
+Result<Json> values_in(const Json& object) {
+  const Json spec = object.value("spec", Json::object());
+  Json values = Json::object();
+  if (const std::string text = spec.value("valuesContent", ""); !text.empty()) {
+    const auto content = parse_yaml(text);
+    if (!content || !(content->is_object() || content->is_null()))
+      return Error{ExitStatus::unsafe,
+                   fmt::format("spec.valuesContent of {} cannot be read: {}", kube::to_string(kube::ref_of(object)),
+                               content ? "it is no mapping." : content.error().message)};
+    if (content->is_object()) values = merge_values(std::move(values), *content);
+  }
+  if (const Json more = spec.value("values", Json()); more.is_object()) values = merge_values(std::move(values), more);
+  return values;
+}
+
+}  // namespace core_ha::cluster

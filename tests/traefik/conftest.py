@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server and two agents, with traefik and helm-controller."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+# How a cluster is spoken to, and waited for, is the same here as there.
+for neighbour in ("integration", "matrix"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
+pytest.register_assert_rewrite("cluster", "nodes")
+
+from nodes import Nodes  # noqa: E402 - so that a failed assertion there is explained, too
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """The cluster. KEEP=1 leaves it up."""
+    made = Nodes(os.environ.get("SANDBOX_NAME", "traefik"), "small", "--traefik")
+    try:
+        made.start()
+        yield made
+    finally:
+        if not os.environ.get("KEEP"):
+            made.sandbox("down")
