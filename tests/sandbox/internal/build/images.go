@@ -21,26 +21,32 @@ type image struct {
 	name    string // of the archive
 	ref     string
 	program string // in the image's root
+	user    string // empty: root
 }
 
-func (i image) String() string { return fmt.Sprintf("image 3 %s %s %s", i.name, i.ref, i.program) }
+func (i image) String() string {
+	return fmt.Sprintf("image 4 %s %s %s %s", i.name, i.ref, i.program, i.user)
+}
 
 func (b *Builder) images() []image {
 	r := b.release
 	return []image{
-		{"pause", r.PauseImage(), "pause"},
-		{"coredns", r.CoreDNSImage(), "coredns"},
-		{"metrics-server", r.MetricsServerImage(), "metrics-server"},
-		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner"},
-		{"busybox", r.BusyboxImage(), "busybox"},
+		{"pause", r.PauseImage(), "pause", ""},
+		{"coredns", r.CoreDNSImage(), "coredns", ""},
+		{"metrics-server", r.MetricsServerImage(), "metrics-server", ""},
+		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner", ""},
+		{"busybox", r.BusyboxImage(), "busybox", ""},
+		// helm-controller's jobs may not run as root, and name no user: the image must.
+		{"klipper-helm", r.HelmJobImage(), "helm-job", "1000"},
+		{"traefik", r.TraefikImage(), "traefik", "65532"},
 	}
 }
 
-// imageArchives are all of them, made from the components and the base tree.
-func (b *Builder) imageArchives(base entry) entry {
+// imageArchives are all of them, made from the components, our own programs and the base tree.
+func (b *Builder) imageArchives(base entry, own []entry) entry {
 	e := entry{name: "images", inputs: []string{b.path(base)}}
 	programs := map[string]string{"busybox": filepath.Join(b.path(base), "root/bin/busybox")}
-	for _, c := range b.components() {
+	for _, c := range append(b.components(), own...) {
 		programs[c.name] = filepath.Join(b.path(c), c.name)
 	}
 	for _, i := range b.images() {
@@ -67,6 +73,7 @@ func (i image) write(archive, program string) error {
 	if err != nil {
 		return err
 	}
+	config.User = i.user
 	config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	content, err := dockerArchive(i.ref, layer, config)
 	if err != nil {
@@ -115,6 +122,7 @@ func busyboxLayer(path string) ([]byte, error) {
 }
 
 type imageConfig struct {
+	User       string   `json:",omitempty"`
 	Entrypoint []string `json:",omitempty"`
 	Cmd        []string `json:",omitempty"`
 	Env        []string `json:",omitempty"`
