@@ -12,6 +12,7 @@ import (
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/cli"
+	"helm.sh/helm/v4/pkg/kube"
 )
 
 const (
@@ -43,6 +44,7 @@ func run() error {
 	if err := os.Setenv("HOME", home); err != nil {
 		return err
 	}
+	kube.ManagedFieldsManager = "helm" // and not this program's name
 	settings := cli.New()
 	settings.SetNamespace(j.namespace)
 	cfg := action.NewConfiguration()

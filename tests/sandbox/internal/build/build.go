@@ -216,7 +216,7 @@ func (b *Builder) ownProgram(name, ldflags string, paths ...string) (entry, erro
 
 // bundle is what a node gets: /opt/k3s/bin and the image archives.
 func (b *Builder) bundle(base entry, own []entry) entry {
-	e := entry{name: "bundle", inputs: []string{"bundle 1", b.path(base)}}
+	e := entry{name: "bundle", inputs: []string{"bundle 2", b.path(base)}}
 	if b.real != "" {
 		e.inputs = append(e.inputs, stamp(b.real))
 		for _, archive := range airgapArchives(b.real) {
@@ -262,13 +262,18 @@ func (b *Builder) fill(dir, base string, programs []entry, images entry) error {
 	if err != nil {
 		return err
 	}
-	return os.Symlink(archives, filepath.Join(dir, "images"))
+	for _, d := range []string{imagesDir, helmImagesDir} {
+		if err := os.Symlink(filepath.Join(archives, d), filepath.Join(dir, d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fillReal makes the bundle of a real k3s: the binary, which carries its own components, and the image archives of
 // its release if they lie beside it.
 func (b *Builder) fillReal(dir string) error {
-	for _, d := range []string{"bin", "images"} {
+	for _, d := range []string{"bin", imagesDir} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -281,7 +286,7 @@ func (b *Builder) fillReal(dir string) error {
 		progress.Step("no k3s-airgap-images-*.tar* beside %s: the nodes have no way out, so no image can be pulled", b.real)
 	}
 	for _, a := range archives {
-		if err := copyProgram(a, filepath.Join(dir, "images", filepath.Base(a))); err != nil {
+		if err := copyProgram(a, filepath.Join(dir, imagesDir, filepath.Base(a))); err != nil {
 			return err
 		}
 	}

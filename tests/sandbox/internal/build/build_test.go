@@ -52,7 +52,7 @@ func TestArchivesAreReproducible(t *testing.T) {
 	if err := os.WriteFile(program, []byte("\x7fELF"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	i := image{"pause", "registry.example/pause:1", "pause", "1000"}
+	i := image{"pause", "registry.example/pause:1", "pause", "1000", imagesDir}
 	var archives [2][]byte
 	for n := range archives {
 		path := filepath.Join(t.TempDir(), "pause.tar")

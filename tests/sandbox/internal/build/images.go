@@ -22,23 +22,30 @@ type image struct {
 	ref     string
 	program string // in the image's root
 	user    string // empty: root
+	dir     string // of the bundle; nodes do not get every one
 }
 
+// The bundle's directories of images: for all nodes, and for those of clusters with traefik.
+const (
+	imagesDir     = "images"
+	helmImagesDir = "helm-images"
+)
+
 func (i image) String() string {
-	return fmt.Sprintf("image 4 %s %s %s %s", i.name, i.ref, i.program, i.user)
+	return fmt.Sprintf("image 5 %s %s %s %s %s", i.name, i.ref, i.program, i.user, i.dir)
 }
 
 func (b *Builder) images() []image {
 	r := b.release
 	return []image{
-		{"pause", r.PauseImage(), "pause", ""},
-		{"coredns", r.CoreDNSImage(), "coredns", ""},
-		{"metrics-server", r.MetricsServerImage(), "metrics-server", ""},
-		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner", ""},
-		{"busybox", r.BusyboxImage(), "busybox", ""},
+		{"pause", r.PauseImage(), "pause", "", imagesDir},
+		{"coredns", r.CoreDNSImage(), "coredns", "", imagesDir},
+		{"metrics-server", r.MetricsServerImage(), "metrics-server", "", imagesDir},
+		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner", "", imagesDir},
+		{"busybox", r.BusyboxImage(), "busybox", "", imagesDir},
 		// helm-controller's jobs may not run as root, and name no user: the image must.
-		{"klipper-helm", r.HelmJobImage(), "helm-job", "1000"},
-		{"traefik", r.TraefikImage(), "traefik", "65532"},
+		{"klipper-helm", r.HelmJobImage(), "helm-job", "1000", helmImagesDir},
+		{"traefik", r.TraefikImage(), "traefik", "65532", helmImagesDir},
 	}
 }
 
@@ -53,8 +60,13 @@ func (b *Builder) imageArchives(base entry, own []entry) entry {
 		e.inputs = append(e.inputs, i.String(), programs[i.program])
 	}
 	e.make = func(dir string) error {
+		for _, d := range []string{imagesDir, helmImagesDir} {
+			if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+				return err
+			}
+		}
 		for _, i := range b.images() {
-			if err := i.write(filepath.Join(dir, i.name+".tar"), programs[i.program]); err != nil {
+			if err := i.write(filepath.Join(dir, i.dir, i.name+".tar"), programs[i.program]); err != nil {
 				return err
 			}
 		}
