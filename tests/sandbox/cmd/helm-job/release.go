@@ -113,14 +113,23 @@ func (j job) upgrade(cfg *action.Configuration, in input, before *release.Releas
 	if j.apply != "" {
 		u.ServerSideApply = j.apply
 	}
-	// Helm refuses to force what it does not apply server-side, and by itself it goes on as the release was made.
-	u.ForceConflicts = j.force &&
-		(j.apply == "true" || j.apply != "false" && before.ApplyMethod == string(release.ApplyMethodServerSideApply))
+	u.ForceConflicts = j.forces(before)
 	if _, err := u.Run(j.name, in.chart, in.values); err != nil {
 		return fmt.Errorf("upgrade of %s: %w", j.name, err)
 	}
 	log.Printf("release %s is upgraded to revision %d", j.name, before.Version+1)
 	return nil
+}
+
+// forces: helm refuses to force what it does not apply server-side, and by itself it goes on as the release was made.
+func (j job) forces(before *release.Release) bool {
+	switch j.apply {
+	case "true":
+		return j.force
+	case "false":
+		return false
+	}
+	return j.force && before.ApplyMethod == string(release.ApplyMethodServerSideApply)
 }
 
 // uninstall takes away a release that may not be there, and waits until its objects are gone.

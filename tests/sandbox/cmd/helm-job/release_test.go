@@ -117,6 +117,26 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
+func TestForces(t *testing.T) {
+	serverSide := &release.Release{ApplyMethod: string(release.ApplyMethodServerSideApply)}
+	clientSide := &release.Release{ApplyMethod: string(release.ApplyMethodClientSideApply)}
+	for _, row := range []struct {
+		apply  string
+		before *release.Release
+		forces bool
+	}{
+		{"auto", serverSide, true}, {"auto", clientSide, false}, {"auto", &release.Release{}, false}, {"", serverSide, true},
+		{"true", clientSide, true}, {"false", serverSide, false},
+	} {
+		if got := (job{apply: row.apply, force: true}).forces(row.before); got != row.forces {
+			t.Errorf("%q after %q: %v", row.apply, row.before.ApplyMethod, got)
+		}
+		if (job{apply: row.apply}).forces(row.before) {
+			t.Errorf("%q after %q: forces without being told to", row.apply, row.before.ApplyMethod)
+		}
+	}
+}
+
 func TestUninstall(t *testing.T) {
 	cfg := configuration(false)
 	j := job{name: "simple", namespace: "default", policy: "retry", timeout: time.Second}
