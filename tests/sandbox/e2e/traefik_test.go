@@ -12,7 +12,10 @@ import (
 	"time"
 )
 
-const jobPatience = 90 * time.Second
+const (
+	jobPatience     = 90 * time.Second
+	traefikManifest = "/var/lib/rancher/k3s/server/manifests/traefik.yaml"
+)
 
 // TestTraefik: charts are what k3s makes of them, by the real helm-controller.
 func TestTraefik(t *testing.T) {
@@ -61,11 +64,27 @@ func field(o any, path ...string) any {
 	return o
 }
 
+// environment is a variable of a job's container.
+func environment(job any, name string) any {
+	containers, _ := field(job, "spec", "template", "spec", "containers").([]any)
+	for _, c := range containers {
+		variables, _ := field(c, "env").([]any)
+		for _, v := range variables {
+			if field(v, "name") == name {
+				return field(v, "value")
+			}
+		}
+	}
+	return nil
+}
+
 // release is the last revision of a chart's release, with its status, as the labels of its Secrets say.
 func (s sandbox) release(name string) (revision int, status, hash string) {
 	s.t.Helper()
-	list := s.kubectl("-n", "kube-system", "get", "secrets", "-l", "owner=helm,name="+name, "--field-selector=type=helm.sh/release.v1",
-		"-o", `jsonpath={range .items[*]}{.metadata.labels.version} {.metadata.labels.status} {.metadata.labels.helmcharts\.helm\.cattle\.io/configHash}{"\n"}{end}`)
+	const columns = `jsonpath={range .items[*].metadata.labels}{.version} {.status} ` +
+		`{.helmcharts\.helm\.cattle\.io/configHash}{"\n"}{end}`
+	list := s.kubectl("-n", "kube-system", "get", "secrets", "-l", "owner=helm,name="+name,
+		"--field-selector=type=helm.sh/release.v1", "-o", columns)
 	for line := range strings.Lines(list) {
 		var r int
 		var st, h string
@@ -84,14 +103,8 @@ func (s sandbox) deployed(name string, replicas float64) bool {
 	s.t.Helper()
 	job := s.object("job", "helm-install-"+name)
 	_, status, hash := s.release(name)
-	spec := field(job, "spec", "template", "spec", "containers")
-	if spec == nil || field(job, "status", "succeeded") != 1.0 || status != "deployed" {
+	if field(job, "status", "succeeded") != 1.0 || status != "deployed" || environment(job, "CONFIG_HASH") != hash {
 		return false
-	}
-	for _, e := range field(spec.([]any)[0], "env").([]any) {
-		if field(e, "name") == "CONFIG_HASH" && field(e, "value") != hash {
-			return false
-		}
 	}
 	d := s.object("deployment", name)
 	return field(d, "spec", "replicas") == replicas && field(d, "status", "readyReplicas") == replicas &&
@@ -109,13 +122,17 @@ func (s sandbox) installed(t *testing.T) {
 		}
 	}
 	labels := field(s.object("deployment", "traefik"), "metadata", "labels")
-	if field(labels, "app.kubernetes.io/name") != "traefik" || field(labels, "app.kubernetes.io/instance") != "traefik-kube-system" {
-		t.Errorf("labels %v", labels)
+	for label, want := range map[string]string{
+		"app.kubernetes.io/name": "traefik", "app.kubernetes.io/instance": "traefik-kube-system",
+	} {
+		if got := field(labels, label); got != want {
+			t.Errorf("label %s: %v", label, got)
+		}
 	}
 	if kind := field(s.object("service", "traefik"), "spec", "type"); kind != "LoadBalancer" {
 		t.Errorf("the Service is of type %v", kind)
 	}
-	if checksum := s.kubectl("-n", "kube-system", "get", "addon", "traefik", "-o", "jsonpath={.spec.checksum}"); len(checksum) != 64 {
+	if checksum, _ := field(s.object("addon", "traefik"), "spec", "checksum").(string); len(checksum) != 64 {
 		t.Errorf("AddOn traefik has the checksum %q", checksum)
 	}
 }
@@ -125,7 +142,8 @@ func (s sandbox) answers(t *testing.T) {
 	s.t = t
 	s.run(soon, "kubectl", "create", "deployment", "client", "--image="+busybox, "--", "sleep", "1000000")
 	s.run(2*time.Minute, "kubectl", "rollout", "status", "deployment/client", "--timeout=110s")
-	if got := s.kubectl("exec", "deployment/client", "--", "wget", "-q", "-O", "-", "http://traefik.kube-system/ping"); got != "OK" {
+	get := []string{"exec", "deployment/client", "--", "wget", "-q", "-O", "-", "http://traefik.kube-system/ping"}
+	if got := s.kubectl(get...); got != "OK" {
 		t.Errorf("/ping: %q", got)
 	}
 }
@@ -133,14 +151,15 @@ func (s sandbox) answers(t *testing.T) {
 // configure applies a HelmChartConfig for traefik.
 func (s sandbox) configure(spec string) {
 	s.t.Helper()
-	config := `{"apiVersion":"helm.cattle.io/v1","kind":"HelmChartConfig","metadata":{"name":"traefik","namespace":"kube-system"},"spec":` + spec + `}`
+	config := `{"apiVersion":"helm.cattle.io/v1","kind":"HelmChartConfig",` +
+		`"metadata":{"name":"traefik","namespace":"kube-system"},"spec":` + spec + `}`
 	if r := s.try(soon, config, "kubectl", "apply", "-f", "-"); r.status != 0 {
 		s.t.Fatal(r.stderr)
 	}
 }
 
-// config: spec.values of a HelmChartConfig come over the chart's own; a policy that is not stated is stored as reinstall,
-// and beats the chart's.
+// config: spec.values of a HelmChartConfig come over the chart's own; a policy that is not stated is stored as
+// reinstall, and beats the chart's.
 func (s sandbox) config(t *testing.T) {
 	s.t = t
 	uid := field(s.object("deployment", "traefik"), "metadata", "uid")
@@ -152,14 +171,8 @@ func (s sandbox) config(t *testing.T) {
 	if revision, _, _ := s.release("traefik"); revision != 2 {
 		t.Errorf("revision %d", revision)
 	}
-	policy := ""
-	for _, e := range field(field(s.object("job", "helm-install-traefik"), "spec", "template", "spec", "containers").([]any)[0], "env").([]any) {
-		if field(e, "name") == "FAILURE_POLICY" {
-			policy = field(e, "value").(string)
-		}
-	}
-	if policy != "reinstall" {
-		t.Errorf("the job has the policy %q", policy)
+	if policy := environment(s.object("job", "helm-install-traefik"), "FAILURE_POLICY"); policy != "reinstall" {
+		t.Errorf("the job has the policy %v", policy)
 	}
 	if now := field(s.object("deployment", "traefik"), "metadata", "uid"); now != uid {
 		t.Error("the Deployment is another one")
@@ -172,8 +185,8 @@ func (s sandbox) chartsRestart(t *testing.T) {
 	state := func() string {
 		revision, status, hash := s.release("traefik")
 		d, job := s.object("deployment", "traefik"), s.object("job", "helm-install-traefik")
-		return fmt.Sprint(revision, status, hash, field(d, "metadata", "generation"), field(d, "metadata", "uid"), field(job, "metadata", "uid"),
-			field(s.object("helmchart", "traefik"), "metadata", "generation"))
+		return fmt.Sprint(revision, status, hash, field(d, "metadata", "generation"), field(d, "metadata", "uid"),
+			field(job, "metadata", "uid"), field(s.object("helmchart", "traefik"), "metadata", "generation"))
 	}
 	applied := func() string {
 		return s.kubectl("-n", "kube-system", "get", "events",
@@ -229,16 +242,18 @@ func (s sandbox) unconfigured(t *testing.T) {
 // disableTraefik: the charts' objects go by jobs of their own, then the AddOn and the file.
 func (s sandbox) disableTraefik(t *testing.T) {
 	s.t = t
-	s.run(soon, "exec", "server-1", "sh", "-c", "echo 'disable: traefik' >/etc/rancher/k3s/config.yaml.d/90-test.yaml; systemctl restart k3s")
+	const disable = "echo 'disable: traefik' >/etc/rancher/k3s/config.yaml.d/90-test.yaml; systemctl restart k3s"
+	s.run(soon, "exec", "server-1", "sh", "-c", disable)
 	eventually(t, time.Minute, "the API after a restart of k3s", s.apiAnswers)
 	eventually(t, jobPatience, "traefik is gone", func() bool {
-		return s.object("deployment", "traefik") == nil && s.object("helmchart", "traefik") == nil && s.object("helmchart", "traefik-crd") == nil
+		return s.object("deployment", "traefik") == nil &&
+			s.object("helmchart", "traefik") == nil && s.object("helmchart", "traefik-crd") == nil
 	})
 	if revision, _, _ := s.release("traefik"); revision != 0 {
 		t.Errorf("release at revision %d", revision)
 	}
 	eventually(t, time.Minute, "the AddOn is gone", func() bool { return s.object("addon", "traefik") == nil })
-	if r := s.try(soon, "", "exec", "server-1", "test", "-e", "/var/lib/rancher/k3s/server/manifests/traefik.yaml"); r.status != 1 {
+	if r := s.try(soon, "", "exec", "server-1", "test", "-e", traefikManifest); r.status != 1 {
 		t.Errorf("the manifest: test -e gives %d", r.status)
 	}
 }
@@ -256,9 +271,9 @@ func TestWithoutTraefik(t *testing.T) {
 		t.Errorf("HelmCharts are served: %s", r.stdout)
 	}
 	eventually(t, time.Minute, "the manifest is taken away again", func() bool {
-		return s.try(soon, "", "exec", "server-1", "test", "-e", "/var/lib/rancher/k3s/server/manifests/traefik.yaml").status == 1
+		return s.try(soon, "", "exec", "server-1", "test", "-e", traefikManifest).status == 1
 	})
-	if logged := s.run(soon, "logs", "server-1", "k3s").stdout; strings.Contains(logged, "failed to delete") || strings.Contains(logged, "failed to process") {
+	if logged := s.run(soon, "logs", "server-1", "k3s").stdout; strings.Contains(logged, "deploy: failed to ") {
 		t.Error("the deploy loop has errors")
 	}
 }

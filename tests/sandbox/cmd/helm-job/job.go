@@ -50,7 +50,8 @@ type job struct {
 // parse reads the arguments (without the program's name) and the environment.
 func parse(args []string, env func(string) string) (job, error) {
 	j := job{
-		name: env("NAME"), namespace: env("TARGET_NAMESPACE"), chart: env("CHART"), repo: env("REPO"), version: env("VERSION"),
+		name: env("NAME"), namespace: env("TARGET_NAMESPACE"),
+		chart: env("CHART"), repo: env("REPO"), version: env("VERSION"),
 		hash: env("CONFIG_HASH"), policy: env("FAILURE_POLICY"), apply: env("SERVER_SIDE"), timeout: 5 * time.Minute,
 		server: net.JoinHostPort(env("KUBERNETES_SERVICE_HOST"), env("KUBERNETES_SERVICE_PORT")),
 	}

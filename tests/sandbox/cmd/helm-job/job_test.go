@@ -29,7 +29,10 @@ func environment(changed map[string]string) func(string) string {
 }
 
 func TestParse(t *testing.T) {
-	args := []string{"install", "--namespace", "elsewhere", "--create-namespace", "--set", "a=1", "--set-string", "b=x,y", "--set", "c=true"}
+	args := []string{
+		"install", "--namespace", "elsewhere", "--create-namespace",
+		"--set", "a=1", "--set-string", "b=x,y", "--set", "c=true",
+	}
 	got, err := parse(args, environment(map[string]string{"TIMEOUT": "30s"}))
 	want := job{
 		name: "traefik", namespace: "elsewhere", policy: "retry", apply: "auto", force: true, revision: 3, hash: "ABC",
@@ -76,7 +79,7 @@ func writeChart(t *testing.T, dir, text string) {
 func TestInput(t *testing.T) {
 	config, charts := t.TempDir(), t.TempDir()
 	for name, text := range map[string]string{
-		"values-0-000-HelmChart-ValuesContent.yaml":       "deployment: {replicas: 1, kind: Deployment}\ntolerations: [a, b]\n",
+		"values-0-000-HelmChart-ValuesContent.yaml":       "deployment: {replicas: 1, kind: D}\ntolerations: [a, b]\n",
 		"values-0-001-HelmChart-Values.yaml":              "deployment: {replicas: 2}\n",
 		"values-1-000-HelmChartConfig-ValuesContent.yaml": "deployment: {replicas: 3}\nextra: content\n",
 		"values-1-001-HelmChartConfig-Values.yaml":        "deployment: {replicas: 4}\ntolerations: [c]\nset: file\n",
@@ -97,7 +100,7 @@ func TestInput(t *testing.T) {
 	writeChart(t, charts, packed(t, "traefik/Chart.yaml", "apiVersion: v2\nname: traefik\nversion: 0.1.0\n")+"\n")
 	in, err := j.input(cli.New(), config, charts)
 	want := map[string]any{
-		"deployment":  map[string]any{"replicas": 4.0, "kind": "Deployment"},
+		"deployment":  map[string]any{"replicas": 4.0, "kind": "D"},
 		"tolerations": []any{"c"}, "extra": "content", "set": "yes", "n": int64(5),
 	}
 	if err != nil || in.chart == nil || !reflect.DeepEqual(in.values, want) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command helm-job is what helm-controller's jobs run in the sandbox. It keeps the contract of k3s-io/klipper-helm: what
-// to do is told by the environment, the arguments and the files below /config and /chart.
+// Command helm-job is what helm-controller's jobs run in the sandbox. It keeps the contract of k3s-io/klipper-helm:
+// what to do is told by the environment, the arguments and the files below /config and /chart.
 package main
 
 import (

@@ -88,7 +88,7 @@ func (j job) attempt(cfg *action.Configuration, in input, before *release.Releas
 		}
 		return j.create(cfg, in)
 	}
-	return fmt.Errorf("release %s is %s, and the failure policy is %s: it waits for somebody to mend it", j.name, status, j.policy)
+	return fmt.Errorf("release %s is %s, and the failure policy %s: it waits for somebody", j.name, status, j.policy)
 }
 
 func (j job) labels() map[string]string { return map[string]string{hashLabel: j.hash} }

@@ -46,18 +46,25 @@ func configuration(fails bool) *action.Configuration {
 		server.WaitError = errors.New("refused")
 	}
 	cfg := action.NewConfiguration()
-	cfg.Releases, cfg.KubeClient, cfg.Capabilities = storage.Init(driver.NewMemory()), server, chartcommon.DefaultCapabilities
+	cfg.Releases, cfg.KubeClient = storage.Init(driver.NewMemory()), server
+	cfg.Capabilities = chartcommon.DefaultCapabilities
 	return cfg
 }
 
 var simple = input{chart: &chart.Chart{
-	Metadata:  &chart.Metadata{APIVersion: "v2", Name: "simple", Version: "0.1.0"},
-	Templates: []*chartcommon.File{{Name: "templates/map.yaml", Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: simple}\n")}},
+	Metadata: &chart.Metadata{APIVersion: "v2", Name: "simple", Version: "0.1.0"},
+	Templates: []*chartcommon.File{{
+		Name: "templates/map.yaml", Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: simple}\n"),
+	}},
 }}
 
 // What becomes of a release, by how it is found, by the policy on failure, and by whether the server refuses.
 func TestPolicies(t *testing.T) {
-	const nothing = common.Status("")
+	const (
+		nothing  = common.Status("")
+		deployed = common.StatusDeployed
+		failed   = common.StatusFailed
+	)
 	for name, row := range map[string]struct {
 		policy   string
 		found    common.Status
@@ -68,24 +75,27 @@ func TestPolicies(t *testing.T) {
 		revision int
 		err      string
 	}{
-		"first install":                        {"retry", nothing, 0, false, common.StatusDeployed, 1, ""},
-		"first install fails, abort":           {"abort", nothing, 0, true, common.StatusFailed, 1, "install of simple"},
-		"first install fails, retry":           {"retry", nothing, 0, true, common.StatusFailed, 1, ""},
-		"upgrade":                              {"abort", common.StatusDeployed, 1, false, common.StatusDeployed, 2, ""},
-		"upgrade fails, reinstall":             {"reinstall", common.StatusDeployed, 1, true, common.StatusFailed, 2, "upgrade of simple"},
-		"upgrade fails, retry":                 {"retry", common.StatusDeployed, 1, true, common.StatusFailed, 2, ""},
-		"after a failure, abort":               {"abort", common.StatusFailed, 1, false, common.StatusFailed, 1, "waits for somebody"},
-		"after a failure, retry":               {"retry", common.StatusFailed, 1, false, common.StatusDeployed, 2, ""},
-		"after a failure, reinstall":           {"reinstall", common.StatusFailed, 1, false, common.StatusDeployed, 1, ""},
-		"upgrade was interrupted":              {"abort", common.StatusPendingUpgrade, 1, false, common.StatusDeployed, 2, ""},
-		"install was interrupted, reinstall":   {"reinstall", common.StatusPendingInstall, 1, false, common.StatusDeployed, 1, ""},
-		"install was interrupted, retry":       {"retry", common.StatusPendingInstall, 1, false, common.StatusDeployed, 2, ""},
-		"made for an earlier revision":         {"retry", common.StatusDeployed, 0, false, common.StatusDeployed, 1, ""},
-		"made for a later revision, reinstall": {"reinstall", common.StatusFailed, 2, false, common.StatusFailed, 1, ""},
+		"first install":                        {"retry", nothing, 0, false, deployed, 1, ""},
+		"first install fails, abort":           {"abort", nothing, 0, true, failed, 1, "install of simple"},
+		"first install fails, retry":           {"retry", nothing, 0, true, failed, 1, ""},
+		"upgrade":                              {"abort", deployed, 1, false, deployed, 2, ""},
+		"upgrade fails, reinstall":             {"reinstall", deployed, 1, true, failed, 2, "upgrade of simple"},
+		"upgrade fails, retry":                 {"retry", deployed, 1, true, failed, 2, ""},
+		"after a failure, abort":               {"abort", failed, 1, false, failed, 1, "waits for somebody"},
+		"after a failure, retry":               {"retry", failed, 1, false, deployed, 2, ""},
+		"after a failure, reinstall":           {"reinstall", failed, 1, false, deployed, 1, ""},
+		"upgrade was interrupted":              {"abort", common.StatusPendingUpgrade, 1, false, deployed, 2, ""},
+		"install was interrupted, reinstall":   {"reinstall", common.StatusPendingInstall, 1, false, deployed, 1, ""},
+		"install was interrupted, retry":       {"retry", common.StatusPendingInstall, 1, false, deployed, 2, ""},
+		"made for an earlier revision":         {"retry", deployed, 0, false, deployed, 1, ""},
+		"made for a later revision, reinstall": {"reinstall", failed, 2, false, failed, 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := configuration(row.refuses)
-			j := job{name: "simple", namespace: "default", policy: row.policy, revision: row.expected, hash: "NEW", timeout: time.Second}
+			j := job{
+				name: "simple", namespace: "default", policy: row.policy, revision: row.expected, hash: "NEW",
+				timeout: time.Second,
+			}
 			if row.found != nothing {
 				old := &release.Release{
 					Name: "simple", Namespace: "default", Version: 1, Chart: simple.chart.(*chart.Chart),

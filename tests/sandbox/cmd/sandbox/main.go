@@ -30,7 +30,7 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --server-arg KEY=V  a setting of k3s for the servers, as in a file of config.yaml.d (KEY+=V adds to a list); repeatable
-      --traefik           with traefik and helm-controller, which k3s has unless told otherwise, and clusters here do not
+      --traefik           with traefik and helm-controller, which k3s has unless it is told otherwise, as it is here
       --timeout SECONDS   for nodes and DNS to become ready (120)
   upgrade [NODE…]       give running nodes another release, one by one: new programs, k3s restarted
       --version, --k3s    as for up

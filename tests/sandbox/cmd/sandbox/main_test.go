@@ -20,7 +20,8 @@ func TestParse(t *testing.T) {
 	if err != nil || !slices.Equal(r.server, []string{"service-cidr=10.50.0.0/16", "kube-apiserver-arg+=v=4"}) {
 		t.Errorf("%+v %v", r, err)
 	}
-	if r, err = parse([]string{"up", "--traefik", "small"}); err != nil || !r.traefik || !slices.Equal(r.args, []string{"small"}) {
+	r, err = parse([]string{"up", "--traefik", "small"})
+	if err != nil || !r.traefik || !slices.Equal(r.args, []string{"small"}) {
 		t.Errorf("%+v %v", r, err)
 	}
 	// What follows belongs to the other program, options and all.

@@ -31,7 +31,9 @@ func TestInstall(t *testing.T) {
 	var n state.Node
 	n.Name = "server-1"
 	old := tree(t, map[string]string{"bin/kube": "1.35", "bin/gone": "1.35", "images/coredns.tar": "old"})
-	later := tree(t, map[string]string{"bin/kube": "1.36", "bin/added": "1.36", "images/coredns.tar": "new", "helm-images/traefik.tar": "new"})
+	later := tree(t, map[string]string{
+		"bin/kube": "1.36", "bin/added": "1.36", "images/coredns.tar": "new", "helm-images/traefik.tar": "new",
+	})
 	manifests := tree(t, map[string]string{"coredns.yaml": "changed"})
 	for _, step := range []struct{ bundle, manifests, want string }{
 		{old, "", "gone kube"},

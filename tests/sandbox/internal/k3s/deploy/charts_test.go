@@ -75,7 +75,7 @@ func TestPackagedCharts(t *testing.T) {
 	for _, name := range []string{"traefik", "traefik-crd"} {
 		spec, archive, values := helmChart(t, name)
 		if spec["failurePolicy"] != "retry" || spec["forceConflicts"] != true || archive.Metadata.Name != name {
-			t.Errorf("%s: policy %v, force %v, chart %v", name, spec["failurePolicy"], spec["forceConflicts"], archive.Metadata.Name)
+			t.Errorf("%s with the chart %s: %v", name, archive.Metadata.Name, spec)
 		}
 		for _, key := range []string{"affinity", "topologySpreadConstraints", "podDisruptionBudget", "updateStrategy"} {
 			if _, ok := values[key]; ok {
@@ -105,7 +105,7 @@ func TestTraefikByDefault(t *testing.T) {
 	}{
 		{int64(1), []string{"replicas"}},
 		{selector, []string{"selector", "matchLabels"}},
-		{m{"type": "RollingUpdate", "rollingUpdate": m{"maxUnavailable": int64(0), "maxSurge": int64(1)}}, []string{"strategy"}},
+		{m{"maxUnavailable": int64(0), "maxSurge": int64(1)}, []string{"strategy", "rollingUpdate"}},
 		{"system-cluster-critical", []string{"template", "spec", "priorityClassName"}},
 		{int64(60), []string{"template", "spec", "terminationGracePeriodSeconds"}},
 		{nil, []string{"template", "spec", "affinity"}},
@@ -140,12 +140,14 @@ func TestTraefikValues(t *testing.T) {
 	affinity := m{"nodeAffinity": m{"requiredDuringSchedulingIgnoredDuringExecution": m{"nodeSelectorTerms": l{
 		m{"matchExpressions": l{m{"key": "disk", "operator": "In", "values": l{"ssd"}}}},
 	}}}}
+	rolling := m{"maxSurge": int64(2), "maxUnavailable": int64(1)}
+	lifecycle := m{"preStop": m{"sleep": m{"seconds": int64(5)}}}
 	objects := rendered(t, m{
-		"deployment":                m{"replicas": int64(3), "minReadySeconds": int64(4), "lifecycle": m{"preStop": m{"sleep": m{"seconds": int64(5)}}}},
+		"deployment":                m{"replicas": int64(3), "minReadySeconds": int64(4), "lifecycle": lifecycle},
 		"podDisruptionBudget":       m{"enabled": true, "maxUnavailable": int64(1)},
 		"topologySpreadConstraints": spread,
 		"affinity":                  affinity,
-		"updateStrategy":            m{"type": "RollingUpdate", "rollingUpdate": m{"maxSurge": int64(2), "maxUnavailable": int64(1)}},
+		"updateStrategy":            m{"type": "RollingUpdate", "rollingUpdate": rolling},
 		"tolerations":               l{m{"operator": "Exists"}},
 		"nodeSelector":              m{"disk": "ssd"},
 		"resources":                 m{"requests": m{"cpu": "10m"}},
@@ -155,13 +157,13 @@ func TestTraefikValues(t *testing.T) {
 	for what, pair := range map[string][2]any{
 		"replicas":  {at(deployment, "replicas"), int64(3)},
 		"ready":     {at(deployment, "minReadySeconds"), int64(4)},
-		"strategy":  {at(deployment, "strategy", "rollingUpdate"), m{"maxSurge": int64(2), "maxUnavailable": int64(1)}},
+		"strategy":  {at(deployment, "strategy", "rollingUpdate"), rolling},
 		"spread":    {at(deployment, "template", "spec", "topologySpreadConstraints"), spread},
 		"affinity":  {at(deployment, "template", "spec", "affinity"), affinity},
 		"tolerate":  {at(deployment, "template", "spec", "tolerations"), l{m{"operator": "Exists"}}},
 		"nodes":     {at(deployment, "template", "spec", "nodeSelector"), m{"disk": "ssd"}},
 		"resources": {at(container, "resources"), m{"requests": m{"cpu": "10m"}}},
-		"lifecycle": {at(container, "lifecycle"), m{"preStop": m{"sleep": m{"seconds": int64(5)}}}},
+		"lifecycle": {at(container, "lifecycle"), lifecycle},
 		"budget":    {at(objects["PodDisruptionBudget"], "spec", "maxUnavailable"), int64(1)},
 		"least":     {at(objects["PodDisruptionBudget"], "spec", "minAvailable"), nil},
 	} {
