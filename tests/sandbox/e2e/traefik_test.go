@@ -221,6 +221,11 @@ func (s sandbox) refused(t *testing.T) {
 		r, status, _ := s.release("traefik")
 		return r > revision && status == "failed"
 	})
+	eventually(t, soon, "a pod of the job says why", func() bool {
+		said := s.kubectl("-n", "kube-system", "get", "pods", "-l", "batch.kubernetes.io/job-name=helm-install-traefik",
+			"-o", "jsonpath={.items[*].status.containerStatuses[*].state.terminated.message}")
+		return strings.Contains(said, "spec.replicas: Invalid value: -1")
+	})
 	after := s.object("deployment", "traefik")
 	if field(before, "metadata", "uid") != field(after, "metadata", "uid") || field(after, "spec", "replicas") != 2.0 {
 		t.Errorf("after a failure: %v", after)

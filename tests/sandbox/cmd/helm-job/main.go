@@ -5,7 +5,8 @@
 package main
 
 import (
-	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,14 +26,12 @@ const (
 func main() {
 	// A release that is interrupted stays pending; the kubelet's patience ends it in any case.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+	// What the pod's status shows in the end. There is none when this is not run by a kubelet.
+	if f, err := os.OpenFile(terminationLog, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+		log.SetOutput(io.MultiWriter(os.Stderr, f))
+	}
 	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "helm-job:", err)
-		// What the pod's status shows as the reason. There is none when this is not run by a kubelet.
-		if f, open := os.OpenFile(terminationLog, os.O_WRONLY, 0); open == nil {
-			fmt.Fprintln(f, err)
-			f.Close()
-		}
-		os.Exit(1)
+		log.Fatal(err)
 	}
 }
 
