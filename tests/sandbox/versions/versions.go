@@ -83,3 +83,13 @@ func (r Release) LocalPathImage() string {
 	return "docker.io/rancher/local-path-provisioner:v" + r.LocalPath
 }
 func (r Release) BusyboxImage() string { return "docker.io/rancher/mirrored-library-busybox:1.37.0" }
+
+// Two of k3s's images are programs of the sandbox's own here: the tag says so.
+
+// HelmJobImage is what helm-controller's jobs run.
+func (r Release) HelmJobImage() string { return "docker.io/rancher/klipper-helm:" + ownTag }
+
+// TraefikImage is what the chart traefik deploys.
+func (r Release) TraefikImage() string { return "docker.io/rancher/mirrored-library-traefik:" + ownTag }
+
+const ownTag = "sandbox"

@@ -30,6 +30,7 @@ const help = `A k3s-shaped cluster of real nodes on this machine, for tests and 
       --version MINOR     Kubernetes minor, such as 1.36
       --k3s PATH          a real k3s binary instead of the one built here
       --server-arg KEY=V  a setting of k3s for the servers, as in a file of config.yaml.d (KEY+=V adds to a list); repeatable
+      --traefik           with traefik and helm-controller, which k3s has unless it is told otherwise, as it is here
       --timeout SECONDS   for nodes and DNS to become ready (120)
   upgrade [NODE…]       give running nodes another release, one by one: new programs, k3s restarted
       --version, --k3s    as for up
@@ -76,6 +77,7 @@ type request struct {
 	k3s     string
 	changed string // --manifests
 	server  []string
+	traefik bool
 	timeout time.Duration
 	all     bool
 	verb    string
@@ -114,6 +116,9 @@ func parse(args []string) (request, error) {
 			return r, nil
 		case "--all":
 			r.all = true
+			continue
+		case "--traefik":
+			r.traefik = true
 			continue
 		case "--name", "--in", "--version", "--k3s", "--manifests", "--timeout", "--server-arg":
 		default:
@@ -188,7 +193,10 @@ func run(args []string) error {
 			return err
 		}
 		explainInterrupt(r.name)
-		return cluster.Up(cluster.Options{Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, ServerArgs: r.server, Patience: r.timeout})
+		return cluster.Up(cluster.Options{
+			Name: r.name, Topology: r.args[0], Minor: r.version, K3s: r.k3s, ServerArgs: r.server, Traefik: r.traefik,
+			Patience: r.timeout,
+		})
 	case "upgrade":
 		return cluster.Upgrade(cluster.Options{Name: r.name, Minor: r.version, K3s: r.k3s, Patience: r.timeout}, r.changed, r.args)
 	case "build":

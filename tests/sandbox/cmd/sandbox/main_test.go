@@ -20,6 +20,10 @@ func TestParse(t *testing.T) {
 	if err != nil || !slices.Equal(r.server, []string{"service-cidr=10.50.0.0/16", "kube-apiserver-arg+=v=4"}) {
 		t.Errorf("%+v %v", r, err)
 	}
+	r, err = parse([]string{"up", "--traefik", "small"})
+	if err != nil || !r.traefik || !slices.Equal(r.args, []string{"small"}) {
+		t.Errorf("%+v %v", r, err)
+	}
 	// What follows belongs to the other program, options and all.
 	r, err = parse([]string{"exec", "agent-1", "--name", "x"})
 	if err != nil || r.name != "k3s" || !slices.Equal(r.args, []string{"agent-1", "--name", "x"}) {

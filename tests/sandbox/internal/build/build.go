@@ -54,21 +54,18 @@ func New(release versions.Release, real string) (*Builder, error) {
 // Everything builds what is missing and says where all of it is.
 func (b *Builder) Everything() (Result, error) {
 	base := b.base()
-	var k3s entry
-	var err error
-	if b.real == "" {
-		if k3s, err = b.k3s(); err != nil {
-			return Result{}, err
-		}
+	own, err := b.own()
+	if err != nil {
+		return Result{}, err
 	}
-	bundle := b.bundle(base, k3s)
+	bundle := b.bundle(base, own)
 	result := Result{Bundle: b.path(bundle), Base: filepath.Join(b.path(base), "root")}
 	result.Kubectl = []string{filepath.Join(result.Bundle, "bin", "kube"), "kubectl"}
 	if b.real != "" {
 		result.Kubectl = []string{filepath.Join(result.Bundle, "bin", "k3s"), "kubectl"}
 	}
 	if b.has(base) && b.has(bundle) {
-		return result, b.used(base, bundle, k3s)
+		return result, b.used(base, bundle, own)
 	}
 	if err := machine.Require(machine.BuildTools); err != nil {
 		return Result{}, err
@@ -91,7 +88,7 @@ func (b *Builder) Everything() (Result, error) {
 	var wait sync.WaitGroup
 	var baseErr error
 	wait.Go(func() { _, baseErr = b.need(base) })
-	err = b.programs()
+	err = b.programs(own)
 	wait.Wait()
 	if err != nil {
 		return Result{}, err
@@ -102,7 +99,7 @@ func (b *Builder) Everything() (Result, error) {
 	if _, err := b.need(bundle); err != nil {
 		return Result{}, err
 	}
-	if err := b.used(base, bundle, k3s); err != nil {
+	if err := b.used(base, bundle, own); err != nil {
 		return Result{}, err
 	}
 	return result, prune(b.cache)
@@ -129,10 +126,10 @@ func (b *Builder) Kwok() (string, error) {
 }
 
 // used marks what this run uses.
-func (b *Builder) used(base, bundle, k3s entry) error {
+func (b *Builder) used(base, bundle entry, own []entry) error {
 	paths := []string{b.path(base), b.path(bundle)}
 	if b.real == "" {
-		for _, e := range append(b.components(), k3s, b.imageArchives(base)) {
+		for _, e := range append(append(b.components(), own...), b.imageArchives(base, own)) {
 			paths = append(paths, b.path(e))
 		}
 	}
@@ -157,6 +154,7 @@ func (b *Builder) components() []entry {
 		b.program(program{name: "etcd", main: "etcd.go.in", requires: []string{"go.etcd.io/etcd/server/v3@v" + r.Etcd}}),
 		b.program(program{name: "coredns", main: "coredns.go.in", requires: []string{"github.com/coredns/coredns@v" + r.CoreDNS}}),
 		b.program(program{name: "pause", main: "pause.go.in"}),
+		b.program(program{name: "traefik", main: "traefik.go.in"}),
 		b.installed("containerd", containerd+"containerd", r.Containerd),
 		b.installed("containerd-shim-runc-v2", containerd+"containerd-shim-runc-v2", r.Containerd),
 		b.installed("ctr", containerd+"ctr", r.Containerd),
@@ -165,15 +163,11 @@ func (b *Builder) components() []entry {
 	}
 }
 
-func (b *Builder) programs() error {
+func (b *Builder) programs(own []entry) error {
 	if b.real != "" {
 		return nil
 	}
-	k3s, err := b.k3s()
-	if err != nil {
-		return err
-	}
-	for _, c := range append(b.components(), k3s) {
+	for _, c := range append(b.components(), own...) {
 		if _, err := b.need(c); err != nil {
 			return err
 		}
@@ -181,30 +175,48 @@ func (b *Builder) programs() error {
 	return nil
 }
 
-// k3s is our own program, built from this tree.
-func (b *Builder) k3s() (entry, error) {
-	if b.source == "" {
-		return entry{}, failure.New(failure.Machine, "SANDBOX_SOURCE is not set; start this program by tests/sandbox/sandbox")
+// own are the programs that are built from this tree: k3s, and what helm-controller's jobs run. A real k3s brings its
+// own of both.
+func (b *Builder) own() ([]entry, error) {
+	if b.real != "" {
+		return nil, nil
 	}
-	sources, err := sourceText(b.source, "go.mod", "go.sum", "versions", "cmd/k3s", "internal/k3s", "internal/ranges")
-	if err != nil {
-		return entry{}, err
+	if b.source == "" {
+		return nil, failure.New(failure.Machine, "SANDBOX_SOURCE is not set; start this program by tests/sandbox/sandbox")
 	}
 	r := b.release
 	const own = "k3s-ha.core/sandbox/"
 	ldflags := "-X " + own + "versions.linkedMinor=" + r.Minor + " -X " + own + "internal/k3s.Version=" + r.K3s()
+	k3s, err := b.ownProgram("k3s", ldflags, "versions", "internal/k3s", "internal/ranges")
+	if err != nil {
+		return nil, err
+	}
+	// Helm asks the server for its version, so one program does for every release.
+	helmJob, err := b.ownProgram("helm-job", "")
+	if err != nil {
+		return nil, err
+	}
+	return []entry{k3s, helmJob}, nil
+}
+
+// ownProgram is cmd/NAME, which is made of these paths, too.
+func (b *Builder) ownProgram(name, ldflags string, paths ...string) (entry, error) {
+	sources, err := sourceText(b.source, append(paths, "go.mod", "go.sum", "cmd/"+name)...)
+	if err != nil {
+		return entry{}, err
+	}
 	return entry{
-		name:   "k3s",
-		inputs: []string{"k3s 1", sources, ldflags},
+		name:   name,
+		inputs: []string{"own 1", sources, ldflags},
 		make: func(dir string) error {
-			return b.compile(b.source, "./cmd/k3s", filepath.Join(dir, "k3s"), ldflags, false)
+			return b.compile(b.source, "./cmd/"+name, filepath.Join(dir, name), ldflags, false)
 		},
 	}, nil
 }
 
 // bundle is what a node gets: /opt/k3s/bin and the image archives.
-func (b *Builder) bundle(base, k3s entry) entry {
-	e := entry{name: "bundle", inputs: []string{"bundle 1", b.path(base)}}
+func (b *Builder) bundle(base entry, own []entry) entry {
+	e := entry{name: "bundle", inputs: []string{"bundle 2", b.path(base)}}
 	if b.real != "" {
 		e.inputs = append(e.inputs, stamp(b.real))
 		for _, archive := range airgapArchives(b.real) {
@@ -213,11 +225,11 @@ func (b *Builder) bundle(base, k3s entry) entry {
 		e.make = func(dir string) error { return b.fillReal(dir) }
 		return e
 	}
-	all := append(b.components(), k3s)
+	all := append(b.components(), own...)
 	for _, c := range all {
 		e.inputs = append(e.inputs, b.path(c))
 	}
-	images := b.imageArchives(base)
+	images := b.imageArchives(base, own)
 	e.inputs = append(e.inputs, b.path(images))
 	e.make = func(dir string) error { return b.fill(dir, filepath.Join(b.path(base), "root"), all, images) }
 	return e
@@ -250,13 +262,18 @@ func (b *Builder) fill(dir, base string, programs []entry, images entry) error {
 	if err != nil {
 		return err
 	}
-	return os.Symlink(archives, filepath.Join(dir, "images"))
+	for _, d := range []string{imagesDir, helmImagesDir} {
+		if err := os.Symlink(filepath.Join(archives, d), filepath.Join(dir, d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fillReal makes the bundle of a real k3s: the binary, which carries its own components, and the image archives of
 // its release if they lie beside it.
 func (b *Builder) fillReal(dir string) error {
-	for _, d := range []string{"bin", "images"} {
+	for _, d := range []string{"bin", imagesDir} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -269,7 +286,7 @@ func (b *Builder) fillReal(dir string) error {
 		progress.Step("no k3s-airgap-images-*.tar* beside %s: the nodes have no way out, so no image can be pulled", b.real)
 	}
 	for _, a := range archives {
-		if err := copyProgram(a, filepath.Join(dir, "images", filepath.Base(a))); err != nil {
+		if err := copyProgram(a, filepath.Join(dir, imagesDir, filepath.Base(a))); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ func TestArchivesAreReproducible(t *testing.T) {
 	if err := os.WriteFile(program, []byte("\x7fELF"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	i := image{"pause", "registry.example/pause:1", "pause"}
+	i := image{"pause", "registry.example/pause:1", "pause", "1000", imagesDir}
 	var archives [2][]byte
 	for n := range archives {
 		path := filepath.Join(t.TempDir(), "pause.tar")
@@ -64,8 +64,13 @@ func TestArchivesAreReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !bytes.Equal(archives[0], archives[1]) || !bytes.Contains(archives[0], []byte(`"RepoTags":["registry.example/pause:1"]`)) {
-		t.Error("two archives of one program differ, or the name is missing")
+	if !bytes.Equal(archives[0], archives[1]) {
+		t.Error("two archives of one program differ")
+	}
+	for _, part := range []string{`"RepoTags":["registry.example/pause:1"]`, `"User":"1000"`} {
+		if !bytes.Contains(archives[0], []byte(part)) {
+			t.Errorf("the archive lacks %s", part)
+		}
 	}
 }
 

@@ -21,34 +21,52 @@ type image struct {
 	name    string // of the archive
 	ref     string
 	program string // in the image's root
+	user    string // empty: root
+	dir     string // of the bundle; nodes do not get every one
 }
 
-func (i image) String() string { return fmt.Sprintf("image 3 %s %s %s", i.name, i.ref, i.program) }
+// The bundle's directories of images: for all nodes, and for those of clusters with traefik.
+const (
+	imagesDir     = "images"
+	helmImagesDir = "helm-images"
+)
+
+func (i image) String() string {
+	return fmt.Sprintf("image 5 %s %s %s %s %s", i.name, i.ref, i.program, i.user, i.dir)
+}
 
 func (b *Builder) images() []image {
 	r := b.release
 	return []image{
-		{"pause", r.PauseImage(), "pause"},
-		{"coredns", r.CoreDNSImage(), "coredns"},
-		{"metrics-server", r.MetricsServerImage(), "metrics-server"},
-		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner"},
-		{"busybox", r.BusyboxImage(), "busybox"},
+		{"pause", r.PauseImage(), "pause", "", imagesDir},
+		{"coredns", r.CoreDNSImage(), "coredns", "", imagesDir},
+		{"metrics-server", r.MetricsServerImage(), "metrics-server", "", imagesDir},
+		{"local-path-provisioner", r.LocalPathImage(), "local-path-provisioner", "", imagesDir},
+		{"busybox", r.BusyboxImage(), "busybox", "", imagesDir},
+		// helm-controller's jobs may not run as root, and name no user: the image must.
+		{"klipper-helm", r.HelmJobImage(), "helm-job", "1000", helmImagesDir},
+		{"traefik", r.TraefikImage(), "traefik", "65532", helmImagesDir},
 	}
 }
 
-// imageArchives are all of them, made from the components and the base tree.
-func (b *Builder) imageArchives(base entry) entry {
+// imageArchives are all of them, made from the components, our own programs and the base tree.
+func (b *Builder) imageArchives(base entry, own []entry) entry {
 	e := entry{name: "images", inputs: []string{b.path(base)}}
 	programs := map[string]string{"busybox": filepath.Join(b.path(base), "root/bin/busybox")}
-	for _, c := range b.components() {
+	for _, c := range append(b.components(), own...) {
 		programs[c.name] = filepath.Join(b.path(c), c.name)
 	}
 	for _, i := range b.images() {
 		e.inputs = append(e.inputs, i.String(), programs[i.program])
 	}
 	e.make = func(dir string) error {
+		for _, d := range []string{imagesDir, helmImagesDir} {
+			if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+				return err
+			}
+		}
 		for _, i := range b.images() {
-			if err := i.write(filepath.Join(dir, i.name+".tar"), programs[i.program]); err != nil {
+			if err := i.write(filepath.Join(dir, i.dir, i.name+".tar"), programs[i.program]); err != nil {
 				return err
 			}
 		}
@@ -67,6 +85,7 @@ func (i image) write(archive, program string) error {
 	if err != nil {
 		return err
 	}
+	config.User = i.user
 	config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	content, err := dockerArchive(i.ref, layer, config)
 	if err != nil {
@@ -115,6 +134,7 @@ func busyboxLayer(path string) ([]byte, error) {
 }
 
 type imageConfig struct {
+	User       string   `json:",omitempty"`
 	Entrypoint []string `json:",omitempty"`
 	Cmd        []string `json:",omitempty"`
 	Env        []string `json:",omitempty"`

@@ -34,6 +34,7 @@ type Options struct {
 	Minor          string        // Kubernetes minor; empty: the default
 	K3s            string        // a real k3s binary; empty: ours
 	ServerArgs     []string      // settings of k3s for the servers: KEY=VALUE
+	Traefik        bool          // leave traefik and helm-controller on
 	Patience       time.Duration // for Ready nodes and Ready CoreDNS
 }
 
@@ -98,7 +99,7 @@ func Up(o Options) error {
 		return err
 	}
 	c.Minor, c.K3s, c.Token, c.Bundle, c.Base = release.Minor, o.K3s, token(), built.Bundle, built.Base
-	c.Kubectl, c.Kwok, c.ServerArgs = built.Kubectl, built.Kwok, o.ServerArgs
+	c.Kubectl, c.Kwok, c.ServerArgs, c.Traefik = built.Kubectl, built.Kwok, o.ServerArgs, o.Traefik
 	if settings.DualStack() {
 		for i := range c.Nodes {
 			c.Nodes[i].IPv6 = topology.IPv6(c.Nodes[i].Address)
@@ -190,6 +191,9 @@ func again(c *state.Cluster, o Options, layout cgroup.Layout) error {
 	}
 	if len(o.ServerArgs) > 0 && !slices.Equal(o.ServerArgs, c.ServerArgs) {
 		return failure.New(failure.Usage, "cluster %q is up with other settings of its servers; take it down first", c.Name)
+	}
+	if o.Traefik && !c.Traefik {
+		return failure.New(failure.Usage, "cluster %q is up without traefik; take it down first", c.Name)
 	}
 	running := 0
 	for _, n := range c.Nodes {

@@ -67,6 +67,9 @@ func Prepare(c *state.Cluster, n state.Node, m Machine, keys Keys) error {
 		if len(c.ServerArgs) > 0 {
 			d.yaml("etc/rancher/k3s/config.yaml.d/20-server.yaml", serverConfig(c.ServerArgs))
 		}
+		if !c.Traefik {
+			d.yaml("etc/rancher/k3s/config.yaml.d/30-packaged.yaml", withoutTraefik)
+		}
 		d.embedded("etc/rancher/k3s/audit-policy.yaml", 0o600, "audit-policy.yaml", nil)
 	}
 	if d.err != nil {
@@ -139,6 +142,10 @@ func serverConfig(args []string) map[string][]string {
 	}
 	return v
 }
+
+// withoutTraefik is for clusters that have no use for it: it takes time to start. The last of the files, so that no
+// other setting of disable brings it back.
+var withoutTraefik = map[string]any{"disable+": []string{"traefik"}, "disable-helm-controller": true}
 
 func hosts(c *state.Cluster) string {
 	var b strings.Builder

@@ -45,8 +45,16 @@ func Install(c *state.Cluster, n state.Node, bundle, manifests string) error {
 	if err := os.MkdirAll(images, 0o755); err != nil {
 		return err
 	}
-	_, err = replaceAll(filepath.Join(bundle, "images"), images)
-	return err
+	sources := []string{"images"}
+	if c.Traefik {
+		sources = append(sources, "helm-images")
+	}
+	for _, s := range sources {
+		if _, err := replaceAll(filepath.Join(bundle, s), images); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replaceAll puts every file of one directory into another, each in one step. They are linked where the file system

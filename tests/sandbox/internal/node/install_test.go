@@ -31,7 +31,9 @@ func TestInstall(t *testing.T) {
 	var n state.Node
 	n.Name = "server-1"
 	old := tree(t, map[string]string{"bin/kube": "1.35", "bin/gone": "1.35", "images/coredns.tar": "old"})
-	later := tree(t, map[string]string{"bin/kube": "1.36", "bin/added": "1.36", "images/coredns.tar": "new"})
+	later := tree(t, map[string]string{
+		"bin/kube": "1.36", "bin/added": "1.36", "images/coredns.tar": "new", "helm-images/traefik.tar": "new",
+	})
 	manifests := tree(t, map[string]string{"coredns.yaml": "changed"})
 	for _, step := range []struct{ bundle, manifests, want string }{
 		{old, "", "gone kube"},
@@ -60,6 +62,17 @@ func TestInstall(t *testing.T) {
 	image, err := os.ReadFile(filepath.Join(c.NodeDir(n), rancherDir, "k3s/agent/images/coredns.tar"))
 	if err != nil || string(image) != "new" {
 		t.Errorf("image %q, %v", image, err)
+	}
+	traefik := filepath.Join(c.NodeDir(n), rancherDir, "k3s/agent/images/traefik.tar")
+	if _, err := os.Stat(traefik); !os.IsNotExist(err) {
+		t.Errorf("an image for traefik where it is not wanted: %v", err)
+	}
+	c.Traefik = true
+	if err := Install(c, n, later, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(traefik); err != nil {
+		t.Error(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(old, "bin/kube")); err != nil || string(text) != "1.35" {
 		t.Errorf("the bundle was written to: %q, %v", text, err)

@@ -78,6 +78,10 @@ func TestPrepare(t *testing.T) {
 	if got := read(1, "etc/rancher/k3s/config.yaml.d/10-sandbox.yaml"); strings.Contains(got, "audit") {
 		t.Errorf("agent's machine settings: %q", got)
 	}
+	const packaged = "etc/rancher/k3s/config.yaml.d/30-packaged.yaml"
+	if got, want := read(0, packaged), "disable+:\n- traefik\ndisable-helm-controller: true\n"; got != want {
+		t.Errorf("without traefik: %q", got)
+	}
 	if got := read(0, "etc/systemd/system/k3s.service"); !strings.Contains(got, "ExecStart=/usr/local/bin/k3s server\n") || !strings.Contains(got, "KillMode=process\n") {
 		t.Errorf("k3s.service: %q", got)
 	}

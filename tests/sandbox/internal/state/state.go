@@ -50,7 +50,8 @@ type Cluster struct {
 	Created  time.Time `json:"created"`
 	// ServerArgs are settings of k3s that the servers have besides: KEY=VALUE.
 	ServerArgs []string `json:"server_args,omitempty"`
-	Ready      bool     `json:"ready"` // up came to its end once
+	Traefik    bool     `json:"traefik,omitempty"` // k3s packages it; without this the servers disable it
+	Ready      bool     `json:"ready"`             // up came to its end once
 	Fleet      int      `json:"fleet,omitempty"`
 	Kwok       string   `json:"kwok,omitempty"` // the program that plays the fleet's kubelets
 }

@@ -40,6 +40,7 @@ type Config struct {
 	ClusterDomain  string
 	Disable        map[string]bool
 	DisableAgent   bool // control plane only
+	DisableHelm    bool // no helm-controller, and none of its resource definitions
 	EgressMode     string
 	Kubeconfig     string
 	KubeconfigMode os.FileMode
@@ -94,6 +95,9 @@ func Load(args []string, env func(string) string, environ []string, warn func(st
 		return nil, err
 	}
 	if c.DisableAgent, err = v.on("disable-agent"); err != nil {
+		return nil, err
+	}
+	if c.DisableHelm, err = v.on("disable-helm-controller"); err != nil {
 		return nil, err
 	}
 	for _, d := range ranges.Split(v["disable"]) {

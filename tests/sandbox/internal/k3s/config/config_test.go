@@ -144,6 +144,16 @@ func TestMerge(t *testing.T) {
 			[]any{"10.42.0.0/16", "10.43.0.0/16", "10.43.0.10", "cluster.local", "/var/lib/rancher/k3s", os.FileMode(0o600), "agent"},
 		},
 		{
+			"what is left out is added to, whichever file says so",
+			map[string]string{
+				"config.yaml":          "disable: [metrics-server]",
+				"config.yaml.d/3.yaml": "disable+: [traefik]\ndisable-helm-controller: true",
+			},
+			nil,
+			func(c *Config) any { return []any{c.Disable, c.DisableHelm} },
+			[]any{map[string]bool{"metrics-server": true, "traefik": true}, true},
+		},
+		{
 			"cluster DNS follows the service CIDR",
 			map[string]string{"config.yaml": "service-cidr: 10.96.0.0/16"},
 			nil,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/k3s-io/api/pkg/crds"
+	helmcrds "github.com/k3s-io/helm-controller/pkg/crds"
 	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiext "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,9 +20,9 @@ import (
 
 const crdWait = 30 * time.Second
 
-// CreateCRDs makes the AddOn's resource definition (and its siblings) and waits
-// until the apiserver serves them.
-func CreateCRDs(ctx context.Context, cfg *rest.Config) error {
+// CreateCRDs makes the AddOn's resource definition (and its siblings), with helm
+// also helm-controller's, and waits until the apiserver serves them.
+func CreateCRDs(ctx context.Context, cfg *rest.Config, helm bool) error {
 	client, err := apiext.NewForConfig(cfg)
 	if err != nil {
 		return err
@@ -29,6 +30,13 @@ func CreateCRDs(ctx context.Context, cfg *rest.Config) error {
 	all, err := crds.List()
 	if err != nil {
 		return err
+	}
+	if helm {
+		charts, err := helmcrds.List()
+		if err != nil {
+			return err
+		}
+		all = append(all, charts...)
 	}
 	definitions := client.ApiextensionsV1().CustomResourceDefinitions()
 	for _, crd := range all {

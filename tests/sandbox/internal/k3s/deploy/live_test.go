@@ -162,7 +162,7 @@ func (c *cluster) up() error {
 	if c.addons, err = versioned.NewForConfig(c.cfg); err != nil {
 		return err
 	}
-	return deploy.CreateCRDs(ctx, c.cfg)
+	return deploy.CreateCRDs(ctx, c.cfg, true)
 }
 
 type counter struct {
@@ -198,7 +198,7 @@ func (c *cluster) begin(t *testing.T, disable ...string) *k3s {
 		t.Fatal(err)
 	}
 	if c.started {
-		for _, name := range []string{"local-storage.yaml", "metrics-server", "rolebindings.yaml"} {
+		for _, name := range []string{"local-storage.yaml", "metrics-server", "rolebindings.yaml", "traefik.yaml"} {
 			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
 			}

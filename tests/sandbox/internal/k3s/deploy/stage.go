@@ -29,14 +29,24 @@ type Values struct {
 	LocalStoragePath string
 }
 
-// table holds k3s's own placeholders, and the versions that k3s's manifests
-// carry in plain: the sandbox builds several releases from one set of manifests.
-func (v Values) table() map[string]string {
+// table holds k3s's own placeholders, the versions that k3s's manifests carry in
+// plain (the sandbox builds several releases from one set of manifests), and the
+// charts, which k3s has as files beside its API.
+func (v Values) table() (map[string]string, error) {
 	release := versions.Current()
 	policy := "SingleStack"
 	if len(v.ClusterDNS) > 1 {
 		policy = "RequireDualStack"
 	}
+	traefik, err := chartContent("traefik")
+	if err != nil {
+		return nil, err
+	}
+	crd, err := chartContent("traefik-crd")
+	if err != nil {
+		return nil, err
+	}
+	repository, tag, _ := strings.Cut(strings.TrimPrefix(release.TraefikImage(), "docker.io/"), ":")
 	return map[string]string{
 		"COREDNS_VERSION":            release.CoreDNS,
 		"LOCAL_PATH_VERSION":         release.LocalPath,
@@ -48,7 +58,11 @@ func (v Values) table() map[string]string {
 		"DEFAULT_LOCAL_STORAGE_PATH": v.LocalStoragePath,
 		"PREFERRED_ADDRESS_TYPES":    "InternalIP,ExternalIP,Hostname",
 		"SYSTEM_DEFAULT_REGISTRY":    "",
-	}
+		"TRAEFIK_CHART":              traefik,
+		"TRAEFIK_CRD_CHART":          crd,
+		"TRAEFIK_REPOSITORY":         repository,
+		"TRAEFIK_TAG":                tag,
+	}, nil
 }
 
 var placeholder = regexp.MustCompile(`%\{([A-Z_]+)\}%`)
@@ -61,7 +75,10 @@ func Stage(dir string, v Values) error {
 }
 
 func stage(source fs.FS, root, dir string, v Values) error {
-	table := v.table()
+	table, err := v.table()
+	if err != nil {
+		return err
+	}
 	return fs.WalkDir(source, root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -209,6 +209,8 @@ func TestPackagedObjects(t *testing.T) {
 		"ClusterRoleBinding/kube-apiserver-kubelet-admin":         "rolebindings.yaml",
 		"ClusterRole/system:k3s-controller":                       "rolebindings.yaml",
 		"ClusterRoleBinding/system:k3s-controller":                "rolebindings.yaml",
+		"HelmChart/traefik-crd":                                   "traefik.yaml",
+		"HelmChart/traefik":                                       "traefik.yaml",
 	}
 	if !reflect.DeepEqual(files, want) {
 		t.Errorf("got %v", files)
@@ -229,7 +231,7 @@ func TestPackagedObjects(t *testing.T) {
 	slices.Sort(names)
 	if want := []string{
 		"aggregated-metrics-reader", "auth-delegator", "auth-reader", "coredns", "local-storage", "metrics-apiservice",
-		"metrics-server-deployment", "metrics-server-service", "resource-reader", "rolebindings",
+		"metrics-server-deployment", "metrics-server-service", "resource-reader", "rolebindings", "traefik",
 	}; !slices.Equal(names, want) {
 		t.Errorf("AddOns %v", names)
 	}
@@ -335,7 +337,11 @@ func TestOverlay(t *testing.T) {
 }
 
 func TestUnknownPlaceholderIsAnError(t *testing.T) {
-	if _, err := fill("a %{NO_SUCH}% b", testValues.table()); err == nil {
+	table, err := testValues.table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fill("a %{NO_SUCH}% b", table); err == nil {
 		t.Error("no error")
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"k3s-ha.core/sandbox/internal/k3s/config"
 	"k3s-ha.core/sandbox/internal/k3s/deploy"
 	"k3s-ha.core/sandbox/internal/k3s/etcd"
+	"k3s-ha.core/sandbox/internal/k3s/helm"
 	"k3s-ha.core/sandbox/internal/k3s/join"
 	"k3s-ha.core/sandbox/internal/k3s/nodes"
 	"k3s-ha.core/sandbox/internal/k3s/supervise"
@@ -193,7 +194,7 @@ func (s *Server) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := deploy.CreateCRDs(ctx, cfg); err != nil {
+	if err := deploy.CreateCRDs(ctx, cfg, !s.c.DisableHelm); err != nil {
 		return err
 	}
 	first, err := newCluster(ctx, cfg)
@@ -215,18 +216,19 @@ func (s *Server) Ready(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		s.nodeControllers(ctx, cfg)
+		s.controllers(ctx, cfg)
 	}()
 	return nil
 }
 
-// nodeControllers keep the labels of this server's Node and, on one server of
-// all, NodeHosts.
-func (s *Server) nodeControllers(ctx context.Context, cfg *rest.Config) {
+// controllers keep the labels of this server's Node and, on one server of all,
+// NodeHosts and charts.
+func (s *Server) controllers(ctx context.Context, cfg *rest.Config) {
 	duties := nodes.Duties{Labels: map[string]string{nodes.RoleControlPlane: "true"}}
 	hosts := nodes.Duties{NodeHosts: !s.c.Disable["coredns"]}
 	if s.etcd == nil {
 		duties.NodeHosts = hosts.NodeHosts
+		go s.helmController(ctx, cfg)
 		s.nodeController(ctx, cfg, duties)
 		return
 	}
@@ -235,7 +237,19 @@ func (s *Server) nodeControllers(ctx context.Context, cfg *rest.Config) {
 		"etcd.k3s.cattle.io/node-name": s.etcd.Name(), "etcd.k3s.cattle.io/node-address": s.c.NodeIP,
 	}
 	go s.nodeController(ctx, cfg, duties)
-	s.lead(ctx, cfg, func(ctx context.Context) { s.nodeController(ctx, cfg, hosts) })
+	s.lead(ctx, cfg, func(ctx context.Context) {
+		go s.helmController(ctx, cfg)
+		s.nodeController(ctx, cfg, hosts)
+	})
+}
+
+func (s *Server) helmController(ctx context.Context, cfg *rest.Config) {
+	if s.c.DisableHelm {
+		return
+	}
+	if err := helm.Start(ctx, cfg, s.c.NodeName); err != nil && ctx.Err() == nil {
+		s.group.Fail(fmt.Errorf("helm-controller: %w", err))
+	}
 }
 
 func (s *Server) nodeController(ctx context.Context, cfg *rest.Config, duties nodes.Duties) {
