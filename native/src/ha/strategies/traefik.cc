@@ -58,10 +58,10 @@ std::string hash_now(const Planner& planner) {
   return job == nullptr ? "" : cluster::config_hash(*job);
 }
 
-/// helm-controller works on the chart: its job is not there yet, or not at its end.
+/// helm-controller works on the chart: its job is not there yet, or not at its end, or could not apply it.
 bool unfinished(const Planner& planner) {
   const Json* job = planner.live(traefik_job);
-  return job == nullptr || !cluster::is_complete(*job);
+  return job == nullptr || !cluster::is_complete(*job) || !cluster::is_deployed(*job, planner.snapshot.releases);
 }
 
 /// What is in the HelmChartConfig without us, with a spec even where there is none.

@@ -145,6 +145,12 @@ TEST_CASE("traefik: a run that was stopped while helm-controller was at work is 
     cluster.settle();
     cluster.snapshot.jobs[0]["status"] = Json::object();
   }
+  SUBCASE("the job has ended, and helm could not apply the chart") {
+    cluster.helm_lags = false;
+    cluster.settle();
+    cluster.snapshot.jobs[0]["spec"]["template"]["spec"]["containers"] =
+        Json::array({{{"env", Json::array({{{"name", "CONFIG_HASH"}, {"value", "B"}}})}}});
+  }
   SUBCASE("the job is about to be made") {
     cluster.snapshot.jobs = Json::array();
   }
