@@ -462,6 +462,26 @@ TEST_CASE("traefik: what was edited or deleted by hand is put right") {
   reach(cluster, helm());
 }
 
+TEST_CASE("traefik: a count that somebody set by hand is set back by one more job") {
+  SimulatedCluster cluster = with_traefik();
+  reach(cluster, helm());
+  cluster.scale_by("kubectl", 1, 1);
+  CHECK(ids(make_plan(helm(), cluster.snapshot)) ==
+        std::vector<std::string>{"traefik-again", "traefik-chart", "traefik-rollout"});
+  SUBCASE("") {
+    reach(cluster, helm());
+    CHECK(cluster.traefik()["spec"]["replicas"] == 2);
+  }
+  SUBCASE("unless an autoscaler does it") {
+    cluster.snapshot.horizontalpodautoscalers.push_back(
+        {{"apiVersion", "autoscaling/v2"},
+         {"kind", "HorizontalPodAutoscaler"},
+         {"metadata", {{"name", "edge"}, {"namespace", "kube-system"}}},
+         {"spec", {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "traefik"}}}}}});
+    CHECK(make_plan(helm(), cluster.snapshot).steps.empty());
+  }
+}
+
 TEST_CASE("traefik: manifests") {
   SimulatedCluster cluster = with_traefik();
   const auto find = [](const std::vector<Json>& objects) -> Json {
