@@ -89,6 +89,7 @@ std::string trouble_of(const Json& status) {
     std::string words = why.value("reason", "");
     if (why.contains("exitCode")) words += fmt::format(", exit status {}", why["exitCode"].dump());
     if (const std::string message = why.value("message", ""); !message.empty()) words += ": " + message;
+    std::replace(words.begin(), words.end(), '\n', ' ');
     return words;
   }
   return {};
