@@ -89,6 +89,7 @@ std::string trouble_of(const Json& status) {
     std::string words = why.value("reason", "");
     if (why.contains("exitCode")) words += fmt::format(", exit status {}", why["exitCode"].dump());
     if (const std::string message = why.value("message", ""); !message.empty()) words += ": " + message;
+    std::replace(words.begin(), words.end(), '\n', ' ');
     return words;
   }
   return {};
@@ -110,6 +111,24 @@ std::string trouble_of_job(const ha::Step& step, kube::Client& client) {
       return fmt::format("; its pod {}: {}", (*last)["metadata"].value("name", ""), words);
   return fmt::format("; its pod {} is {}", (*last)["metadata"].value("name", ""),
                      last->value("status", Json::object()).value("phase", "without a phase"));
+}
+
+/// How often helm may fail at a chart before it is taken for certain: each time leaves a failed release behind, of
+/// which helm keeps ten. And how long to wait between two looks, until the next job is made.
+constexpr std::size_t tries = 3;
+constexpr std::chrono::seconds between_jobs{2};
+
+/// Whether the chart's job, which is at its end, has done what it was for; else it is one more of those that `failed`.
+bool has_deployed(const ha::Step& step, kube::Client& client, std::set<std::string>& failed) {
+  const auto job = client.get_object(step.object);
+  if (!job) return false;
+  const std::string label = cluster::release_label(*job);
+  if (label.empty()) return true;
+  auto answers = client.read_all({cluster::deployed_releases(step.object.ns, label)});
+  if (!answers.front()) return false;
+  if (cluster::is_deployed(*job, (*answers.front())["items"])) return true;
+  if (cluster::is_complete(*job)) failed.insert(uid_of(*job));
+  return false;
 }
 
 /// The objects that a step waits for.
@@ -176,6 +195,7 @@ Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::s
   const Deadline until = Deadline::after(timeout);
   const bool by_nodes = step.action == ha::Action::wait_rollout && step.object.kind == "DaemonSet";
   Look now{.words = "nothing was heard of it"};
+  std::set<std::string> failed_jobs;
   for (auto slice = first_look;; slice = std::min(2 * slice, longest_look)) {
     const auto rest = std::chrono::ceil<std::chrono::seconds>(until.remaining());
     const auto seen = client.follow(
@@ -188,7 +208,19 @@ Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::s
         },
         by_nodes ? Deadline::after(std::min(slice, rest)) : until);
     if (!seen) return seen.error().as_error();
-    if (*seen) break;
+    if (*seen && step.action == ha::Action::wait_chart && !now.failed) {
+      if (has_deployed(step, client, failed_jobs)) break;
+      now = {.words = fmt::format("helm could not apply the chart (`kubectl -n {} logs job/{}` says why)",
+                                  step.object.ns, step.object.name)};
+      if (failed_jobs.size() == tries)
+        return Error{ExitStatus::api,
+                     fmt::format("{}: {} jobs came to their end, and {}", to_string(step.object), tries, now.words)};
+      log::progress(fmt::format("{}: {}", step.id, now.words));
+      if (!sleep_for(between_jobs)) return interrupted_error();
+      if (!until.expired()) continue;
+    } else if (*seen) {
+      break;
+    }
     if (by_nodes) {
       if (const auto rollout = look_at_daemons(step, client)) {
         now.words = rollout->words;

@@ -168,6 +168,25 @@ TEST_CASE("a chart is waited for by the job of its new configuration, and what k
   CHECK(words().find("helm-controller has not taken the change up") != std::string::npos);
   put_job("SHA256=B", "Complete");
   CHECK(words() == "done");
+  // Under failurePolicy retry a job ends well whatever became of the release.
+  Json& job = *client.find(applied.object);
+  job["spec"]["template"]["spec"]["containers"] =
+      Json::array({{{"env", Json::array({{{"name", "CONFIG_HASH"}, {"value", "B"}}})}}});
+  CHECK(words().find("helm could not apply the chart (`kubectl -n kube-system logs job/helm-install-traefik` says") !=
+        std::string::npos);
+  int made = 0;
+  client.change_answer = [&](const kube::testing::Call& call, Json& answer) {
+    if (call.verb == "get") answer["metadata"]["uid"] = std::to_string(++made);
+  };
+  CHECK(words(20s).find("3 jobs came to their end, and helm could not apply the chart") != std::string::npos);
+  client.change_answer = nullptr;
+  client.put({{"apiVersion", "v1"},
+              {"kind", "Secret"},
+              {"metadata",
+               {{"name", "sh.helm.release.v1.traefik.v2"},
+                {"namespace", "kube-system"},
+                {"labels", {{"helmcharts.helm.cattle.io/configHash", "B"}}}}}});
+  CHECK(words() == "done");
   put_job("SHA256=B", "Suspended");
   CHECK(words().find("it has not come to its end; it has no pod") != std::string::npos);
 

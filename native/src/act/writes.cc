@@ -327,8 +327,8 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
   const std::string& kind = step.object.kind;
   Written written{.changed = true, .final = kind == "Pod", .before = std::move(*before)};
   // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over. So it is with
-  // what a DaemonSet keeps of its templates.
-  if (kind != "Pod" && kind != "ReplicaSet" && kind != "ControllerRevision") {
+  // what a DaemonSet keeps of its templates, and with a chart's job, which is made anew.
+  if (kind != "Pod" && kind != "ReplicaSet" && kind != "ControllerRevision" && kind != "Job") {
     written.undo.push_back({.id = step.id, .object = step.object, .manager = step.manager});
     written.undo.front().body =
         cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));

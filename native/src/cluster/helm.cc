@@ -3,7 +3,9 @@
 // What is known of k3s's helm-controller, from its sources (k3s-io/helm-controller v0.17.9, pkg/controllers/chart):
 // a change of a HelmChart or HelmChartConfig replaces the chart's job `helm-install-NAME`, whose pods' template carries
 // the hash of what it was made for; values come in the order HelmChart's valuesContent and values, then those of the
-// HelmChartConfig, and later ones win.
+// HelmChartConfig, and later ones win. Under failurePolicy retry a release that failed ends its job well, and
+// helm-controller makes the next one (klipper-helm#140); only a deployed release with the label of the configuration
+// is done.
 #include "cluster/helm.h"
 
 #include <fmt/format.h>
@@ -18,6 +20,8 @@
 namespace core_ha::cluster {
 
 namespace {
+
+constexpr const char* hash_key = "helmcharts.helm.cattle.io/configHash";
 
 bool has_condition(const Json& job, const char* type) {
   for (const auto& condition : job.value("status", Json::object()).value("conditions", Json::array()))
@@ -37,12 +41,36 @@ void collect_both(const Json& one, const Json& other, const std::string& path, s
 }  // namespace
 
 std::string config_hash(const Json& job) {
-  return job.value(Json::json_pointer("/spec/template/metadata/annotations/helmcharts.helm.cattle.io~1configHash"),
-                   std::string());
+  return job.value(Json::json_pointer("/spec/template/metadata/annotations"), Json::object()).value(hash_key, "");
 }
 
 bool is_complete(const Json& job) {
   return has_condition(job, "Complete");
+}
+
+kube::Read deployed_releases(const std::string& ns, const std::string& labels) {
+  return {.path = kube::rest_path({"v1", "Secret", ns, ""}),
+          .list = true,
+          .label_selector = "owner=helm,status=deployed," + labels,
+          .accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"};
+}
+
+std::string release_label(const Json& job) {
+  const Json::json_pointer containers("/spec/template/spec/containers");
+  if (!job.contains(containers)) return {};
+  for (const auto& container : job.at(containers))
+    for (const auto& variable : container.value("env", Json::array()))
+      if (variable.value("name", "") == "CONFIG_HASH" && !variable.value("value", "").empty())
+        return fmt::format("{}={}", hash_key, variable.value("value", ""));
+  return {};
+}
+
+bool is_deployed(const Json& job, const Json& releases) {
+  const std::string label = release_label(job);
+  return label.empty() || std::any_of(releases.begin(), releases.end(), [&](const Json& release) {
+           const Json labels = release["metadata"].value("labels", Json::object());
+           return fmt::format("{}={}", hash_key, labels.value(hash_key, "")) == label;
+         });
 }
 
 bool has_failed(const Json& job) {

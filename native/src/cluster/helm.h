@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "cluster/snapshot.h"
+#include "kube/client.h"
 
 namespace core_ha::cluster {
 
@@ -15,8 +16,19 @@ inline constexpr const char* helm_api = "helm.cattle.io/v1";
 /// The configuration that a chart's job was made for, as helm-controller marks it; empty: none is marked.
 std::string config_hash(const Json& job);
 
-bool is_complete(const Json& job);
 bool has_failed(const Json& job);
+
+/// The releases that helm has deployed, by their Secrets' labels: what is in a Secret is not asked for. `labels`: more
+/// of them to select by.
+kube::Read deployed_releases(const std::string& ns, const std::string& labels);
+
+/// The label by which the release of the job's configuration is known; empty: helm-controller gives it none yet.
+std::string release_label(const Json& job);
+
+/// Whether the job is at its end. One that could not apply the chart may end well all the same, and the next is made.
+bool is_complete(const Json& job);
+/// And whether its release is among those that are deployed.
+bool is_deployed(const Json& job, const Json& releases);
 
 /// What the server's schema says of a field of a HelmChartConfig's spec; null: it knows no such field.
 const Json* config_schema(const Snapshot& snapshot, const char* field);

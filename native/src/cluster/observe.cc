@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cluster/extras.h"
+#include "cluster/helm.h"
 #include "cluster/k3s.h"
 #include "cluster/time.h"
 #include "kube/discovery.h"
@@ -108,6 +109,20 @@ void ask(std::vector<kube::Read>& reads, const Sources& of) {
                      .field_selector = source.field_selector});
 }
 
+constexpr Source releases{"", "", "", "v1", "Secret", &Snapshot::releases};
+
+/// What the answer to that one of traefik_reads is.
+const Source& source_of_traefik(std::size_t at) {
+  return at < traefik_sources.size() ? traefik_sources[at] : releases;
+}
+
+std::vector<kube::Read> traefik_reads() {
+  std::vector<kube::Read> reads;
+  ask(reads, traefik_sources);
+  reads.push_back(deployed_releases("kube-system", "name=traefik"));
+  return reads;
+}
+
 /// Puts the answer's items in their place.
 Result<void> take(Snapshot& snapshot, const Source& source, kube::ApiResult<Json>& answer) {
   if (!answer && answer.error().not_found()) return {};  // the group is not served
@@ -125,7 +140,9 @@ Result<void> take(Snapshot& snapshot, const Source& source, kube::ApiResult<Json
 Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
   std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
   ask(reads, sources);
-  if (asked.traefik) ask(reads, traefik_sources);
+  if (asked.traefik)
+    for (auto& read : traefik_reads())
+      reads.push_back(std::move(read));
   const auto listings = extra_listings(asked.deployments);
   const std::size_t first_listing = reads.size();
   add_reads(reads, listings);
@@ -144,7 +161,7 @@ Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
       continue;
     }
     const std::size_t at = i - 2;
-    const auto& source = at < sources.size() ? sources[at] : traefik_sources[at - sources.size()];
+    const auto& source = at < sources.size() ? sources[at] : source_of_traefik(at - sources.size());
     if (auto taken = take(snapshot, source, answer); !taken) return taken.error();
   }
   for (auto& node : snapshot.nodes)
@@ -166,11 +183,9 @@ Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
 }
 
 Result<void> observe_traefik(kube::Client& client, Snapshot& snapshot) {
-  std::vector<kube::Read> reads;
-  ask(reads, traefik_sources);
-  auto answers = client.read_all(reads);
+  auto answers = client.read_all(traefik_reads());
   for (std::size_t i = 0; i < answers.size(); ++i)
-    if (auto taken = take(snapshot, traefik_sources[i], answers[i]); !taken) return taken.error();
+    if (auto taken = take(snapshot, source_of_traefik(i), answers[i]); !taken) return taken.error();
   snapshot.traefik = true;
   return {};
 }

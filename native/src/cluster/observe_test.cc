@@ -96,6 +96,7 @@ TEST_CASE("observe: what is traefik's alone is read where it is asked for, in th
   client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
     const bool crd = read.path.ends_with("/customresourcedefinitions");
     if (crd || read.path.find("helm.cattle.io") != std::string::npos) ++asked;
+    if (read.path.ends_with("/secrets")) CHECK(read.accept.find("as=PartialObjectMetadataList") != std::string::npos);
     if (read.path.find("helm.cattle.io") != std::string::npos && !crd) return testing::refused(404, "NotFound");
     return small_cluster(read);
   };

@@ -56,11 +56,13 @@ struct Snapshot {
   Json extra_pods = Json::array();
   Json persistentvolumeclaims = Json::array();  ///< those that their pods mount by name
   bool traefik = false;                         ///< whether it was asked for what is traefik's alone
-  // Of traefik, besides its Deployment and pods: the chart, its configuration and that one's schema, the chart's job.
+  // Of traefik, besides its Deployment and pods: the chart, its configuration and that one's schema, the chart's job,
+  // and of the Secrets of deployed releases the metadata.
   Json helmcharts = Json::array();
   Json helmchartconfigs = Json::array();
   Json customresourcedefinitions = Json::array();
   Json jobs = Json::array();
+  Json releases = Json::array();
   /// What pods request, by node: `[{priority, cpu, memory, pods}]`. Nodes that were not asked for are missing.
   Json usage = Json::object();
   /// k3s's own manifests as the server that this was read on has them staged, rendered for its release: file name

@@ -10,6 +10,7 @@
 #include "cluster/helm.h"
 #include "cluster/nodes.h"
 #include "cluster/time.h"
+#include "ha/strategies/component.h"
 #include "ha/strategies/coredns_view.h"
 
 namespace core_ha::ha {
@@ -390,6 +391,7 @@ void SimulatedCluster::run_helm_controller() {
   for (const char* key : {"affinity", "topologySpreadConstraints"})
     if (values.contains(key)) made["spec"]["template"]["spec"][key] = values[key];
   traefik()["spec"] = made["spec"];
+  disown(traefik(), replicas_field);
 }
 
 std::string SimulatedCluster::next_uid() {
@@ -428,6 +430,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
   if (kind == "HelmChart") return &snapshot.helmcharts;
+  if (kind == "Job") return &snapshot.jobs;
   if (kind == "HelmChartConfig") return &snapshot.helmchartconfigs;
   if (kind == "HorizontalPodAutoscaler") return &snapshot.horizontalpodautoscalers;
   return &snapshot.poddisruptionbudgets;

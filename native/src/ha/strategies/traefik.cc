@@ -58,10 +58,10 @@ std::string hash_now(const Planner& planner) {
   return job == nullptr ? "" : cluster::config_hash(*job);
 }
 
-/// helm-controller works on the chart: its job is not there yet, or not at its end.
+/// helm-controller works on the chart: its job is not there yet, or not at its end, or could not apply it.
 bool unfinished(const Planner& planner) {
   const Json* job = planner.live(traefik_job);
-  return job == nullptr || !cluster::is_complete(*job);
+  return job == nullptr || !cluster::is_complete(*job) || !cluster::is_deployed(*job, planner.snapshot.releases);
 }
 
 /// What is in the HelmChartConfig without us, with a spec even where there is none.
@@ -171,6 +171,20 @@ std::vector<std::string> nodes_of(const Planner& planner) {
   return nodes;
 }
 
+/// Whether somebody set the count by `kubectl scale`, and no autoscaler goes on with it.
+bool was_scaled(const Planner& planner, const Json& deployment) {
+  for (const auto& object : planner.snapshot.horizontalpodautoscalers) {
+    const Json target = object.value("spec", Json::object()).value("scaleTargetRef", Json::object());
+    if (target.value("kind", "") == traefik_deployment.kind && target.value("name", "") == traefik_deployment.name)
+      return false;
+  }
+  for (const auto& entry : deployment["metadata"].value("managedFields", Json::array()))
+    if (entry.value("subresource", "") == "scale" &&
+        cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field))
+      return true;
+  return false;
+}
+
 /// The values, and what they rest on.
 class Values {
  public:
@@ -185,6 +199,9 @@ class Values {
 
   /// Whether the new pods find room; refuses where they do not.
   void check_room(const Json& values) const;
+
+  /// The count that the values come to.
+  int replicas() const { return replicas_; }
 
  private:
   bool read();
@@ -397,7 +414,9 @@ void design_helm(Planner& planner, Traefik& design) {
   design.mark = changes ? now : kept.value_or("");
   const bool lags = !design.mark->empty() && now == *design.mark;
   design.applies = changes || lags || unfinished(planner);
-  design.rolls = updating(*planner.live(traefik_deployment));
+  const Json& deployment = *planner.live(traefik_deployment);
+  design.scaled = !design.applies && replicas_of(deployment) != maker.replicas() && was_scaled(planner, deployment);
+  design.rolls = updating(deployment);
   design.body = std::move(body);
 }
 
@@ -464,8 +483,15 @@ void plan_traefik(Planner& planner, const Traefik& design) {
     planner.ensure("traefik-values", design.body,
                    cluster::fields_in(design.body).empty() ? "no value of ours is left"
                                                            : "several replicas, spread, and drained one at a time");
-  if (design.applies) wait_for_chart(planner, design.mark.value_or(""));
-  if (design.applies || design.rolls) wait_for_rollout(planner);
+  if (design.scaled)
+    planner.add({.id = "traefik-again",
+                 .action = Action::remove,
+                 .object = traefik_job,
+                 .reason = "somebody scaled traefik: helm-controller makes the job anew, and that sets the count back",
+                 .uid = (*planner.live(traefik_job))["metadata"].value("uid", ""),
+                 .propagation = "Background"});
+  if (design.applies || design.scaled) wait_for_chart(planner, design.mark.value_or(""));
+  if (design.applies || design.scaled || design.rolls) wait_for_rollout(planner);
 }
 
 void plan_traefik_back(Planner& planner, const Planner& earlier) {

@@ -19,6 +19,7 @@ struct Traefik {
   Json body = {};                        ///< our whole set for its HelmChartConfig; null: it is not looked at
   bool removes = false;                  ///< the HelmChartConfig is ours alone, and goes
   bool applies = false;                  ///< the chart is, or is being, applied anew: its job is waited for
+  bool scaled = false;                   ///< somebody scaled the Deployment: the chart is to be applied once more
   bool rolls = false;                    ///< the Deployment is still on its way
   bool settles = false;                  ///< nothing of ours is left in the end, while a wish goes on being kept
   std::optional<std::string> mark = {};  ///< see State::traefik

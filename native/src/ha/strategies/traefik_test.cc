@@ -145,6 +145,12 @@ TEST_CASE("traefik: a run that was stopped while helm-controller was at work is 
     cluster.settle();
     cluster.snapshot.jobs[0]["status"] = Json::object();
   }
+  SUBCASE("the job has ended, and helm could not apply the chart") {
+    cluster.helm_lags = false;
+    cluster.settle();
+    cluster.snapshot.jobs[0]["spec"]["template"]["spec"]["containers"] =
+        Json::array({{{"env", Json::array({{{"name", "CONFIG_HASH"}, {"value", "B"}}})}}});
+  }
   SUBCASE("the job is about to be made") {
     cluster.snapshot.jobs = Json::array();
   }
@@ -454,6 +460,26 @@ TEST_CASE("traefik: what was edited or deleted by hand is put right") {
   // Nothing of it is the chart's, so no job is waited for that never comes.
   CHECK(ids(make_plan(helm(), cluster.snapshot)) == std::vector<std::string>{"traefik-values"});
   reach(cluster, helm());
+}
+
+TEST_CASE("traefik: a count that somebody set by hand is set back by one more job") {
+  SimulatedCluster cluster = with_traefik();
+  reach(cluster, helm());
+  cluster.scale_by("kubectl", 1, 1);
+  CHECK(ids(make_plan(helm(), cluster.snapshot)) ==
+        std::vector<std::string>{"traefik-again", "traefik-chart", "traefik-rollout"});
+  SUBCASE("") {
+    reach(cluster, helm());
+    CHECK(cluster.traefik()["spec"]["replicas"] == 2);
+  }
+  SUBCASE("unless an autoscaler does it") {
+    cluster.snapshot.horizontalpodautoscalers.push_back(
+        {{"apiVersion", "autoscaling/v2"},
+         {"kind", "HorizontalPodAutoscaler"},
+         {"metadata", {{"name", "edge"}, {"namespace", "kube-system"}}},
+         {"spec", {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "traefik"}}}}}});
+    CHECK(make_plan(helm(), cluster.snapshot).steps.empty());
+  }
 }
 
 TEST_CASE("traefik: manifests") {
