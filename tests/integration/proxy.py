@@ -65,6 +65,13 @@ class Trap:
     cut: bool = True  # whether the helper's requests end there
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    """Has room for the connections of one batch on a busy machine, too; else some would come back a second later."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+
 class Proxy:
     """Runs in threads of this process, on a port of the loopback's."""
 
@@ -86,8 +93,7 @@ class Proxy:
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(certificate, key)
         self._tls.set_alpn_protocols(["http/1.1"])
-        self._listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._listener.daemon_threads = True
+        self._listener = Listener(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._listener.serve_forever, daemon=True).start()
         self.kubeconfig = directory / "proxy.kubeconfig"
         self.kubeconfig.write_text(self._kubeconfig(certificate))

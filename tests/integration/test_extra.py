@@ -57,6 +57,7 @@ def site(server: Server, **more: Json | int) -> Iterator[None]:
         yield
     finally:
         server.request("DELETE", SITE)
+        server.request("DELETE", BUDGETS)
         wait_for("the end of its pods", lambda: server.get(PODS)["items"] == [])
 
 

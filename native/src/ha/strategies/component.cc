@@ -213,16 +213,22 @@ void plan_budget(Planner& planner, const Component& component, const Json& deplo
                      "two budgets over the same pods block every drain");
 }
 
-std::vector<std::string> nodes_of(const Json& pods, const Json& deployment) {
-  std::vector<std::string> nodes;
+std::vector<const Json*> pods_of(const Json& pods, const Json& deployment) {
+  std::vector<const Json*> found;
   const std::string ns = deployment["metadata"]["namespace"];
-  const Json& selector = deployment["spec"]["selector"];
   for (const auto& pod : pods) {
     const Json& metadata = pod["metadata"];
-    if (!metadata.contains("deletionTimestamp") && pod["spec"].contains("nodeName") &&
-        metadata.value("namespace", "") == ns && cluster::selects(selector, metadata.value("labels", Json::object())))
-      nodes.push_back(pod["spec"]["nodeName"]);
+    if (!metadata.contains("deletionTimestamp") && metadata.value("namespace", "") == ns &&
+        cluster::selects(deployment["spec"]["selector"], metadata.value("labels", Json::object())))
+      found.push_back(&pod);
   }
+  return found;
+}
+
+std::vector<std::string> nodes_of(const Json& pods, const Json& deployment) {
+  std::vector<std::string> nodes;
+  for (const Json* pod : pods_of(pods, deployment))
+    if (const std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty()) nodes.push_back(node);
   return nodes;
 }
 

@@ -93,7 +93,8 @@ bool refuse_foreign_autoscaler(Planner& planner, const Component& component);
 /// ours superfluous; over those of k3s's components it is refused where it would block every drain of so many replicas.
 void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas);
 
-/// The nodes of those of the pods that the Deployment's selector selects and that are not about to end.
+/// Those of the pods that the Deployment's selector selects and that are not about to end; and their nodes.
+std::vector<const Json*> pods_of(const Json& pods, const Json& deployment);
 std::vector<std::string> nodes_of(const Json& pods, const Json& deployment);
 
 /// How a Deployment stands, for people and programs.

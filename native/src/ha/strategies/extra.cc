@@ -182,22 +182,10 @@ void plan_back(Planner& planner, const Json& deployment) {
   planner.ensure(extra.id + "-free", apply_body(extra.component.deployment), "no field of ours is left");
 }
 
-/// One that is gone while its wish is kept must not keep the components from being repaired.
-void miss(Planner& planner, const ExtraDeployment& wish) {
-  const Json* state = planner.live(state_object);
-  const auto kept = state == nullptr ? std::nullopt : read_state(*state);
-  const std::string sentence =
-      fmt::format("extra_deployments names Deployment {}/{}, which is not there.", wish.ns, wish.name);
-  if (kept && kept->spec == to_json(planner.spec).dump()) return planner.warn(sentence);
-  planner.refuse(ExitStatus::unsafe, sentence);
-}
-
+/// Of its pods, as admission wrote it into them.
 int priority_of(const Planner& planner, const Json& deployment) {
-  for (const auto& pod : planner.snapshot.extra_pods)
-    if (pod["metadata"].value("namespace", "") == deployment["metadata"]["namespace"] &&
-        cluster::selects(deployment["spec"]["selector"], pod["metadata"].value("labels", Json::object())))
-      return pod["spec"].value("priority", 0);
-  return 0;
+  const auto pods = pods_of(planner.snapshot.extra_pods, deployment);
+  return pods.empty() ? 0 : (*pods.front())["spec"].value("priority", 0);
 }
 
 class ExtraPlan {
@@ -285,6 +273,29 @@ class ExtraPlan {
   const Extra extra_;
 };
 
+/// Plans for one of the wish; gives the pods that it makes besides `before`, which the plan makes first.
+int plan_extra(Planner& planner, const ExtraDeployment& wish, int before) {
+  if (const Json* deployment = planner.live(wish.ref())) return ExtraPlan(planner, wish, *deployment).plan(before);
+  planner.refuse(ExitStatus::unsafe,
+                 fmt::format("extra_deployments names Deployment {}/{}, which is not there.", wish.ns, wish.name));
+  return 0;
+}
+
+/// Why the wish would be refused for this one alone; nothing: it would not.
+std::optional<Error> refusal_of(const Planner& planner, const ExtraDeployment& wish) {
+  Plan plan;
+  Planner trial(planner.spec, planner.snapshot, plan);
+  plan_extra(trial, wish, 0);
+  return plan.refusal;
+}
+
+/// Whether the cluster keeps this very wish already: then it was not refused when it was new.
+bool is_kept(const Planner& planner) {
+  const Json* state = planner.live(state_object);
+  const auto kept = state == nullptr ? std::nullopt : read_state(*state);
+  return kept && kept->spec == to_json(planner.spec).dump();
+}
+
 bool is_wished(const Spec& spec, const kube::ObjectRef& ref) {
   return std::any_of(spec.extra_deployments.begin(), spec.extra_deployments.end(),
                      [&](const ExtraDeployment& wish) { return wish.ref() == ref; });
@@ -316,11 +327,11 @@ void plan_extras(Planner& planner) {
     plan_back(planner, *deployment);
   int before = planner.expected;
   for (const auto& wish : planner.spec.extra_deployments) {
-    const Json* deployment = planner.live(wish.ref());
-    if (deployment == nullptr)
-      miss(planner, wish);
+    // What its owner did to it since must not keep k3s's components from being repaired.
+    if (const auto refusal = is_kept(planner) ? refusal_of(planner, wish) : std::nullopt)
+      planner.warn(fmt::format("Deployment {}/{} is left as it is: {}", wish.ns, wish.name, refusal->message));
     else
-      before += ExtraPlan(planner, wish, *deployment).plan(before);
+      before += plan_extra(planner, wish, before);
   }
 }
 

@@ -263,21 +263,37 @@ TEST_CASE("extra: one that is not there") {
   CHECK(plan.refusal->message == "extra_deployments names Deployment web/site, which is not there.");
   CHECK(plan.steps.empty());
   CHECK_FALSE(make_plan(packaged, cluster.snapshot).refusal);
+}
 
-  // Deleted later, it must not keep CoreDNS from being repaired.
+TEST_CASE("extra: what its owner does to it later does not keep CoreDNS from being repaired") {
   const Json items = Json::array({{{"namespace", "web"}, {"name", "site"}}});
+  const Spec both = wish({{"extra_deployments", items}});
+  SimulatedCluster cluster(3);
   cluster.add_site();
-  reach(cluster, wish({{"extra_deployments", items}}));
-  cluster.snapshot.deployments.erase(1);
-  cluster.scale_by("kubectl", 1);
-  const Plan later = make_plan(wish({{"extra_deployments", items}}), cluster.snapshot);
+  reach(cluster, both);
+  std::string said;
+  SUBCASE("deleted") {
+    cluster.snapshot.deployments.erase(1);
+    said = "extra_deployments names Deployment web/site, which is not there.";
+  }
+  SUBCASE("a count is declared") {
+    hold_count(cluster, "helm", 1);
+    said = ".spec.replicas of apps/v1 Deployment web/site is held by helm, at 1; ours would be 2.";
+  }
+  cluster.snapshot.horizontalpodautoscalers.clear();
+  const Plan later = make_plan(both, cluster.snapshot);
   CHECK_FALSE(later.refusal);
-  CHECK(warns(later, "names Deployment web/site, which is not there"));
-  // Its budget goes with the wish.
-  CHECK(ids(make_plan(packaged, cluster.snapshot)).front() == "extra-web/site-budget");
-  const Plan gone = make_plan(wish(), cluster.snapshot);
-  REQUIRE_FALSE(gone.refusal);
-  CHECK(ids(gone).front() == "extra-web/site-budget");
+  CHECK(ids(later) == Ids{"coredns-autoscaler"});
+  CHECK(warns(later, "Deployment web/site is left as it is: " + said));
+  // With another wish it is refused like the first time, and its budget goes when it is no more wished.
+  Json other = to_json(both);
+  other["coredns_cpu_utilization"] = 60;
+  CHECK(make_plan(wish(other), cluster.snapshot).refusal);
+  for (const Spec& goal : {wish(), packaged}) {
+    const Plan gone = make_plan(goal, cluster.snapshot);
+    REQUIRE_FALSE(gone.refusal);
+    CHECK(ids(gone).front() == "extra-web/site-budget");
+  }
 }
 
 TEST_CASE("extra: what makes several replicas unsafe is refused") {

@@ -132,6 +132,15 @@ def test_labels_are_passed_as_they_are(run: Any, fake_helper: FakeHelper) -> Non
     }
 
 
+def test_deployments_of_ones_own_are_passed_with_numbers_as_numbers(run: Any, fake_helper: FakeHelper) -> None:
+    site = {"namespace": "web", "name": "site"}
+    run(k3s_core_ha, extra_deployments=[site, {**site, "name": "other", "replicas": "3"}])
+    assert spec_of(fake_helper)["extra_deployments"] == [
+        {**site, "replicas": None},
+        {**site, "name": "other", "replicas": 3},
+    ]
+
+
 def test_numbers_are_passed_as_numbers(run: Any, fake_helper: FakeHelper) -> None:
     run(k3s_core_ha, coredns_min_replicas="4", coredns_max_replicas=9)
     assert spec_of(fake_helper) == {**DEFAULTS, "coredns_min_replicas": 4, "coredns_max_replicas": 9}
@@ -145,6 +154,8 @@ def test_numbers_are_passed_as_numbers(run: Any, fake_helper: FakeHelper) -> Non
         ({"level": "planet"}, "level"),
         ({"state": "maybe"}, "state"),
         ({"wait_timeout": []}, "wait_timeout"),
+        ({"extra_deployments": [{"name": "site"}]}, "namespace"),
+        ({"extra_deployments": [{"namespace": "web", "name": "site", "count": 2}]}, "count"),
     ],
 )
 @pytest.mark.parametrize("module", [k3s_core_ha, k3s_core_ha_info])
