@@ -77,6 +77,11 @@ Outcome plan(Context& context, const PlanOptions& options) {
       warnings.emplace_back(
           "These manifests take the packaged CoreDNS's replicas away at once: apply the DaemonSet first and wait for "
           "its pods, or let `k3s-core-ha apply` make the change.");
+    for (const auto& ref : made.not_in_manifests)
+      warnings.push_back(
+          fmt::format("{} is left out: its owner applies it by kubectl's client, and kubectl hands all of such an "
+                      "object to whoever applies it server-side first. `k3s-core-ha apply` does not.",
+                      kube::to_string(ref)));
     return {Json::object(), report::manifests(objects, warnings)};
   }
   const auto source = options.snapshot.empty() ? report::Source::cluster : report::Source::snapshot;
