@@ -173,7 +173,8 @@ def reaches(server: Server, helper: Helper, spec: Json, end: Json) -> bool:
 @pytest.fixture
 def claim(server: Server) -> Iterator[Json]:
     """Of a pod, the claim that it mounts."""
-    body = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    # Of no class: nobody is to make a volume for it.
+    body = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}}
     body["spec"]["resources"] = {"requests": {"storage": "1Mi"}}
     server.request("POST", CLAIMS, body)
     yield {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}

@@ -70,9 +70,17 @@ Outcome plan(Context& context, const PlanOptions& options) {
   if (context.options.output == "manifests") {
     if (made.refusal) return *made.refusal;
     const auto objects = ha::manifests(made);
-    if (objects.empty())
-      return Error{ExitStatus::usage, "What k3s ships needs no manifests: every strategy is packaged."};
     auto warnings = made.warnings;
+    warnings.insert(warnings.end(), made.unmet.begin(), made.unmet.end());
+    for (const auto& ref : made.not_in_manifests)
+      warnings.push_back(
+          fmt::format("{} is left out: its owner applies it by kubectl's client, and kubectl hands all of such an "
+                      "object to whoever applies it server-side first. `k3s-core-ha apply` does not.",
+                      kube::to_string(ref)));
+    if (objects.empty())
+      return Error{ExitStatus::usage, made.not_in_manifests.empty()
+                                          ? "What k3s ships needs no manifests: every strategy is packaged."
+                                          : "There is nothing for manifests: " + warnings.back()};
     if (const auto count = made.counts.find(ha::coredns_deployment); count != made.counts.end() && count->second == 0)
       warnings.emplace_back(
           "These manifests take the packaged CoreDNS's replicas away at once: apply the DaemonSet first and wait for "

@@ -93,6 +93,7 @@ std::vector<Json> manifests(const Plan& plan) {
   std::set<std::string> namespaces;
   for (Json body : plan.wished) {
     const auto ref = kube::ref_of(body);
+    if (plan.not_in_manifests.contains(ref)) continue;
     const bool ours = body["metadata"].value("labels", Json::object()).contains(cluster::component_label);
     if (!ours) {
       const auto count = plan.counts.find(ref);

@@ -77,11 +77,12 @@ struct Plan {
   Level level;
   std::vector<Step> steps;        ///< empty: nothing to do
   std::vector<Json> wished = {};  ///< our whole set for each lasting object, whether it is so already or not
-  std::map<kube::ObjectRef, int> counts = {};  ///< fixed counts of replicas, which manifests must hold
-  std::vector<Difference> diff;                ///< one for each lasting object that a step changes
-  std::vector<std::string> warnings;           ///< sentences for a person
-  std::vector<std::string> unmet = {};         ///< what is not as wished for now: more of them
-  Json components = Json::object();            ///< how each stands, as observed: strategy, replicas, ready, nodes
+  std::map<kube::ObjectRef, int> counts = {};       ///< fixed counts of replicas, which manifests must hold
+  std::set<kube::ObjectRef> not_in_manifests = {};  ///< a tool that applies them would take more than is in them
+  std::vector<Difference> diff;                     ///< one for each lasting object that a step changes
+  std::vector<std::string> warnings;                ///< sentences for a person
+  std::vector<std::string> unmet = {};              ///< what is not as wished for now: more of them
+  Json components = Json::object();                 ///< how each stands, as observed: strategy, replicas, ready, nodes
   Json predicted = Json::object();
   std::int64_t revision = 0;             ///< of the wish, as the cluster keeps it; 0: it keeps none
   bool crowded = false;                  ///< what it makes first may leave CoreDNS no room

@@ -78,6 +78,8 @@ class Planner {
   void want_usage(const std::vector<std::string>& nodes);
   /// The object's count of replicas is a fixed one: manifests have no other way to keep it.
   void fix_count(const kube::ObjectRef& ref, int replicas) { plan_.counts[ref] = replicas; }
+  /// The object is for `apply` alone: a tool that applies manifests would take more of it than is in them.
+  void keep_out_of_manifests(const kube::ObjectRef& ref) { plan_.not_in_manifests.insert(ref); }
   void set_revision(std::int64_t revision) { plan_.revision = revision; }
   std::int64_t revision() const { return plan_.revision; }
 

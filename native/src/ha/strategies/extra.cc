@@ -127,6 +127,26 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones,
   return body;
 }
 
+/// Whether all of it is held in our name alone: so kubectl does it at the first server-side apply, of manifests of
+/// ours, after client-side ones. What we dropped then would be gone.
+bool is_swallowed(const Json& deployment) {
+  return cluster::owners_of(deployment, {"f:spec", "f:selector"}) ==
+         std::vector<std::string>{std::string(kube::field_manager)};
+}
+
+std::string swallowed_words(std::string_view title) {
+  return fmt::format(
+      "{} is held whole in the name {}, as kubectl makes it of what its client applied before: first "
+      "apply its own manifest by server-side apply in another name.",
+      title, kube::field_manager);
+}
+
+bool is_applied_by_client(const Json& deployment) {
+  const Json entries = deployment["metadata"].value("managedFields", Json::array());
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const Json& entry) { return entry.value("manager", "") == "kubectl-client-side-apply"; });
+}
+
 /// Whether all replicas are of the Deployment's own template and available.
 bool healthy(const Json& deployment) {
   return !updating(deployment) &&
@@ -170,6 +190,7 @@ void plan_back(Planner& planner, const Json& deployment) {
   const Extra extra(kube::ref_of(deployment));
   const auto had = noted(deployment);
   if (!had) return;
+  if (is_swallowed(deployment)) return planner.warn(swallowed_words(extra.title));
   std::set<cluster::FieldPath> kept;  // the note, and what makes the rollout gentle
   for (const auto& path : cluster::applied_fields(deployment, kube::field_manager))
     if (path != replicas_field && (path.size() < 2 || path[1] != "f:template")) kept.insert(path);
@@ -195,6 +216,8 @@ class ExtraPlan {
 
   /// `before`: pods of others that the plan makes first; gives those that it makes besides.
   int plan(int before) {
+    if (is_swallowed(deployment_)) return refuse({ExitStatus::conflict, swallowed_words(title())});
+    if (is_applied_by_client(deployment_)) planner_.keep_out_of_manifests(extra_.component.deployment);
     const Json& pod = deployment_["spec"]["template"]["spec"];
     const auto nodes = cluster::judge_nodes(planner_.snapshot, pod, planner_.spec.zone_label);
     const int now = replicas_of(deployment_);

@@ -429,6 +429,28 @@ TEST_CASE("extra: what is theirs stays theirs") {
   }
 }
 
+TEST_CASE("extra: one that is held whole in our name loses nothing by us") {
+  SimulatedCluster cluster = with_site(3);
+  reach(cluster, site_wish());
+  Json& site = cluster.site();
+  auto fields = cluster::applied_fields(site, "k3s-core-ha");
+  fields.merge(cluster::applied_fields(site, "kubectl"));
+  cluster.apply(cluster::body_from_fields(site, fields), "k3s-core-ha");
+  cluster.apply(
+      {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", "site"}, {"namespace", "web"}}}},
+      "kubectl");
+  const Plan plan = make_plan(site_wish({{"replicas", 3}}), cluster.snapshot);
+  REQUIRE(plan.refusal);
+  CHECK(plan.refusal->status == ExitStatus::conflict);
+  CHECK(plan.refusal->message.find("Deployment web/site is held whole in the name k3s-core-ha") == 0);
+  const Json before = cluster.site();
+  const Plan back = make_plan(packaged, cluster.snapshot);
+  CHECK_FALSE(back.refusal);
+  CHECK(warns(back, "Deployment web/site is held whole"));
+  carry_out(cluster, back);
+  CHECK(cluster.site()["spec"] == before["spec"]);
+}
+
 TEST_CASE("extra: zones, and rollouts that would be short of more than one replica") {
   SimulatedCluster cluster = with_site(4, 4);
   for (int i = 0; i < 4; ++i)
@@ -463,6 +485,16 @@ TEST_CASE("extra: manifests lay the same over it, and it is kept from being dele
   CHECK(find("PodDisruptionBudget")["metadata"]["namespace"] == "web");
   CHECK(find("ValidatingAdmissionPolicy")["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"][0]
                                          ["values"] == Json::array({"web"}));
+  {
+    SimulatedCluster by_client = with_site(3);
+    by_client.set_field(by_client.site(), {"f:spec", "f:replicas"}, 1, "kubectl-client-side-apply");
+    by_client.site()["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "{}";
+    const Plan plan = make_plan(site_wish(), by_client.snapshot);
+    REQUIRE_FALSE(plan.refusal);
+    CHECK(plan.not_in_manifests.size() == 1);
+    for (const Json& object : manifests(plan))
+      CHECK(object["kind"] != "Deployment");
+  }
   for (const Json& object : objects)
     if (object["kind"] == "Deployment" || object["kind"] == "PodDisruptionBudget") cluster.apply(object, "k3s-core-ha");
   cluster.settle();
