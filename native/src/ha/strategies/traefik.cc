@@ -293,8 +293,9 @@ Json Values::ours() const {
   Json values = Json::object();
   const bool scaled = at(effective_, "/autoscaling/enabled") == true;
   const Json given = at(given_, "/deployment/replicas");
-  const bool enough = given.is_number_integer() && given.get<int>() == replicas_;
-  if (!scaled && !(enough && !planner_.spec.traefik_replicas)) values["deployment"]["replicas"] = replicas_;
+  const bool left_to_others =
+      !planner_.spec.traefik_replicas && given.is_number_integer() && given.get<int>() == replicas_;
+  if (!scaled && !left_to_others) values["deployment"]["replicas"] = replicas_;
   if (planner_.snapshot.minor() >= pre_stop_sleep_minor && at(effective_, "/deployment/lifecycle/preStop").is_null())
     values["deployment"]["lifecycle"]["preStop"]["sleep"]["seconds"] = pre_stop_seconds;
   values["updateStrategy"] = {{"type", "RollingUpdate"},
@@ -368,7 +369,7 @@ Json failure_policy(Planner& planner) {
     return known.empty() || std::find(known.begin(), known.end(), policy) != known.end();
   };
   if (knows("retry")) return "retry";
-  const Json own = planner.live(traefik_chart)->value("spec", Json::object()).value("failurePolicy", Json());
+  Json own = planner.live(traefik_chart)->value("spec", Json::object()).value("failurePolicy", Json());
   if (!own.is_null() && knows(own)) return own;
   planner.warn(
       "This k3s knows no failurePolicy retry for a HelmChartConfig: where an upgrade of traefik's chart fails, it is "
