@@ -32,7 +32,8 @@ bool has_condition(const Json& job, const char* type) {
 void collect_both(const Json& one, const Json& other, const std::string& path, std::vector<std::string>& out) {
   if (one.is_object() && other.is_object()) {
     for (const auto& [key, value] : one.items())
-      if (other.contains(key)) collect_both(value, other[key], path.empty() ? key : path + "." + key, out);
+      if (other.contains(key))
+        collect_both(value, other[key], path.empty() ? key : fmt::format("{}.{}", path, key), out);
   } else if (one != other) {
     out.push_back(path);
   }
@@ -80,8 +81,7 @@ bool has_failed(const Json& job) {
 const Json* config_schema(const Snapshot& snapshot, const char* field) {
   const Json* crd = find_named(snapshot.customresourcedefinitions, "helmchartconfigs.helm.cattle.io", "");
   if (crd == nullptr) return nullptr;
-  const Json& object = *crd;  // operator[] of a const one adds nothing
-  for (const auto& version : object.at("spec").at("versions")) {
+  for (const auto& version : crd->at("spec").at("versions")) {
     if (version.value("name", "") != "v1") continue;
     const Json::json_pointer at("/schema/openAPIV3Schema/properties/spec/properties");
     if (!version.contains(at) || !version.at(at).contains(field)) return nullptr;

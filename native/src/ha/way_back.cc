@@ -135,7 +135,10 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   plan_extras_back(planner, earlier);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
-  plan_traefik_back(planner, earlier);
+  if (earlier.snapshot.traefik) {
+    restore(planner, earlier, "traefik-values", traefik_config);
+    wait_for_traefik_back(planner, earlier);
+  }
   restore(planner, earlier, "wish-back", state_object);
   if (plan.refusal) plan.steps.clear();
   planner.finish();

@@ -262,19 +262,23 @@ Json Values::pod_template() const {
 bool Values::judge() {
   nodes_ = cluster::judge_nodes(planner_.snapshot, pod_template()["spec"], planner_.spec.zone_label);
   const Json given = at(given_, "/deployment/replicas");
-  const Sizing sizing =
-      size_traefik(planner_.spec, nodes_, given.is_number_integer() ? given.get<int>() : 0,
-                   at(wished_, "/deployment/replicas").is_null() ? 0 : at(wished_, "/deployment/replicas").get<int>());
+  const Json wished = at(wished_, "/deployment/replicas");
+  const Sizing sizing = size_traefik(planner_.spec, nodes_, given.is_number_integer() ? given.get<int>() : 0,
+                                     wished.is_null() ? 0 : wished.get<int>());
   for (const auto& warning : sizing.warnings)
     planner_.warn(warning);
   alone_ = takes_host_ports(effective_, deployment_);
   replicas_ = sizing.min_replicas;
+  std::set<std::string> hosts;
+  for (const auto& node : nodes_)
+    if (node.eligible()) hosts.insert(node.host);
   if (sizing.refusal) {
     planner_.refuse(sizing.refusal->status, sizing.refusal->message);
-  } else if (alone_ && !sizing.warnings.empty()) {
-    planner_.refuse(ExitStatus::unsafe, fmt::format("traefik takes ports of its node, so one replica can run on each, "
-                                                    "but {} are wished.",
-                                                    replicas_));
+  } else if (alone_ && replicas_ > static_cast<int>(hosts.size())) {
+    planner_.refuse(ExitStatus::unsafe,
+                    fmt::format("traefik takes ports of its node, so one replica can run on each of "
+                                "{}, but {} are wished.",
+                                hosts.size(), replicas_));
   } else if (const std::string where = keeps_certificates(effective_, deployment_); replicas_ > 1 && !where.empty()) {
     planner_.refuse(
         ExitStatus::unsafe,
@@ -289,8 +293,9 @@ Json Values::ours() const {
   Json values = Json::object();
   const bool scaled = at(effective_, "/autoscaling/enabled") == true;
   const Json given = at(given_, "/deployment/replicas");
-  const bool enough = given.is_number_integer() && given.get<int>() == replicas_;
-  if (!scaled && !(enough && !planner_.spec.traefik_replicas)) values["deployment"]["replicas"] = replicas_;
+  const bool left_to_others =
+      !planner_.spec.traefik_replicas && given.is_number_integer() && given.get<int>() == replicas_;
+  if (!scaled && !left_to_others) values["deployment"]["replicas"] = replicas_;
   if (planner_.snapshot.minor() >= pre_stop_sleep_minor && at(effective_, "/deployment/lifecycle/preStop").is_null())
     values["deployment"]["lifecycle"]["preStop"]["sleep"]["seconds"] = pre_stop_seconds;
   values["updateStrategy"] = {{"type", "RollingUpdate"},
@@ -364,7 +369,7 @@ Json failure_policy(Planner& planner) {
     return known.empty() || std::find(known.begin(), known.end(), policy) != known.end();
   };
   if (knows("retry")) return "retry";
-  const Json own = planner.live(traefik_chart)->value("spec", Json::object()).value("failurePolicy", Json());
+  Json own = planner.live(traefik_chart)->value("spec", Json::object()).value("failurePolicy", Json());
   if (!own.is_null() && knows(own)) return own;
   planner.warn(
       "This k3s knows no failurePolicy retry for a HelmChartConfig: where an upgrade of traefik's chart fails, it is "
@@ -494,18 +499,12 @@ void plan_traefik(Planner& planner, const Traefik& design) {
   if (design.applies || design.scaled || design.rolls) wait_for_rollout(planner);
 }
 
-void plan_traefik_back(Planner& planner, const Planner& earlier) {
-  if (!earlier.snapshot.traefik) return;
-  const std::size_t before = planner.steps();
-  const Json* was = earlier.live(traefik_config);
-  const Json* now = planner.live(traefik_config);
-  if (was == nullptr)
-    planner.remove_own("traefik-values", traefik_config, "it was not there before");
-  else if (now == nullptr || now->value("spec", Json()) != was->value("spec", Json()))
-    planner.ensure("traefik-values",
-                   cluster::body_from_fields(*was, cluster::applied_fields(*was, kube::field_manager)),
-                   "as it was before");
-  if (planner.steps() == before || planner.live(traefik_chart) == nullptr) return;
+void wait_for_traefik_back(Planner& planner, const Planner& earlier) {
+  const auto spec_in = [](const Planner& seen) {
+    const Json* config = seen.live(traefik_config);
+    return config == nullptr ? Json() : config->value("spec", Json());
+  };
+  if (spec_in(planner) == spec_in(earlier) || planner.live(traefik_chart) == nullptr) return;
   const std::string hash = hash_now(planner);
   wait_for_chart(planner, hash == hash_now(earlier) ? "" : hash);
   wait_for_rollout(planner);

@@ -35,8 +35,8 @@ bool reads_traefik(const cluster::Snapshot& snapshot);
 Traefik design_traefik(Planner& planner);
 void plan_traefik(Planner& planner, const Traefik& design);
 
-/// The HelmChartConfig as it was, and what the chart makes of that.
-void plan_traefik_back(Planner& planner, const Planner& earlier);
+/// Once the HelmChartConfig is planned to be as it was: what the chart makes of that, where it was another.
+void wait_for_traefik_back(Planner& planner, const Planner& earlier);
 
 /// How it stands, for people and programs: the strategy whose fields are there, replicas, ready, nodes.
 Json traefik_stands(const Planner& planner);
