@@ -432,7 +432,7 @@ TEST_CASE("extra: what is theirs stays theirs") {
 TEST_CASE("extra: one that is held whole in our name loses nothing by us") {
   SimulatedCluster cluster = with_site(3);
   reach(cluster, site_wish());
-  Json& site = cluster.site();
+  const Json& site = cluster.site();
   auto fields = cluster::applied_fields(site, "k3s-core-ha");
   fields.merge(cluster::applied_fields(site, "kubectl"));
   cluster.apply(cluster::body_from_fields(site, fields), "k3s-core-ha");
