@@ -152,7 +152,7 @@ def test_killed_anywhere(server: Server, shipped: None, helper: Helper, had: int
         back = kill_points(helper.apply(wishes[False]))
         assert difference(ends[False], made(server)) == ""
         print(f"\nfrom {had}: {len(there)} points on the way, {len(back)} back")
-        few = itertools.zip_longest(evenly(there, 3), evenly(back, 3))
+        few = itertools.zip_longest(evenly(there, 1), evenly(back, 1))
         for pair in few:
             for named, point in zip((True, False), pair, strict=True):
                 with subtests.test(named=named, point=point), Available(server) as available:

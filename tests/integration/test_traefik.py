@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from cluster import ApiError, Json, Server, changes, hang_up, wait_for
-from helper import Point
 from test_requests import LATENCY, round_trips
+from ways import evenly, kill_points
 
 if TYPE_CHECKING:
     import http.client
@@ -275,21 +276,17 @@ def test_nothing_is_read_unasked(chart: Chart, helper: Helper) -> None:
 
 def test_killed(chart: Chart, server: Server, helper: Helper) -> None:
     """A run that was killed at any of its writes is carried on by the next, there and back."""
-    import signal
-
     for spec, left in ((SPEC, 2), (PACKAGED, 1)):
         other = PACKAGED if spec is SPEC else SPEC
         helper.apply(other)
-        count = len(helper.apply(spec).done)
-        for write in range(count):
-            for forward in (False, True):
-                helper.apply(other)
-                run = helper.run("apply", spec=spec, at=Point(write, forward, signal.SIGKILL))
-                assert run.status == -signal.SIGKILL, run.stderr
-                helper.apply(spec)
-                assert server.get(DEPLOYMENT)["spec"]["replicas"] == left
-                assert (server.find(CONFIG) is None) == (spec is PACKAGED)
-                assert helper.apply(spec).writes == []
+        for point in evenly(kill_points(helper.apply(spec)), 2):
+            helper.apply(other)
+            run = helper.run("apply", spec=spec, at=point)
+            assert run.status == -signal.SIGKILL, run.stderr
+            helper.apply(spec)
+            assert server.get(DEPLOYMENT)["spec"]["replicas"] == left
+            assert (server.find(CONFIG) is None) == (spec is PACKAGED)
+            assert helper.apply(spec).writes == []
 
 
 @pytest.mark.parametrize("manager", ["kubectl", "deploy@server-1"])
