@@ -31,7 +31,8 @@ def cluster() -> Iterator[Cluster]:
     """A server, and nodes whose pods are Ready at once and end at once."""
     made = Cluster(os.environ.get("SANDBOX_NAME", "integration"))
     try:
-        made.up(f"fleet:{NODES}")
+        # With the kinds of helm-controller, which leaves alone what is marked as unmanaged.
+        made.up(f"fleet:{NODES}", "--traefik", "--server-arg", "disable=traefik")
         made.enter()
         yield made
     finally:

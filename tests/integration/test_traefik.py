@@ -182,20 +182,8 @@ def served(server: Server) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def switched_on(server: Server) -> Iterator[None]:
-    """No server says that it has no helm-controller, for the test is it."""
-    key = "k3s.io/node-args"
-    path = "/api/v1/nodes/server-1"
-    before = server.get(path)["metadata"]["annotations"][key]
-    words = [word for word in json.loads(before) if not word.startswith("--disable-helm-controller")]
-    server.patch(path, {"metadata": {"annotations": {key: json.dumps(words)}}})
-    yield
-    server.patch(path, {"metadata": {"annotations": {key: before}}})
-
-
 @pytest.fixture
-def chart(server: Server, kinds: None, switched_on: None, ways: Ways) -> Iterator[Chart]:
+def chart(server: Server, kinds: None, ways: Ways) -> Iterator[Chart]:
     """traefik as its chart makes it, one replica, and nothing of ours."""
     ways.go("packaged")
     ways.at = "traefik"

@@ -95,10 +95,13 @@ Result<void, WriteError> Run::check_ours() const {
 }
 
 Result<void, WriteError> Run::ask_beforehand(const std::vector<ha::Step>& steps) {
+  // The guard that manifests bring lets an object go once its annotation is gone, and not before.
+  std::set<kube::ObjectRef> unguarded;
   for (const ha::Step& step : steps) {
-    if (ha::is_wait(step.action)) continue;
+    if (ha::is_wait(step.action) || (step.action == ha::Action::remove && unguarded.contains(step.object))) continue;
     auto answer = write(step, client_, write_options(true));
     if (!answer) return answer.error();
+    if (step.body.contains(Json::json_pointer("/metadata/annotations"))) unguarded.insert(step.object);
   }
   return {};
 }

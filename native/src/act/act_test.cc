@@ -51,6 +51,22 @@ TEST_CASE("steps are carried out in order, after every write was asked as a dry 
   CHECK(outcome.changes[1].before.is_null());
 }
 
+TEST_CASE("what a guard lets go without its annotation is not asked for while it has that") {
+  Cluster cluster;
+  const std::string keep = "k3s-core-ha/keep";
+  Json& guarded = *cluster.client.find(retire.object);
+  guarded["metadata"]["annotations"][keep] = "true";
+  cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+    const Json* object = cluster.client.find(retire.object);
+    const bool kept = object != nullptr && (*object)["metadata"].value("annotations", Json::object()).contains(keep);
+    return call.verb == "delete" && kept ? std::optional(status_error(422, "Invalid", "kept")) : std::nullopt;
+  };
+  ha::Step unguard = label;
+  unguard.body = {{"metadata", {{"annotations", {{keep, nullptr}}}}}};
+  CHECK_FALSE(act::carry_out({unguard, retire}, cluster.client, quick).error);
+  CHECK(cluster.client.find(retire.object) == nullptr);
+}
+
 TEST_CASE("what is so already is unchanged, and changes nothing") {
   Cluster cluster;
   REQUIRE_FALSE(act::carry_out({overlay}, cluster.client, quick).error);

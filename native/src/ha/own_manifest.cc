@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
 
 #include "ha/settings.h"
@@ -38,11 +37,6 @@ constexpr Reserved reserved[] = {
     {"ConfigMap", "/data/NodeHosts", "which k3s keeps"},
     {"Deployment", "/spec/replicas", "for which there is a key of its own"},
 };
-
-std::string dotted(std::string path) {
-  std::replace(path.begin(), path.end(), '/', '.');
-  return path;
-}
 
 std::optional<std::string> fault_of_containers(const Json& deployment) {
   const Json::json_pointer at("/spec/template/spec/containers");

@@ -27,13 +27,6 @@ constexpr std::array mappings{"/deployment",
                               "/ports"};
 constexpr std::array lists{"/topologySpreadConstraints", "/tolerations", "/additionalArguments"};
 
-/// `/deployment/replicas` as `.deployment.replicas`.
-std::string dotted(std::string pointer) {
-  for (char& c : pointer)
-    if (c == '/') c = '.';
-  return pointer;
-}
-
 /// The value there; null: there is none, or what is above it is no mapping.
 Json value_of(const Json& values, const char* pointer) {
   const Json::json_pointer at(pointer);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ha/words.h"
 
+#include <algorithm>
+
 namespace core_ha::ha {
 
 std::string found_words(const Json& value) {
@@ -10,6 +12,11 @@ std::string found_words(const Json& value) {
   constexpr std::size_t longest = 60;
   if (text.size() > longest) text = text.substr(0, longest) + "…";
   return text;
+}
+
+std::string dotted(std::string pointer) {
+  std::replace(pointer.begin(), pointer.end(), '/', '.');
+  return pointer;
 }
 
 }  // namespace core_ha::ha
