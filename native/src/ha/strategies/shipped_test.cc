@@ -174,7 +174,7 @@ TEST_CASE("custom: objects of the user's stand in for k3s's, and the way back ha
   const auto with = [&](Json objects) {
     return wish({{"coredns_strategy", "custom"}, {"coredns_manifest", std::move(objects)}, {"coredns_lameduck", 5}});
   };
-  const Spec spec = with({own, config});
+  const Spec spec = with(Json::array({own, config}));
   reach(cluster, spec);
   CHECK(cluster.losses == std::vector<std::string>{});
   check_ours(cluster, 3);
@@ -193,7 +193,7 @@ TEST_CASE("custom: objects of the user's stand in for k3s's, and the way back ha
   CHECK_FALSE(cluster.deployment()["spec"]["template"]["metadata"]["labels"].contains("release"));
   CHECK(cluster.snapshot.clusterroles[0]["rules"].size() == 2);
 
-  reach(cluster, with({config}));
+  reach(cluster, with(Json::array({config})));
   CHECK(cluster.deployment()["spec"]["template"]["metadata"]["labels"]["release"] == "new");
   CHECK(pod_spec(cluster)["containers"][0]["image"] != "registry.example/coredns:own");
   CHECK_FALSE(cluster.deployment()["spec"]["template"]["metadata"].contains("annotations"));
@@ -209,8 +209,8 @@ TEST_CASE("custom: objects of the user's stand in for k3s's, and the way back ha
 TEST_CASE("custom: an object that stands in for nothing, or cannot, is refused") {
   SimulatedCluster cluster = staged_cluster();
   const auto refused = [&](const Json& object) {
-    const Plan plan =
-        make_plan(wish({{"coredns_strategy", "custom"}, {"coredns_manifest", {object}}}), cluster.snapshot);
+    const Plan plan = make_plan(wish({{"coredns_strategy", "custom"}, {"coredns_manifest", Json::array({object})}}),
+                                cluster.snapshot);
     REQUIRE(plan.refusal);
     CHECK(plan.refusal->status == ExitStatus::usage);
     return plan.refusal->message;
@@ -224,7 +224,8 @@ TEST_CASE("custom: an object that stands in for nothing, or cannot, is refused")
   other["spec"]["selector"]["matchLabels"]["k8s-app"] = "dns";
   CHECK(mentions(refused(other), "coredns_manifest[0].spec.selector is {"));
 
-  const Plan unread = make_plan(wish({{"coredns_manifest", {cluster.staged_deployment()}}}), cluster.snapshot);
+  const Plan unread =
+      make_plan(wish({{"coredns_manifest", Json::array({cluster.staged_deployment()})}}), cluster.snapshot);
   REQUIRE_FALSE(unread.warnings.empty());
   CHECK(unread.warnings.back() == "coredns_manifest is not read under coredns_strategy autoscaling.");
 }
