@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values for traefik's chart, on the real API server with the two kinds of k3s's helm-controller, but without it.
+"""Values for traefik's chart, on the real API server with the kinds of k3s's helm-controller, which has no part in it.
 
 The test plays helm-controller and Helm: it marks the job of each configuration with a hash, says that it is complete,
 and gives the Deployment the replicas that the values ask for. What the chart makes of the other values is not tried
-here. The HelmChart is marked as unmanaged, so that a real controller leaves it alone, too.
+here (tests/traefik does). The HelmChart is marked as unmanaged, so that the real controller leaves it alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from cluster import ApiError, Json, Server, changes, hang_up, wait_for
+from cluster import Json, Server, changes, hang_up, wait_for
 from test_requests import LATENCY, round_trips
 from ways import evenly, kill_points
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from proxy import Proxy
     from ways import Ways
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 HELM = "/apis/helm.cattle.io/v1/namespaces/kube-system"
+KINDS = ("helmcharts", "helmchartconfigs")
 CHART = f"{HELM}/helmcharts/traefik"
 CONFIG = f"{HELM}/helmchartconfigs/traefik"
 JOBS = "/apis/batch/v1/namespaces/kube-system/jobs"
@@ -47,37 +47,6 @@ PACKAGED = {
 }
 SPEC = {**PACKAGED, "traefik_strategy": "helm"}
 TEXT = "deployment:\n  replicas: 1\nlogs:\n  access:\n    enabled: true\n"
-
-
-def definition(kind: str, spec: Json) -> Json:
-    """A kind of helm.cattle.io/v1."""
-    plural = kind.lower() + "s"
-    names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
-    properties = {"spec": {"type": "object", "properties": spec}}
-    status = {"status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    schema = {"openAPIV3Schema": {"type": "object", "properties": properties | status}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.helm.cattle.io"},
-        "spec": {
-            "group": "helm.cattle.io",
-            "scope": "Namespaced",
-            "names": names,
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
-
-
-def schema() -> Json:
-    """What both kinds have in their spec, of what matters here."""
-    policies = ["abort", "reinstall", "retry"]
-    return {
-        "failurePolicy": {"type": "string", "default": "reinstall", "enum": policies},
-        "values": {"x-kubernetes-preserve-unknown-fields": True},
-        "valuesContent": {"type": "string"},
-        "chart": {"type": "string"},
-    }
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -158,33 +127,10 @@ class Chart:
         self.server.request("POST", JOBS, job)
 
 
-@pytest.fixture(scope="module")
-def kinds(server: Server) -> Iterator[None]:
-    """The kinds of helm-controller, as far as they are not there."""
-    made = []
-    for kind in ("HelmChart", "HelmChartConfig"):
-        crd = definition(kind, schema())
-        if server.find(f"{CRDS}/{crd['metadata']['name']}") is None:
-            server.request("POST", CRDS, crd)
-            made.append(crd["metadata"]["name"])
-    wait_for("the kinds are served", lambda: served(server))
-    if server.find(CHART) is not None:
-        pytest.skip("this cluster has a traefik of its own, and the test would play its controller")
-    yield
-    for name in made:
-        server.request("DELETE", f"{CRDS}/{name}")
-
-
-def served(server: Server) -> bool:
-    """Whether both kinds can be listed."""
-    with contextlib.suppress(ApiError):
-        return all(server.find(f"{HELM}/{name}") is not None for name in ("helmcharts", "helmchartconfigs"))
-    return False
-
-
 @pytest.fixture
-def chart(server: Server, kinds: None, ways: Ways) -> Iterator[Chart]:
+def chart(server: Server, ways: Ways) -> Iterator[Chart]:
     """traefik as its chart makes it, one replica, and nothing of ours."""
+    wait_for("helm-controller's kinds", lambda: all(server.find(f"{HELM}/{name}") for name in KINDS))
     ways.go("packaged")
     ways.at = "traefik"
     head = {"namespace": "kube-system", "name": "traefik"}

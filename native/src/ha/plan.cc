@@ -54,28 +54,25 @@ Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster
 }
 
 /// How CoreDNS stands; the strategy is the one whose objects are there.
-Json stands(const Planner& planner, const CoreDns& coredns) {
+Json coredns_stands(const Planner& planner, const CoreDns& coredns) {
   if (coredns.deployment == nullptr)
     return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
-  std::set<std::string> nodes;
+  std::vector<std::string> nodes;
   for (const auto& pod : coredns.pods)
-    if (!pod.node.empty()) nodes.insert(pod.node);
+    if (!pod.node.empty()) nodes.push_back(pod.node);
   if (coredns.daemonset != nullptr) {
     const Json status = coredns.daemonset->value("status", Json::object());
     return {{"strategy", "daemonset"},
             {"replicas", status.value("desiredNumberScheduled", 0)},
             {"ready", status.value("numberReady", 0)},
-            {"nodes", nodes}};
+            {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};
   }
   const bool overlaid = !cluster::applied_fields(*coredns.deployment, kube::field_manager).empty();
   const char* strategy = is_taken_over(*coredns.deployment)            ? "custom"
                          : planner.live(coredns_autoscaler) != nullptr ? "autoscaling"
                          : overlaid                                    ? "replicas"
                                                                        : "packaged";
-  return {{"strategy", strategy},
-          {"replicas", coredns.replicas()},
-          {"ready", coredns.deployment->value("status", Json::object()).value("readyReplicas", 0)},
-          {"nodes", nodes}};
+  return stands(*coredns.deployment, strategy, nodes);
 }
 
 void refuse_missing(Planner& planner) {
@@ -169,7 +166,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
                                               : wished_pod_spec(coredns.model(), as_shipped ? packaged_spec() : spec),
                                           spec.zone_label);
 
-  plan.components["coredns"] = stands(planner, coredns);
+  plan.components["coredns"] = coredns_stands(planner, coredns);
   plan.components["metrics_server"] = metrics_server_stands(planner);
   plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan.components.update(extras_stand(planner));

@@ -34,18 +34,6 @@ Json budget_body(const Component& component, const Json& deployment) {
   return body;
 }
 
-/// Somebody else's budget over the component's pods; null: none.
-const Json* foreign_budget(const cluster::Snapshot& snapshot, const Component& component, const Json& deployment) {
-  for (const auto& object : snapshot.poddisruptionbudgets) {
-    const auto ref = kube::ref_of(object);
-    const Json selector = object.value("spec", Json::object()).value("selector", Json());
-    if (ref.ns == component.budget.ns && ref.name != component.budget.name && selector.is_object() &&
-        cluster::selects(selector, pod_labels(deployment)))
-      return &object;
-  }
-  return nullptr;
-}
-
 /// How to have the component left alone, in words.
 std::string way_out(const Component& component) {
   return component.addon.empty() ? fmt::format("take it off {}", component.strategy)
@@ -184,6 +172,17 @@ bool refuse_foreign_autoscaler(Planner& planner, const Component& component) {
   return true;
 }
 
+const Json* foreign_budget(const cluster::Snapshot& snapshot, const kube::ObjectRef& own, const Json& deployment) {
+  for (const auto& object : snapshot.poddisruptionbudgets) {
+    const auto ref = kube::ref_of(object);
+    const Json selector = object.value("spec", Json::object()).value("selector", Json());
+    if (ref.ns == own.ns && ref.name != own.name && selector.is_object() &&
+        cluster::selects(selector, pod_labels(deployment)))
+      return &object;
+  }
+  return nullptr;
+}
+
 void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas) {
   if (!planner.snapshot.serves(component.budget.api_version)) {
     planner.warn(
@@ -192,7 +191,7 @@ void plan_budget(Planner& planner, const Component& component, const Json& deplo
                     component.title));
     return;
   }
-  const Json* other = foreign_budget(planner.snapshot, component, deployment);
+  const Json* other = foreign_budget(planner.snapshot, component.budget, deployment);
   if (other == nullptr) {
     planner.ensure(step_id(component, "budget"), budget_body(component, deployment),
                    "drains take one replica at a time");

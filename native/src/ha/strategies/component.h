@@ -89,6 +89,9 @@ std::string foreign_autoscaler(const cluster::Snapshot& snapshot, const Componen
 /// Two autoscalers, or one beside a fixed count, would fight: refused (exit 5), true.
 bool refuse_foreign_autoscaler(Planner& planner, const Component& component);
 
+/// A PodDisruptionBudget over the Deployment's pods that is not `own`, which need not be there; null: none.
+const Json* foreign_budget(const cluster::Snapshot& snapshot, const kube::ObjectRef& own, const Json& deployment);
+
 /// The PodDisruptionBudget by which drains take one replica at a time. One of somebody else over the same pods makes
 /// ours superfluous; over those of k3s's components it is refused where it would block every drain of so many replicas.
 void plan_budget(Planner& planner, const Component& component, const Json& deployment, int replicas);

@@ -137,38 +137,11 @@ std::string keeps_certificates(const Json& values, const Json& deployment) {
 
 /// Whether a node has room for one pod alone, for the ports of its own that it takes.
 bool takes_host_ports(const Json& values, const Json& deployment) {
-  const Json& pod = deployment["spec"]["template"]["spec"];
-  if (pod.value("hostNetwork", false) || at(values, "/hostNetwork") == true) return true;
-  for (const auto& container : pod.value("containers", Json::array()))
-    for (const auto& port : container.value("ports", Json::array()))
-      if (port.value("hostPort", 0) > 0) return true;
+  if (has_host_ports(deployment["spec"]["template"]["spec"]) || at(values, "/hostNetwork") == true) return true;
   const Json ports = at(values, "/ports");
   return ports.is_object() && std::any_of(ports.begin(), ports.end(), [](const Json& port) {
            return !at(port, "/hostPort").is_null() && at(port, "/hostPort") != 0;
          });
-}
-
-/// A PodDisruptionBudget of somebody else over traefik's pods; empty: none. The chart's own is named as the release.
-std::string foreign_budget(const Planner& planner, const Json& deployment) {
-  for (const auto& object : planner.snapshot.poddisruptionbudgets) {
-    const auto ref = kube::ref_of(object);
-    const Json selector = object.value("spec", Json::object()).value("selector", Json());
-    if (ref.ns == traefik_deployment.ns && ref.name != traefik_deployment.name && selector.is_object() &&
-        cluster::selects(selector, pod_labels(deployment)))
-      return ref.name;
-  }
-  return {};
-}
-
-std::vector<std::string> nodes_of(const Planner& planner) {
-  std::vector<std::string> nodes;
-  const Json* deployment = planner.live(traefik_deployment);
-  if (deployment == nullptr) return nodes;
-  for (const auto& pod : planner.snapshot.pods)
-    if (!pod["metadata"].contains("deletionTimestamp") && pod["spec"].contains("nodeName") &&
-        cluster::selects((*deployment)["spec"]["selector"], pod["metadata"].value("labels", Json::object())))
-      nodes.push_back(pod["spec"]["nodeName"]);
-  return nodes;
 }
 
 /// Whether somebody set the count by `kubectl scale`, and no autoscaler goes on with it.
@@ -305,12 +278,13 @@ Json Values::ours() const {
   if (zones_of(nodes_).several()) spreads.push_back(zone_spread(planner_.spec, selector));
   values["topologySpreadConstraints"] = std::move(spreads);
   if (!narrowed_.is_null()) values[Json::json_pointer(required_nodes)] = narrowed_;
-  const std::string other = foreign_budget(planner_, deployment_);
-  if (!other.empty()) {
+  // The chart's own is named as the release.
+  const kube::ObjectRef own{"policy/v1", "PodDisruptionBudget", traefik_deployment.ns, traefik_deployment.name};
+  if (const Json* other = foreign_budget(planner_.snapshot, own, deployment_); other != nullptr) {
     planner_.warn(
         fmt::format("PodDisruptionBudget kube-system/{} covers traefik already, and two would block every "
                     "drain: the chart's is left out.",
-                    other));
+                    kube::ref_of(*other).name));
   } else if (replicas_ > 1 || scaled) {
     values["podDisruptionBudget"]["enabled"] = true;
     if (at(effective_, "/podDisruptionBudget/minAvailable").is_null())
@@ -348,7 +322,7 @@ Json Values::make() {
 }
 
 void Values::check_room(const Json& values) const {
-  const Placement now{.pods = 0, .staying = nodes_of(planner_)};
+  const Placement now{.pods = 0, .staying = nodes_of(planner_.snapshot.pods, deployment_)};
   Placement placement = now;
   const int surge = at(values, "/updateStrategy/rollingUpdate/maxSurge") == 1 ? 1 : 0;
   placement.pods = std::max(0, replicas_ - static_cast<int>(now.staying.size())) + surge;
@@ -515,11 +489,7 @@ Json traefik_stands(const Planner& planner) {
   if (deployment == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
   const Json* config = planner.live(traefik_config);
   const bool helm = config != nullptr && !cluster::applied_fields(*config, kube::field_manager).empty();
-  const auto nodes = nodes_of(planner);
-  return {{"strategy", helm ? "helm" : "packaged"},
-          {"replicas", replicas_of(*deployment)},
-          {"ready", deployment->value("status", Json::object()).value("readyReplicas", 0)},
-          {"nodes", std::set<std::string>(nodes.begin(), nodes.end())}};
+  return stands(*deployment, helm ? "helm" : "packaged", nodes_of(planner.snapshot.pods, *deployment));
 }
 
 }  // namespace core_ha::ha
