@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-from results import Results  # noqa: E402 - a neighbour of the runner, no package
+from results import Results
 
 
 @pytest.fixture
