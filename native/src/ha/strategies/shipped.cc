@@ -34,6 +34,17 @@ namespace {
 
 const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
 
+/// What pods mount of it must be there. k3s adds it, and takes over what it changes, but not where it did not ship
+/// CoreDNS when we did, and does now.
+void keep_node_hosts(const Planner& planner, Json& config) {
+  static const cluster::FieldPath field{"f:data", "f:NodeHosts"};
+  const Json* live = planner.live(coredns_config);
+  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, field);
+  if (lines == nullptr || cluster::value_at(config, field) != nullptr) return;
+  if (cluster::owners_of(*live, field) == std::vector<std::string>{std::string(kube::field_manager)})
+    config["data"]["NodeHosts"] = *lines;
+}
+
 /// The head of an apply body for an object, which may have no namespace.
 Json head_of(const Json& object) {
   Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
@@ -80,7 +91,15 @@ void check_own_manifest(Planner& planner, const char* key, const Component& comp
 /// What is to be given back must be known.
 void refuse_unknown(Planner& planner, const Component& component) {
   const Json* deployment = planner.live(component.deployment);
-  if (deployment == nullptr || !is_taken_over(*deployment) || !shipped(planner, component.deployment).is_null()) return;
+  if (deployment == nullptr || !is_taken_over(*deployment)) return;
+  if (const auto servers = cluster::disabled_on(planner.snapshot, component.addon);
+      !servers.empty() && !is_custom(planner.spec, component))
+    return planner.refuse(
+        ExitStatus::unsafe,
+        fmt::format("{} is ours by strategy custom, and k3s ships none, for it was started with --disable {} on {}: "
+                    "without ours there would be none. Have k3s ship its own again first.",
+                    kube::to_string(component.deployment), component.addon, few(servers)));
+  if (!shipped(planner, component.deployment).is_null()) return;
   planner.refuse(ExitStatus::unsafe,
                  fmt::format("{} is ours by strategy custom, and what k3s ships in its place is not known here: run "
                              "this on a server, or name the directory of {}.yaml (--manifests).",
@@ -251,6 +270,7 @@ void plan_coredns_objects(Planner& planner) {
       continue;
     }
     Json body = to_be(planner, ref);
+    if (ref == coredns_config) keep_node_hosts(planner, body);
     if (ref == coredns_config && planner.spec.coredns_lameduck) {
       const auto corefile = with_lameduck(body["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
       if (!corefile)
