@@ -127,6 +127,19 @@ TEST_CASE("own CoreDNS: a run that was stopped half-way goes on") {
   }
 }
 
+TEST_CASE("own CoreDNS: a ConfigMap of the user's has the nodes' names, too") {
+  const Json config = {{"apiVersion", "v1"},
+                       {"kind", "ConfigMap"},
+                       {"metadata", {{"name", "coredns"}, {"namespace", "kube-system"}}},
+                       {"data", {{"Corefile", ". {\n    forward . 192.0.2.1\n}\n"}}}};
+  SimulatedCluster cluster = without_coredns(disabled);
+  carry_out(cluster, make_plan(custom("coredns_manifest", Json::array({config})), cluster.snapshot));
+  const Json* made = cluster::find_named(cluster.snapshot.configmaps, "coredns");
+  REQUIRE(made != nullptr);
+  CHECK(made->at("data")["Corefile"] == config["data"]["Corefile"]);
+  CHECK(made->at("data").contains("NodeHosts"));
+}
+
 TEST_CASE("own CoreDNS: another strategy says what would do") {
   const Plan plan = make_plan(wish({{"coredns_strategy", "replicas"}}), without_coredns(disabled).snapshot);
   REQUIRE(plan.refusal);

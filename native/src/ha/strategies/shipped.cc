@@ -34,17 +34,6 @@ namespace {
 
 const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
 
-/// What pods mount of it must be there. k3s adds it, and takes over what it changes, but not where it did not ship
-/// CoreDNS when we did, and does now.
-void keep_node_hosts(const Planner& planner, Json& config) {
-  static const cluster::FieldPath field{"f:data", "f:NodeHosts"};
-  const Json* live = planner.live(coredns_config);
-  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, field);
-  if (lines == nullptr || cluster::value_at(config, field) != nullptr) return;
-  if (cluster::owners_of(*live, field) == std::vector<std::string>{std::string(kube::field_manager)})
-    config["data"]["NodeHosts"] = *lines;
-}
-
 /// The head of an apply body for an object, which may have no namespace.
 Json head_of(const Json& object) {
   Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
@@ -63,6 +52,23 @@ const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref
   for (const auto& objects : snapshot.manifests)
     if (const Json* object = in_manifest(objects, ref)) return object;
   return nullptr;
+}
+
+/// What pods mount of it must be there. k3s adds it, and takes over what it changes; not where it ships no CoreDNS, and
+/// not at once where it did not and does now.
+void keep_node_hosts(const Planner& planner, Json& config) {
+  static const cluster::FieldPath field{"f:data", "f:NodeHosts"};
+  if (cluster::value_at(config, field) != nullptr) return;
+  const Json* theirs = staged(planner.snapshot, coredns_config);
+  if (const Json* lines = theirs == nullptr ? nullptr : cluster::value_at(*theirs, field)) {
+    config["data"]["NodeHosts"] = *lines;
+    return;
+  }
+  const Json* live = planner.live(coredns_config);
+  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, field);
+  if (lines == nullptr) return;
+  if (cluster::owners_of(*live, field) == std::vector<std::string>{std::string(kube::field_manager)})
+    config["data"]["NodeHosts"] = *lines;
 }
 
 /// Of a component under strategy custom; refuses what cannot stand in for k3s's objects.
