@@ -14,7 +14,7 @@ import time
 KEPT = 14  # days
 
 
-class Results:
+class Passed:
     """Checks that passed, kept by a hash of every file of the project that git does not ignore, and of the machine."""
 
     def __init__(self, root: pathlib.Path, known: bool) -> None:

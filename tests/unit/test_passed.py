@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-from results import Results
+from passed import Passed
 
 
 @pytest.fixture
@@ -28,28 +28,28 @@ def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
 
 def test_known_while_nothing_changes(tree: pathlib.Path) -> None:
     """One check, one command, one content of the files: and not otherwise."""
-    results = Results(tree, known=True)
-    assert not results.passed("unit", "run units")
-    results.keep("unit", "run units")
+    passed = Passed(tree, known=True)
+    assert not passed.passed("unit", "run units")
+    passed.keep("unit", "run units")
     (tree / "build").write_text("ignored")
-    assert Results(tree, known=True).passed("unit", "run units")
-    assert not Results(tree, known=False).passed("unit", "run units")
-    assert not Results(tree, known=True).passed("unit", "run other units")
-    assert not Results(tree, known=True).passed("lint", "run units")
+    assert Passed(tree, known=True).passed("unit", "run units")
+    assert not Passed(tree, known=False).passed("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run other units")
+    assert not Passed(tree, known=True).passed("lint", "run units")
     (tree / "source").chmod(0o755)
-    assert not Results(tree, known=True).passed("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run units")
     (tree / "source").chmod(0o644)
     (tree / "source").write_text("two")
-    assert not Results(tree, known=True).passed("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run units")
     (tree / "source").unlink()
-    assert not Results(tree, known=True).passed("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run units")
 
 
 def test_what_changed_meanwhile_is_not_known(tree: pathlib.Path) -> None:
     """A check that ran while somebody wrote has passed on neither tree."""
-    results = Results(tree, known=True)
+    passed = Passed(tree, known=True)
     (tree / "source").write_text("two")
-    results.keep("unit", "run units")
-    assert not Results(tree, known=True).passed("unit", "run units")
+    passed.keep("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run units")
     (tree / "source").write_text("one")
-    assert not Results(tree, known=True).passed("unit", "run units")
+    assert not Passed(tree, known=True).passed("unit", "run units")
