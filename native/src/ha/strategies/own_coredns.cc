@@ -34,7 +34,7 @@ constexpr const char* image = "rancher/mirrored-coredns-coredns:1.14.7";
 constexpr const char* manifest = R"(
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: coredns, namespace: kube-system}
+metadata: {name: coredns, namespace: kube-system, labels: {k8s-app: kube-dns}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

@@ -93,6 +93,7 @@ TEST_CASE("own CoreDNS: made whole, kept, its NodeHosts fed, and not taken away"
   CHECK(cluster.serving() == 3);
   CHECK(cluster.snapshot.services[0]["spec"]["clusterIP"] == "10.43.0.10");
   CHECK(cluster.snapshot.clusterroles.size() == 1);
+  CHECK(cluster.snapshot.serviceaccounts.size() == 1);
   cluster.rolled = 0;
   reach(cluster, custom());
   CHECK(cluster.rolled == 0);
