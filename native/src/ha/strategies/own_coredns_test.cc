@@ -159,4 +159,11 @@ TEST_CASE("own CoreDNS: shipped by k3s again, its NodeHosts stay") {
   const Json* config = cluster::find_named(configs, "coredns");
   REQUIRE(config != nullptr);
   CHECK(config->at("data").contains("NodeHosts"));
+
+  carry_out(cluster, make_plan(wish({{"coredns_strategy", "packaged"}}), cluster.snapshot));
+  config = cluster::find_named(configs, "coredns");
+  REQUIRE(config != nullptr);
+  CHECK(config->at("data").contains("NodeHosts"));
+  CHECK(cluster::applied_fields(*config, "k3s-core-ha").empty());
+  CHECK(cluster.serving() == 1);
 }

@@ -54,20 +54,15 @@ const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref
   return nullptr;
 }
 
-/// What pods mount of it must be there. k3s adds it, and takes over what it changes; not where it ships no CoreDNS, and
-/// not at once where it did not and does now.
+const cluster::FieldPath node_hosts{"f:data", "f:NodeHosts"};
+
+/// What pods mount of it must be there. k3s adds it, and takes over what it changes; but where it did not ship CoreDNS
+/// when we did, and does now, nobody else has it yet.
 void keep_node_hosts(const Planner& planner, Json& config) {
-  static const cluster::FieldPath field{"f:data", "f:NodeHosts"};
-  if (cluster::value_at(config, field) != nullptr) return;
-  const Json* theirs = staged(planner.snapshot, coredns_config);
-  if (const Json* lines = theirs == nullptr ? nullptr : cluster::value_at(*theirs, field)) {
-    config["data"]["NodeHosts"] = *lines;
-    return;
-  }
   const Json* live = planner.live(coredns_config);
-  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, field);
-  if (lines == nullptr) return;
-  if (cluster::owners_of(*live, field) == std::vector<std::string>{std::string(kube::field_manager)})
+  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, node_hosts);
+  if (lines == nullptr || cluster::value_at(config, node_hosts) != nullptr) return;
+  if (cluster::owners_of(*live, node_hosts) == std::vector<std::string>{std::string(kube::field_manager)})
     config["data"]["NodeHosts"] = *lines;
 }
 
@@ -195,15 +190,23 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
 }
 
 Json shipped(const Planner& planner, const kube::ObjectRef& ref) {
-  if (const Json* object = staged(planner.snapshot, ref)) return *object;
+  if (const Json* object = staged(planner.snapshot, ref)) {
+    Json whole = *object;
+    if (ref == coredns_config) keep_node_hosts(planner, whole);
+    return whole;
+  }
   const Json* live = planner.live(ref);
   return live == nullptr ? Json() : cluster::whole_applied_manifest(*live).value_or(Json());
 }
 
 Json to_be(const Planner& planner, const kube::ObjectRef& ref) {
+  const Json theirs = shipped(planner, ref);
   for (const auto* own : {&planner.spec.coredns_manifest, &planner.spec.metrics_server_manifest})
-    if (const Json* object = in_manifest(*own, ref)) return *object;
-  return shipped(planner, ref);
+    if (const Json* object = in_manifest(*own, ref)) {
+      const Json* lines = ref == coredns_config ? cluster::value_at(theirs, node_hosts) : nullptr;
+      return lines == nullptr ? *object : cluster::overlay({{"data", {{"NodeHosts", *lines}}}}, *object);
+    }
+  return theirs;
 }
 
 void check_own_manifests(Planner& planner) {
@@ -276,7 +279,6 @@ void plan_coredns_objects(Planner& planner) {
       continue;
     }
     Json body = to_be(planner, ref);
-    if (ref == coredns_config) keep_node_hosts(planner, body);
     if (ref == coredns_config && planner.spec.coredns_lameduck) {
       const auto corefile = with_lameduck(body["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
       if (!corefile)
