@@ -139,7 +139,9 @@ class Nodes(Cluster):
         lent += json.loads(wide)["items"]
         for thing in [*lent, self.one("services", "kube-dns"), *self.get("pods"), *self.get("nodes")]:
             about = thing["metadata"]
-            managers = {entry["manager"] for entry in about.get("managedFields", []) if entry.get("subresource") != "scale"}
+            managers = {
+                entry["manager"] for entry in about.get("managedFields", []) if entry.get("subresource") != "scale"
+            }
             ours = [m for m in managers if m.startswith("k3s-core-ha")]
             ours += [key for key in {**about.get("labels", {}), **about.get("annotations", {})} if "k3s-core-ha" in key]
             left += [f"{thing['kind']} {about['name']}: {what}" for what in ours]
