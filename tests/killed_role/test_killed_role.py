@@ -5,7 +5,11 @@ nothing disturbed does. The points are found by a run that nothing disturbs.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import TYPE_CHECKING, Any
+
+from cluster import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +33,7 @@ OBJECTS = (
     ("configmaps", "coredns"),
     ("services", "kube-dns"),
 )
+LOOKED = 180  # seconds
 FILES = ("find", "/usr/local/bin", "/etc/systemd/system", "/var/lib/rancher/k3s/server/manifests", "/etc/k3s-core-ha")
 
 
@@ -53,15 +58,28 @@ def see_converges(nodes: Nodes, end: list[Any], killed: Callable[[], Any], whole
     """A run that is killed, and one that is not, end where the latter alone did."""
     killed()
     whole()
-    assert state(nodes) == end
+    with contextlib.suppress(AssertionError):  # the comparison tells more
+        wait_for("the timer's first look", lambda: state(nodes) == end, LOOKED)
+    now = state(nodes)
+    for is_now, was in zip(now[:2], end[:2], strict=True):
+        assert set(is_now) ^ set(was) == set()
+    assert now == end
     assert whole() == []
+
+
+def watched(nodes: Nodes) -> list[Any]:
+    """The state once the timer has looked: it leaves a mark of its own."""
+    mark = "Node server-1: k3s-core-ha/carries"
+    wait_for("the timer's first look", lambda: mark in state(nodes)[1], LOOKED)
+    time.sleep(3)  # it writes more than one
+    return state(nodes)
 
 
 def test_killed_between_tasks(nodes: Nodes, control: Control) -> None:
     """At each task that changed something, there and back."""
     packaged = state(nodes)
     there = control.play("ha", WISH)
-    wished = state(nodes)
+    wished = watched(nodes)
     assert control.play("ha", WISH) == []
     back = control.play("remove", WISH)
     assert state(nodes) == packaged
