@@ -8,6 +8,10 @@
 //
 // CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
 // priority or a higher one request is in its way; what others request is worth a warning.
+//
+// Replicas that keep apart and are replaced one at a time need a host more (Placement::spare): the one that ends holds
+// its host as long as it ends, and the scheduler does not wait for that. Where no host is free it pushes somebody out,
+// also one of CoreDNS for one of a higher priority. Where there is no further host, it has nothing to gain by that.
 #include "ha/placement/capacity.h"
 
 #include <fmt/format.h>
@@ -171,7 +175,8 @@ class Requests {
   }
 
   Fit judge() {
-    int total = placement_.pods;
+    const int asked = placement_.pods + placement_.spare;
+    int total = asked;
     for (const auto& [name, host] : hosts_)
       total += host.has;
     // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
@@ -189,11 +194,20 @@ class Requests {
       return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                      "({}).",
                                      words, fits, placement_.pods, read_, few(full_))};
-    if (at_worst(&Host::hard) < placement_.pods) return {.crowded = true};
-    if (at_worst(&Host::soft) < placement_.pods)
+    if (fitting(&Host::hard) < asked)
+      return {.refusal = fmt::format("{}, and while they are replaced one after the other no further node has room for "
+                                     "one, so pods as critical as CoreDNS's may be pushed out ({}).",
+                                     words, few(full_))};
+    if (at_worst(&Host::hard) < asked) return {.crowded = true};
+    const int beside = at_worst(&Host::soft);
+    if (beside < placement_.pods)
       return {.warning = fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will "
                                      "be pushed out.",
                                      words, placement_.pods)};
+    if (beside < asked)
+      return {.warning = fmt::format("{}: no further node has room for one beside what runs while they are replaced "
+                                     "one after the other, so pods of a lower priority will be pushed out.",
+                                     words)};
     return {};
   }
 
@@ -259,7 +273,7 @@ bool has_host_ports(const Json& pod_spec) {
 
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
               const std::vector<cluster::Node>& nodes, const Placement& placement) {
-  if (placement.pods <= 0) return {};
+  if (placement.pods + placement.spare <= 0) return {};
   return Requests(snapshot, title, pod_template, nodes, placement).judge();
 }
 

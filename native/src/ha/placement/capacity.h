@@ -21,6 +21,7 @@ struct Placement {
   std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
   int priority = critical_priority;       ///< at least; those of a lower one are pushed out
   int before = 0;  ///< another component's, as large as these, that come first: to which node, the scheduler knows
+  int spare = 0;   ///< on so many hosts more there is to be room for one
 };
 
 /// Whether the new pods could all be placed beside what runs.

@@ -263,7 +263,9 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
                               component.title));
     return false;
   }
-  Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, placement);
+  Placement asked = placement;
+  asked.spare = std::min(placement.spare, std::max(0, static_cast<int>(open.size()) - replicas));
+  Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, asked);
   planner.want_usage(fit.unread);
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   if (fit.crowded) fit.refusal = "with what else this run makes, its new replicas may find no room.";

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,7 +56,17 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
 bool placeable(Planner& planner, const Json& deployment, const Json& body, const std::vector<cluster::Node>& nodes,
                int replicas) {
   Placement placement{.staying = nodes_of(planner.snapshot.pods, deployment)};
-  placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+  std::size_t held = placement.staying.size();
+  if (!planner.holds(body)) {
+    // All are replaced, and a new one comes to none of their hosts but those that take pods.
+    std::set<std::string> hosts;
+    for (const auto& node : nodes)
+      if (node.open() && std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0)
+        hosts.insert(node.host);
+    held = hosts.size();
+    placement.spare = 1;
+  }
+  placement.pods = std::max(0, replicas - static_cast<int>(held));
   return find_room(planner, metrics_server, cluster::overlay(deployment, body)["spec"]["template"], nodes, replicas,
                    placement);
 }
