@@ -127,6 +127,10 @@ class Fleet:
         found = [pod for query in (COMPONENTS, RETIRING) for pod in self._list(PODS, query)]
         return list({pod["metadata"]["uid"]: pod for pod in found}.values())
 
+    def serving(self) -> set[str]:
+        """The pods of CoreDNS that run."""
+        return {pod["metadata"]["name"] for pod in self._list(PODS, f"k8s-app%3D{COREDNS}") if is_running(pod)}
+
     def others(self) -> set[str]:
         """The other pods that run."""
         return {pod["metadata"]["name"] for pod in self._list(OTHERS, LABEL)}

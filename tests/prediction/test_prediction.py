@@ -147,8 +147,9 @@ def false_refusal(one: Cell, words: str, fleet: Fleet, truth: Truth) -> str:
 
 
 def false_left(one: Cell, before: set[str], fleet: Fleet, truth: Truth) -> str:
-    """The same of metrics-server, which is left alone where it has no room."""
+    """The same of metrics-server, which is left alone where it has no room but CoreDNS's."""
     count = int(str(one.wish.get("metrics_server_replicas", 2)))
-    if not truth.in_place("metrics-server", count):
+    serving = fleet.serving()
+    if not truth.in_place("metrics-server", count) or serving - fleet.serving():
         return ""
     return "by pushing out" if before - fleet.others() else "placement"

@@ -128,19 +128,13 @@ bool repelled(const Json& pod_template, const Json& labels) {
   });
 }
 
-/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
-bool repels_itself(const Json& pod_template) {
-  return has_host_ports(pod_template["spec"]) ||
-         repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
-}
-
 class Requests {
  public:
   Requests(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
            const std::vector<Node>& nodes, const Placement& placement)
       : title_(title), placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
     const Json& usage = snapshot.usage;
-    const bool apart = repels_itself(pod_template);
+    const bool apart = keep_apart(pod_template);
     std::set<std::string> taken;  // hosts that a pod, staying or leaving, keeps for itself
     for (const auto& node : nodes)
       if (apart && (has_pod(placement.staying, node.name) || has_pod(placement.leaving, node.name)))
@@ -232,19 +226,22 @@ class Requests {
     return sum;
   }
 
-  /// The same wherever those that come before have gone: several of them to several hosts, or to one.
+  /// The same wherever those that come before have gone: to as many hosts, to those with the least room first, or
+  /// several to one.
   int at_worst(int Host::* more) {
     int least = fitting(more);
     if (placement_.before == 0) return least;
     const auto hosts = hosts_;
-    if (placement_.before > 1) {
-      for (auto& [name, host] : hosts_)
-        host.*more = std::max(0, host.*more - 1);
-      least = std::min(least, fitting(more));
-      hosts_ = hosts;
-    }
+    std::multimap<int, std::string> by_room;
+    for (const auto& [name, host] : hosts)
+      if (host.*more > 0) by_room.emplace(host.has + host.*more, name);
+    int taken = 0;
+    for (auto at = by_room.begin(); at != by_room.end() && taken < placement_.before; ++at, ++taken)
+      --(hosts_[at->second].*more);
+    least = std::min(least, fitting(more));
+    hosts_ = hosts;
     for (const auto& [name, host] : hosts) {
-      hosts_[name].*more = std::max(0, host.*more - placement_.before);
+      hosts_[name].*more = std::max(0, host.*more - placement_.stacked);
       least = std::min(least, fitting(more));
       hosts_ = hosts;
     }
@@ -271,6 +268,11 @@ bool has_host_ports(const Json& pod_spec) {
   });
 }
 
+bool keep_apart(const Json& pod_template) {
+  return has_host_ports(pod_template["spec"]) ||
+         repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
+}
+
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
               const std::vector<cluster::Node>& nodes, const Placement& placement) {
   if (placement.pods + placement.spare <= 0) return {};
@@ -282,6 +284,7 @@ void check_placement(Planner& planner, std::string_view title, const Json& pod_t
   if (!check_hosts(planner, title, sort_hosts(nodes), replicas)) return;
   Placement after = placement;
   after.before = planner.expected;
+  after.stacked = planner.stacked;
   Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, after);
   if (fit.crowded) planner.crowd();
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
@@ -313,10 +316,10 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
     } else if (const Room hard = room_on(object, snapshot.usage[node->name], request, critical_priority);
                hard.pods == 0) {
       full.push_back(room_words(node->name, hard));
-    } else if (hard.pods <= planner.expected) {
+    } else if (hard.pods <= planner.stacked) {
       planner.crowd();
     } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods <=
-               planner.expected) {
+               planner.stacked) {
       pushing.push_back(node->name);
     }
   }
