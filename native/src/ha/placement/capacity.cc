@@ -148,8 +148,10 @@ class Requests {
         continue;
       }
       const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
-      const Room hard = room_on(object, usage[node->name], request_, placement.priority);
-      const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
+      Room hard = room_on(object, usage[node->name], request_, placement.priority);
+      Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
+      for (Room* room : {&hard, &soft})
+        room->pods += node->name == placement.freed ? 1 : 0;
       ++read_;
       Host& host = hosts_[node->host];
       host.has += has;

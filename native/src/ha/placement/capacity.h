@@ -19,6 +19,7 @@ struct Placement {
   int pods = 0;
   std::vector<std::string> staying = {};  ///< each one's node
   std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
+  std::string freed = {};                 ///< the node of one that ends before; empty: none does
   int priority = critical_priority;       ///< at least; those of a lower one are pushed out
   int before = 0;   ///< another component's, as large as these, that come first: to which node, the scheduler knows
   int stacked = 0;  ///< of those, so many may come to one host
