@@ -12,6 +12,7 @@
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
+#include "ha/way_back.h"
 
 using namespace core_ha;
 using namespace core_ha::ha;
@@ -194,6 +195,13 @@ TEST_CASE("swap: without room for one of the new pods, one of several old ones m
     cluster.least_serving = 2;
     carry_out(cluster, plan, stop);
     leave_places(cluster, places);
+    SimulatedCluster back = cluster;
+    const Plan way_back = plan_way_back(start.snapshot, back.snapshot);
+    REQUIRE_FALSE(way_back.refusal);
+    carry_out(back, way_back);
+    CHECK(back.serving() == 2);
+    CHECK(back.deployment()["spec"] == start.deployment()["spec"]);
+    CHECK(back.losses == std::vector<std::string>{});
     reach(cluster, three);
     check_ours(cluster, 3, false);
     CHECK(cluster.least_serving >= 1);
