@@ -257,18 +257,16 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
                     component.title, replicas, open.size(), few(closed)));
     return false;
   }
-  Placement asked = placement;
-  asked.spare = std::min(placement.spare, std::max(0, static_cast<int>(open.size()) - replicas));
   // One that is replaced may come to any host that has none yet.
   const int free_hosts = static_cast<int>(open.size()) - (replicas - placement.pods);
-  const int coming = asked.spare > 0 ? std::min(replicas, free_hosts) : placement.pods;
+  const int coming = placement.spare > 0 ? std::min(replicas, free_hosts) : placement.pods;
   const bool critical = placement.priority >= critical_priority;
   if (planner.sparing && critical && coming > 0) {
     planner.leave(fmt::format("{} is left as it is for now: beside another replica of it CoreDNS may find no room.",
                               component.title));
     return false;
   }
-  Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, asked);
+  Fit fit = judge_fit(planner.snapshot, component.title, pod_template, nodes, placement);
   planner.want_usage(fit.unread);
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   if (fit.crowded) fit.refusal = "with what else this run makes, its new replicas may find no room.";

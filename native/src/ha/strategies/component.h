@@ -103,9 +103,9 @@ std::vector<std::string> nodes_of(const Json& pods, const Json& deployment);
 /// How a Deployment stands, for people and programs.
 Json stands(const Json& deployment, const Json& strategy, const std::vector<std::string>& nodes);
 
-/// Whether the new pods find room now, the replicas on as many hosts as there are for them, and the spare one as far as
-/// more hosts take pods. Where they do not, a warning says so and the component waits for a later run: what it is for
-/// is worth less than what else this one may repair.
+/// Whether the new pods find room now, the replicas on as many hosts as there are for them. Where they do not, a
+/// warning says so and the component waits for a later run: what it is for is worth less than what else this one may
+/// repair.
 bool find_room(Planner& planner, const Component& component, const Json& pod_template,
                const std::vector<cluster::Node>& nodes, int replicas, const Placement& placement);
 

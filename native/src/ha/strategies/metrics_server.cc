@@ -58,13 +58,16 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
   Placement placement{.staying = nodes_of(planner.snapshot.pods, deployment)};
   std::size_t held = placement.staying.size();
   if (!planner.holds(body)) {
-    // All are replaced, and a new one comes to none of their hosts but those that take pods.
+    // All are replaced, each on a host that takes pods.
+    std::set<std::string> open;
     std::set<std::string> hosts;
-    for (const auto& node : nodes)
-      if (node.open() && std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0)
-        hosts.insert(node.host);
+    for (const auto& node : nodes) {
+      if (!node.open()) continue;
+      open.insert(node.host);
+      if (std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0) hosts.insert(node.host);
+    }
     held = hosts.size();
-    placement.spare = 1;
+    placement.spare = open.size() > std::max(held, static_cast<std::size_t>(replicas)) ? 1 : 0;
   }
   placement.pods = std::max(0, replicas - static_cast<int>(held));
   return find_room(planner, metrics_server, cluster::overlay(deployment, body)["spec"]["template"], nodes, replicas,

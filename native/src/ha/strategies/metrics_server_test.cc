@@ -259,6 +259,17 @@ TEST_CASE("metrics-server: replaced only where no pod of CoreDNS could be pushed
   }
 }
 
+TEST_CASE("metrics-server: more than so many on every node there is are replaced before they become fewer") {
+  SimulatedCluster cluster = with_metrics(3);
+  cluster.scale_by("kubectl", 3, 1);
+  cluster.settle();
+  REQUIRE(metrics_pods(cluster).size() == 3);
+  fill(cluster, 0, 2000000000);
+  const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+  CHECK(plan.unmet.empty());
+  CHECK_FALSE(metrics_ids(plan).empty());
+}
+
 TEST_CASE("metrics-server: of two that came to one node, one needs another; and the further one is a third") {
   for (const int nodes : {2, 3, 4}) {
     CAPTURE(nodes);
