@@ -13,6 +13,7 @@ help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nmake demo COMPARE=1 also measures the packaged state (it takes the 6 minutes that its outage lasts).\n'
 	@printf 'make test ONLY=lint,unit runs some groups alone; tests/run --list names them.\n'
+	@printf 'make test FRESH=1 also runs again what has passed on this very tree.\n'
 	@printf 'make test FULL=1 also builds Kubernetes 1.31 and 1.35 from source (a quarter of an hour each) and tests on them.\n'
 
 demo: dist ## Start a small cluster, run the role on it, kill a node, and show what DNS clients saw

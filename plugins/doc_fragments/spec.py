@@ -45,7 +45,8 @@ options:
       - V(custom) sets k3s's manifest aside on every server, by a file C(coredns.yaml.skip) beside it, and brings what
         it ships with the changes of O(coredns_image), O(coredns_resources), O(coredns_tolerations) and
         O(coredns_lameduck), under an autoscaler, or with O(coredns_replicas). A new release of k3s is followed by the
-        next run, or the next look of the timer.
+        next run, or the next look of the timer. Where every server has C(disable) coredns, it makes CoreDNS from a
+        manifest of ours.
       - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
     type: str
     choices: [autoscaling, replicas, daemonset, custom, packaged]

@@ -57,17 +57,18 @@ class Nodes(Cluster):
 
     def helper(self, verb: str, spec: dict[str, Any], *more: str) -> Json:
         """A run of the helper on the first server."""
-        done = self._run_helper(verb, spec, *more)
+        done = self.outcome(verb, spec, *more)
         assert done.returncode == 0, f"{verb}: {done.returncode} {done.stdout[-2000:]} {done.stderr[-3000:]}"
         return json.loads(done.stdout)
 
     def refused(self, spec: dict[str, Any], *more: str) -> Json:
         """An apply that must fail; gives what it says."""
-        done = self._run_helper("apply", spec, *more)
+        done = self.outcome("apply", spec, *more)
         assert done.returncode != 0, done.stdout
         return json.loads(done.stdout)
 
-    def _run_helper(self, verb: str, spec: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+    def outcome(self, verb: str, spec: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+        """A run of the helper on the first server, however it ends."""
         words = ("exec", "server-1", PROBE, "-o", "json", "--wait-api", "120", verb, "--spec", "-", *more)
         return self.run(*words, stdin=json.dumps(spec).encode(), timeout=600)
 

@@ -200,8 +200,7 @@ Result<void, WriteError> Run::undo_journal() {
   for (const Entry& entry : std::views::reverse(journal_)) {
     back.insert(back.end(), entry.undo.begin(), entry.undo.end());
     const ha::Step& first = entry.undo.front();
-    if (first.object.kind == "Deployment") rolling.insert(first.object);
-    if (first.object.kind != "DaemonSet") continue;
+    if (first.object.kind != "Deployment" && first.object.kind != "DaemonSet") continue;
     if (first.action == ha::Action::remove)
       rolling.erase(first.object);
     else

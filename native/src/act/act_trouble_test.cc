@@ -55,6 +55,17 @@ TEST_CASE("a rollout that does not come about within its time is undone, and say
                                     "are available; ") == 0);
 }
 
+TEST_CASE("a Deployment that the run made, and that does not come up, is gone again, and is not waited for") {
+  Cluster cluster;
+  const kube::ObjectRef own{"apps/v1", "Deployment", "kube-system", "own"};
+  const Step make{.id = "make", .action = Action::apply, .object = own, .body = body_of(own, {{"replicas", 1}})};
+  const Step wait{.id = "wait", .action = Action::wait_rollout, .object = own};
+  const auto outcome = act::carry_out({make, wait}, cluster.client, {.wait_timeout = 0s, .poll = 1ms});
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  CHECK(cluster.client.find(own) == nullptr);
+}
+
 TEST_CASE("an answer of a server in trouble does not tell whether a write was done: it is read back, and sent again") {
   for (const auto& error : {status_error(500, "InternalError", "etcdserver: request timed out"),
                             status_error(504, "Timeout"), status_error(429, "TooManyRequests")}) {

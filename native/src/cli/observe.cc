@@ -9,6 +9,7 @@
 #include "cli/wish.h"
 #include "cluster/staged.h"
 #include "cluster/usage.h"
+#include "ha/strategies/own_coredns.h"
 
 namespace core_ha::cli {
 namespace {
@@ -23,6 +24,7 @@ Outcome observe(Context& context, const WishOptions& options) {
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
   snapshot->manifests = cluster::read_staged(options.manifests);
+  ha::stage_own_coredns(*snapshot);
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);

@@ -23,6 +23,7 @@
 #include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/own_coredns.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/traefik.h"
@@ -55,7 +56,7 @@ Situation situation(const cluster::Snapshot& snapshot, const std::vector<cluster
 
 /// How CoreDNS stands; the strategy is the one whose objects are there.
 Json coredns_stands(const Planner& planner, const CoreDns& coredns) {
-  if (coredns.deployment == nullptr)
+  if (coredns.deployment == nullptr || coredns.absent)
     return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
   std::vector<std::string> nodes;
   for (const auto& pod : coredns.pods)
@@ -82,8 +83,10 @@ void refuse_missing(Planner& planner) {
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("{} is not there: is this a k3s cluster, and was CoreDNS removed from it?", name));
   else
-    planner.refuse(ExitStatus::unsafe, fmt::format("{} is not there: k3s was started with --disable coredns on {}.",
-                                                   name, fmt::join(servers, ", ")));
+    planner.refuse(ExitStatus::unsafe,
+                   fmt::format("{} is not there: k3s was started with --disable coredns on {}. Where every server was, "
+                               "strategy custom makes one.",
+                               name, fmt::join(servers, ", ")));
 }
 
 void warn_of_pods(Planner& planner, const PodSettings& pods, const char* component, const std::string& strategy) {
@@ -158,6 +161,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   Planner planner(spec, snapshot, plan);
   planner.sparing = sparing;
   CoreDns coredns = view_coredns(snapshot);
+  view_absent(planner, coredns);
   derive_pods(planner, coredns);
   const bool as_shipped = spec.coredns_strategy == "packaged";
   const auto nodes = cluster::judge_nodes(snapshot,
@@ -190,6 +194,8 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
     const bool daemons = spec.coredns_strategy == "daemonset";
+    if (coredns.deployment != nullptr && !ships_own_coredns(planner))
+      check_shipped(planner, coredns_component, *coredns.deployment);
     const Sizing sizing = daemons && coredns.deployment != nullptr
                               ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns, spec))
                               : size_coredns(spec, nodes);
@@ -197,8 +203,10 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
     if (coredns.deployment == nullptr)
       refuse_missing(planner);
-    else if (check_shipped(planner, coredns_component, *coredns.deployment); sizing.refusal)
+    else if (sizing.refusal)
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
+    else if (coredns.absent)
+      plan_own_coredns(planner, coredns, sizing, nodes);
     else if (daemons)
       plan_daemonset(planner, coredns);
     else if (spec.fixed_count())

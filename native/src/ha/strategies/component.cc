@@ -13,6 +13,7 @@
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/words.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -280,7 +281,7 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
 }
 
 void check_shipped(Planner& planner, const Component& component, const Json& deployment) {
-  if (!cluster::applied_manifest(deployment))
+  if (!cluster::applied_manifest(deployment) && !is_taken_over(deployment))
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
                                kube::to_string(component.deployment)));

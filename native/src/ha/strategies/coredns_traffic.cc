@@ -57,9 +57,10 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
                     "replica.",
                     old.size(), nodes.size(), few(old), same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
-  if (planner.live(coredns_service) == nullptr)
+  const bool custom = is_custom(planner.spec, coredns_component);
+  if (!custom && planner.live(coredns_service) == nullptr)
     return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
-  if (is_custom(planner.spec, coredns_component)) {
+  if (custom) {
     planner.set_aside(coredns_service);
     service = cluster::overlay(to_be(planner, coredns_service), service);
   }

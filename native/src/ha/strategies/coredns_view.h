@@ -47,6 +47,7 @@ struct CoreDnsReplicaSet {
 /// ending.
 struct CoreDns {
   const Json* deployment = nullptr;
+  bool absent = false;  ///< `deployment` is what is to be made
   const Json* daemonset = nullptr;
   std::vector<CoreDnsReplicaSet> replica_sets;
   std::vector<CoreDnsPod> pods;

@@ -54,6 +54,23 @@ const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref
   return nullptr;
 }
 
+/// What pods mount of it must be there. k3s adds it, and takes over what it changes; not where it ships no CoreDNS, and
+/// not at once where it did not and does now.
+void keep_node_hosts(const Planner& planner, Json& config) {
+  static const cluster::FieldPath field{"f:data", "f:NodeHosts"};
+  if (cluster::value_at(config, field) != nullptr) return;
+  const Json* theirs = staged(planner.snapshot, coredns_config);
+  if (const Json* lines = theirs == nullptr ? nullptr : cluster::value_at(*theirs, field)) {
+    config["data"]["NodeHosts"] = *lines;
+    return;
+  }
+  const Json* live = planner.live(coredns_config);
+  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, field);
+  if (lines == nullptr) return;
+  if (cluster::owners_of(*live, field) == std::vector<std::string>{std::string(kube::field_manager)})
+    config["data"]["NodeHosts"] = *lines;
+}
+
 /// Of a component under strategy custom; refuses what cannot stand in for k3s's objects.
 void check_own_manifest(Planner& planner, const char* key, const Component& component, const Json& own) {
   const Json& theirs = planner.snapshot.manifests.value(std::string(component.manifest), Json::array());
@@ -80,7 +97,15 @@ void check_own_manifest(Planner& planner, const char* key, const Component& comp
 /// What is to be given back must be known.
 void refuse_unknown(Planner& planner, const Component& component) {
   const Json* deployment = planner.live(component.deployment);
-  if (deployment == nullptr || !is_taken_over(*deployment) || !shipped(planner, component.deployment).is_null()) return;
+  if (deployment == nullptr || !is_taken_over(*deployment)) return;
+  if (const auto servers = cluster::disabled_on(planner.snapshot, component.addon);
+      !servers.empty() && !is_custom(planner.spec, component))
+    return planner.refuse(
+        ExitStatus::unsafe,
+        fmt::format("{} is ours by strategy custom, and k3s ships none, for it was started with --disable {} on {}: "
+                    "without ours there would be none. Have k3s ship its own again first.",
+                    kube::to_string(component.deployment), component.addon, few(servers)));
+  if (!shipped(planner, component.deployment).is_null()) return;
   planner.refuse(ExitStatus::unsafe,
                  fmt::format("{} is ours by strategy custom, and what k3s ships in its place is not known here: run "
                              "this on a server, or name the directory of {}.yaml (--manifests).",
@@ -251,6 +276,7 @@ void plan_coredns_objects(Planner& planner) {
       continue;
     }
     Json body = to_be(planner, ref);
+    if (ref == coredns_config) keep_node_hosts(planner, body);
     if (ref == coredns_config && planner.spec.coredns_lameduck) {
       const auto corefile = with_lameduck(body["data"].value("Corefile", ""), *planner.spec.coredns_lameduck);
       if (!corefile)
