@@ -61,11 +61,13 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
     // All are replaced, each on a host that takes pods.
     std::set<std::string> open;
     std::set<std::string> hosts;
+    std::set<std::string> stuck;  // hosts that one keeps which may never end
     for (const auto& node : nodes) {
-      if (!node.open()) continue;
-      open.insert(node.host);
-      if (std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0) hosts.insert(node.host);
+      if (node.open()) open.insert(node.host);
+      if (std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0)
+        (node.open() ? hosts : stuck).insert(node.host);
     }
+    std::erase_if(open, [&](const auto& host) { return stuck.contains(host) && !hosts.contains(host); });
     held = hosts.size();
     placement.spare = open.size() > std::max(held, static_cast<std::size_t>(replicas)) ? 1 : 0;
   }

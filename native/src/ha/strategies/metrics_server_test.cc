@@ -270,6 +270,17 @@ TEST_CASE("metrics-server: more than so many on every node there is are replaced
   CHECK_FALSE(metrics_ids(plan).empty());
 }
 
+TEST_CASE("metrics-server: a host that a dead node's pod keeps is no further one") {
+  SimulatedCluster cluster = with_metrics(4);
+  fill(cluster, 1, 2000000000);
+  cluster.node(2)["metadata"]["labels"]["kubernetes.io/hostname"] = cluster.node(1)["metadata"]["name"];
+  cluster.silence(1, 60);
+  (*metrics_pods(cluster).at(0))["spec"]["nodeName"] = cluster.node(1)["metadata"]["name"];
+  const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+  CHECK(plan.unmet.empty());
+  CHECK_FALSE(metrics_ids(plan).empty());
+}
+
 TEST_CASE("metrics-server: of two that came to one node, one needs another; and the further one is a third") {
   for (const int nodes : {2, 3, 4}) {
     CAPTURE(nodes);
