@@ -28,6 +28,7 @@ LABEL = "example.org/prediction"
 NODES = "/api/v1/nodes"
 SYSTEM = "namespaces/kube-system"
 PODS = f"/api/v1/{SYSTEM}/pods"
+PREEMPTED = f"/api/v1/{SYSTEM}/events?fieldSelector=reason%3DPreempted"
 OTHERS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = f"/apis/apps/v1/{SYSTEM}/deployments"
 DAEMONSETS = f"/apis/apps/v1/{SYSTEM}/daemonsets"
@@ -126,6 +127,10 @@ class Fleet:
         """Those of CoreDNS and metrics-server, also the ones that are about to go."""
         found = [pod for query in (COMPONENTS, RETIRING) for pod in self._list(PODS, query)]
         return list({pod["metadata"]["uid"]: pod for pod in found}.values())
+
+    def pushed_out(self) -> set[str]:
+        """The pods of CoreDNS, those of metrics-server are of too high a priority, that were pushed out so far."""
+        return {event["involvedObject"]["name"] for event in self.server.get(PREEMPTED)["items"]}
 
     def others(self) -> set[str]:
         """The other pods that run."""

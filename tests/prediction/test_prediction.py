@@ -68,6 +68,7 @@ def judge(one: Cell, fleet: Fleet, truth: Truth) -> list[Found]:
     """What each component's prediction was worth."""
     fleet.become(one)
     before = fleet.others()
+    ours = fleet.pushed_out()
     status, plan = fleet.helper("plan", one.wish)
     if status == REFUSED:
         words = plan["error"]["message"]
@@ -86,6 +87,8 @@ def judge(one: Cell, fleet: Fleet, truth: Truth) -> list[Found]:
         found.append(Found("metrics-server", "fits", words=wrong or what_is_wrong(one, METRICS, fleet)))
     if not wrong and before - fleet.others() and not any(PUSHED in words for words in told):
         found[0].words = f"pushed out without a word: {sorted(before - fleet.others())}"
+    if not wrong and (pushed := fleet.pushed_out() - ours):
+        found[0].words = f"pushed out: {sorted(pushed)}"
     for said in found:
         said.false = "fits" if said.words else ""
     if left and not wrong:
@@ -147,8 +150,9 @@ def false_refusal(one: Cell, words: str, fleet: Fleet, truth: Truth) -> str:
 
 
 def false_left(one: Cell, before: set[str], fleet: Fleet, truth: Truth) -> str:
-    """The same of metrics-server, which is left alone where it has no room."""
+    """The same of metrics-server, which is left alone where it has no room but CoreDNS's."""
     count = int(str(one.wish.get("metrics_server_replicas", 2)))
-    if not truth.in_place("metrics-server", count):
+    ours = fleet.pushed_out()
+    if not truth.in_place("metrics-server", count) or fleet.pushed_out() - ours:
         return ""
     return "by pushing out" if before - fleet.others() else "placement"

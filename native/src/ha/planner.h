@@ -29,7 +29,8 @@ class Planner {
 
   const Spec& spec;
   const cluster::Snapshot& snapshot;
-  int expected = 0;      ///< pods that the steps so far add
+  int expected = 0;      ///< pods that the steps so far bring to hosts where none of them was
+  int stacked = 0;       ///< of them, so many may come to one host
   bool sparing = false;  ///< CoreDNS needs the room that others would take: none is added before it
 
   void refuse(ExitStatus status, std::string sentence);

@@ -508,7 +508,7 @@ Json SimulatedCluster::make_pod(const Json& owner, const Json& labels, const std
             {"labels", labels},
             {"ownerReferences", owner_reference(owner)}}},
           {"spec", spec},
-          {"status", {{"phase", "Running"}}}};
+          {"status", {{"phase", "Running"}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}};
 }
 
 /// As the DaemonSet controller with maxSurge 1: a new pod first, then the end of the old one; at once where none

@@ -8,6 +8,10 @@
 //
 // CoreDNS is of priority system-cluster-critical: pods of a lower one are pushed out for it. Only what pods of its own
 // priority or a higher one request is in its way; what others request is worth a warning.
+//
+// Replicas that keep apart and are replaced one at a time need a host more (Placement::spare): the one that ends holds
+// its host as long as it ends, and the scheduler does not wait for that. Where no host is free it pushes somebody out,
+// also one of CoreDNS for one of a higher priority. Where there is no further host, it has nothing to gain by that.
 #include "ha/placement/capacity.h"
 
 #include <fmt/format.h>
@@ -124,19 +128,13 @@ bool repelled(const Json& pod_template, const Json& labels) {
   });
 }
 
-/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
-bool repels_itself(const Json& pod_template) {
-  return has_host_ports(pod_template["spec"]) ||
-         repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
-}
-
 class Requests {
  public:
   Requests(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
            const std::vector<Node>& nodes, const Placement& placement)
       : title_(title), placement_(placement), request_(cluster::requests_of(pod_template["spec"])) {
     const Json& usage = snapshot.usage;
-    const bool apart = repels_itself(pod_template);
+    const bool apart = keep_apart(pod_template);
     std::set<std::string> taken;  // hosts that a pod, staying or leaving, keeps for itself
     for (const auto& node : nodes)
       if (apart && (has_pod(placement.staying, node.name) || has_pod(placement.leaving, node.name)))
@@ -150,8 +148,10 @@ class Requests {
         continue;
       }
       const int has = static_cast<int>(std::count(placement.staying.begin(), placement.staying.end(), node->name));
-      const Room hard = room_on(object, usage[node->name], request_, placement.priority);
-      const Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
+      Room hard = room_on(object, usage[node->name], request_, placement.priority);
+      Room soft = room_on(object, usage[node->name], request_, std::numeric_limits<int>::min());
+      for (Room* room : {&hard, &soft})
+        room->pods += node->name == placement.freed ? 1 : 0;
       ++read_;
       Host& host = hosts_[node->host];
       host.has += has;
@@ -171,7 +171,8 @@ class Requests {
   }
 
   Fit judge() {
-    int total = placement_.pods;
+    const int asked = placement_.pods + placement_.spare;
+    int total = asked;
     for (const auto& [name, host] : hosts_)
       total += host.has;
     // One pod on each of so many hosts is never against the spread, whatever the unread ones hold.
@@ -189,11 +190,20 @@ class Requests {
       return {.refusal = fmt::format("{}, and {} of {} new replicas could be placed on the {} nodes that take pods now "
                                      "({}).",
                                      words, fits, placement_.pods, read_, few(full_))};
-    if (at_worst(&Host::hard) < placement_.pods) return {.crowded = true};
-    if (at_worst(&Host::soft) < placement_.pods)
+    if (fitting(&Host::hard) < asked)
+      return {.refusal = fmt::format("{}, and while they are replaced one after the other no further node has room for "
+                                     "one, so pods as critical as CoreDNS's may be pushed out ({}).",
+                                     words, few(full_))};
+    if (at_worst(&Host::hard) < asked) return {.crowded = true};
+    const int beside = at_worst(&Host::soft);
+    if (beside < placement_.pods)
       return {.warning = fmt::format("{}: not all {} new ones fit beside what runs, so pods of a lower priority will "
                                      "be pushed out.",
                                      words, placement_.pods)};
+    if (beside < asked)
+      return {.warning = fmt::format("{}: no further node has room for one beside what runs while they are replaced "
+                                     "one after the other, so pods of a lower priority will be pushed out.",
+                                     words)};
     return {};
   }
 
@@ -218,19 +228,22 @@ class Requests {
     return sum;
   }
 
-  /// The same wherever those that come before have gone: several of them to several hosts, or to one.
+  /// The same wherever those that come before have gone: to as many hosts, to those with the least room first, or
+  /// several to one.
   int at_worst(int Host::* more) {
     int least = fitting(more);
     if (placement_.before == 0) return least;
     const auto hosts = hosts_;
-    if (placement_.before > 1) {
-      for (auto& [name, host] : hosts_)
-        host.*more = std::max(0, host.*more - 1);
-      least = std::min(least, fitting(more));
-      hosts_ = hosts;
-    }
+    std::multimap<int, std::string> by_room;
+    for (const auto& [name, host] : hosts)
+      if (host.*more > 0) by_room.emplace(host.has + host.*more, name);
+    int taken = 0;
+    for (auto at = by_room.begin(); at != by_room.end() && taken < placement_.before; ++at, ++taken)
+      --(hosts_[at->second].*more);
+    least = std::min(least, fitting(more));
+    hosts_ = hosts;
     for (const auto& [name, host] : hosts) {
-      hosts_[name].*more = std::max(0, host.*more - placement_.before);
+      hosts_[name].*more = std::max(0, host.*more - placement_.stacked);
       least = std::min(least, fitting(more));
       hosts_ = hosts;
     }
@@ -257,9 +270,14 @@ bool has_host_ports(const Json& pod_spec) {
   });
 }
 
+bool keep_apart(const Json& pod_template) {
+  return has_host_ports(pod_template["spec"]) ||
+         repelled(pod_template, pod_template.value(Json::json_pointer("/metadata/labels"), Json::object()));
+}
+
 Fit judge_fit(const cluster::Snapshot& snapshot, std::string_view title, const Json& pod_template,
               const std::vector<cluster::Node>& nodes, const Placement& placement) {
-  if (placement.pods <= 0) return {};
+  if (placement.pods + placement.spare <= 0) return {};
   return Requests(snapshot, title, pod_template, nodes, placement).judge();
 }
 
@@ -268,6 +286,7 @@ void check_placement(Planner& planner, std::string_view title, const Json& pod_t
   if (!check_hosts(planner, title, sort_hosts(nodes), replicas)) return;
   Placement after = placement;
   after.before = planner.expected;
+  after.stacked = planner.stacked;
   Fit fit = judge_fit(planner.snapshot, title, pod_template, nodes, after);
   if (fit.crowded) planner.crowd();
   if (!fit.refusal.empty()) planner.refuse(ExitStatus::unsafe, std::move(fit.refusal));
@@ -299,10 +318,10 @@ void check_daemons(Planner& planner, std::string_view title, const Json& pod_tem
     } else if (const Room hard = room_on(object, snapshot.usage[node->name], request, critical_priority);
                hard.pods == 0) {
       full.push_back(room_words(node->name, hard));
-    } else if (hard.pods <= planner.expected) {
+    } else if (hard.pods <= planner.stacked) {
       planner.crowd();
     } else if (room_on(object, snapshot.usage[node->name], request, std::numeric_limits<int>::min()).pods <=
-               planner.expected) {
+               planner.stacked) {
       pushing.push_back(node->name);
     }
   }

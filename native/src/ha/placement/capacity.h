@@ -19,8 +19,11 @@ struct Placement {
   int pods = 0;
   std::vector<std::string> staying = {};  ///< each one's node
   std::vector<std::string> leaving = {};  ///< the nodes of those that end when the new ones are there
+  std::string freed = {};                 ///< the node of one that ends before; empty: none does
   int priority = critical_priority;       ///< at least; those of a lower one are pushed out
-  int before = 0;  ///< another component's, as large as these, that come first: to which node, the scheduler knows
+  int before = 0;   ///< another component's, as large as these, that come first: to which node, the scheduler knows
+  int stacked = 0;  ///< of those, so many may come to one host
+  int spare = 0;    ///< on so many hosts more there is to be room for one
 };
 
 /// Whether the new pods could all be placed beside what runs.
@@ -30,6 +33,9 @@ struct Fit {
   std::string warning = {};              ///< a sentence: only if others are pushed out
   bool crowded = false;                  ///< they could, but for those that come before
 };
+
+/// Whether pods of this template keep away from each other's hosts, whatever else is free there.
+bool keep_apart(const Json& pod_template);
 
 /// Whether pods take ports of their host, or its network: two on one host would be in each other's way.
 bool has_host_ports(const Json& pod_spec);

@@ -211,6 +211,20 @@ TEST_CASE("capacity: metrics-server waits where its new replica may take the roo
   roomy.ship_metrics_server();
   know_all(roomy);
   CHECK(adds_metrics(make_plan(wish(), roomy.snapshot)));
+  // While they are replaced both may come to other nodes, here each of one pod's place but where the first is now.
+  for (const int nodes : {4, 5}) {
+    CAPTURE(nodes);
+    SimulatedCluster moving = sized(nodes);
+    moving.ship_metrics_server();
+    know_all(moving);
+    for (auto& pod : moving.snapshot.pods)
+      pod["spec"]["nodeName"] = moving.node(0)["metadata"]["name"];
+    for (int i = 1; i < nodes; ++i)
+      use(moving, i, critical, 0, 0, 109);
+    const Plan plan = make_plan(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 3}}), moving.snapshot);
+    CHECK_FALSE(plan.refusal);
+    CHECK(adds_metrics(plan) == (nodes == 5));
+  }
 }
 
 TEST_CASE("capacity: a daemon that finds its room taken by metrics-server's new replica pushes others out") {

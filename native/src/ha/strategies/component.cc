@@ -258,8 +258,11 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
                     component.title, replicas, open.size(), few(closed)));
     return false;
   }
+  // One that is replaced may come to any host that has none yet.
+  const int free_hosts = static_cast<int>(open.size()) - (replicas - placement.pods);
+  const int coming = placement.spare > 0 ? std::min(replicas, free_hosts) : placement.pods;
   const bool critical = placement.priority >= critical_priority;
-  if (planner.sparing && critical && placement.pods > 0) {
+  if (planner.sparing && critical && coming > 0) {
     planner.leave(fmt::format("{} is left as it is for now: beside another replica of it CoreDNS may find no room.",
                               component.title));
     return false;
@@ -269,7 +272,8 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
   if (!fit.warning.empty()) planner.warn(std::move(fit.warning));
   if (fit.crowded) fit.refusal = "with what else this run makes, its new replicas may find no room.";
   if (fit.refusal.empty()) {
-    if (critical) planner.expected += placement.pods;
+    if (critical) planner.expected += coming;
+    if (critical) planner.stacked += keep_apart(pod_template) ? std::min(coming, 1) : coming;
     return true;
   }
   planner.leave(fmt::format("{} is left as it is: {}", component.title, fit.refusal));

@@ -33,6 +33,13 @@ bool of_coredns(const Json& pod) {
   return labels.value("k8s-app", "") == "kube-dns" || labels.contains(cluster::retiring_label);
 }
 
+bool ready(const Json& pod) {
+  const Json conditions = pod.value("status", Json::object()).value("conditions", Json::array());
+  return std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
+    return condition.value("type", "") == "Ready" && condition.value("status", "") == "True";
+  });
+}
+
 }  // namespace
 
 bool ends_gently(const Json& pod_spec) {
@@ -80,6 +87,7 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
                     .made = maker.starts_with("coredns-"),
                     .daemonic = maker == coredns_daemonset.name + "-",
                     .serves = labels.contains("k8s-app"),
+                    .ready = ready(object),
                     .node = object["spec"].value("nodeName", "")});
   }
   return view;

@@ -32,6 +32,7 @@ struct CoreDnsPod {
   bool made = false;      ///< a ReplicaSet of the Deployment made it, whoever owns it now
   bool daemonic = false;  ///< a DaemonSet of ours made it, whoever owns it now
   bool serves = false;    ///< carries the label that the Service selects
+  bool ready = false;
   std::string node;
 };
 

@@ -272,7 +272,8 @@ class ExtraPlan {
     const Json pod_template = cluster::overlay(deployment_, body)["spec"]["template"];
     Placement placement{.staying = nodes_of(planner_.snapshot.extra_pods, deployment_),
                         .priority = priority_of(planner_, deployment_),
-                        .before = before};
+                        .before = before,
+                        .stacked = before};
     const int missing = std::max(0, replicas - static_cast<int>(placement.staying.size()));
     // A rollout that may not be short of any replica needs room for one more.
     const bool rolls = pod_template != deployment_["spec"]["template"];

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,7 +56,22 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
 bool placeable(Planner& planner, const Json& deployment, const Json& body, const std::vector<cluster::Node>& nodes,
                int replicas) {
   Placement placement{.staying = nodes_of(planner.snapshot.pods, deployment)};
-  placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+  std::size_t held = placement.staying.size();
+  if (!planner.holds(body)) {
+    // All are replaced, each on a host that takes pods.
+    std::set<std::string> open;
+    std::set<std::string> hosts;
+    std::set<std::string> stuck;  // hosts that one keeps which may never end
+    for (const auto& node : nodes) {
+      if (node.open()) open.insert(node.host);
+      if (std::count(placement.staying.begin(), placement.staying.end(), node.name) > 0)
+        (node.open() ? hosts : stuck).insert(node.host);
+    }
+    std::erase_if(open, [&](const auto& host) { return stuck.contains(host) && !hosts.contains(host); });
+    held = hosts.size();
+    placement.spare = open.size() > std::max(held, static_cast<std::size_t>(replicas)) ? 1 : 0;
+  }
+  placement.pods = std::max(0, replicas - static_cast<int>(held));
   return find_room(planner, metrics_server, cluster::overlay(deployment, body)["spec"]["template"], nodes, replicas,
                    placement);
 }

@@ -42,6 +42,31 @@ int pods_of_metrics(const SimulatedCluster& cluster) {
   }));
 }
 
+/// A run that was stopped when it had scaled.
+void only_scale(SimulatedCluster& cluster) {
+  const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+  const auto steps = ids(plan);
+  const auto overlay = std::find(steps.begin(), steps.end(), "metrics-server-overlay");
+  carry_out(cluster, plan, static_cast<std::size_t>(overlay - steps.begin()));
+}
+
+/// Nodes of 4 cores; on this one, pods of this priority leave no room.
+void fill(SimulatedCluster& cluster, int full, int priority) {
+  for (auto& node : cluster.snapshot.nodes) {
+    node["status"]["allocatable"] = {{"cpu", "4"}, {"memory", "8Gi"}, {"pods", "110"}};
+    cluster.snapshot.usage[node["metadata"]["name"].get<std::string>()] = Json::array();
+  }
+  cluster.snapshot.usage[cluster.node(full)["metadata"]["name"].get<std::string>()].push_back(
+      {{"priority", priority}, {"cpu", 3.95}, {"memory", 0}, {"pods", 1}});
+}
+
+std::vector<Json*> metrics_pods(SimulatedCluster& cluster) {
+  std::vector<Json*> found;
+  for (auto& pod : cluster.snapshot.pods)
+    if (pod["metadata"]["labels"].value("k8s-app", "") == "metrics-server") found.push_back(&pod);
+  return found;
+}
+
 void check_shipped_again(SimulatedCluster& cluster) {
   SimulatedCluster fresh = with_metrics(static_cast<int>(cluster.snapshot.nodes.size()));
   CHECK(pods_of_metrics(cluster) == 1);
@@ -194,6 +219,78 @@ TEST_CASE("metrics-server: what is not k3s's, or has no place now, is left alone
   const auto& told = plan.warnings.empty() ? plan.unmet : plan.warnings;
   REQUIRE_FALSE(told.empty());
   CHECK(told.front().find(said) != std::string::npos);
+}
+
+TEST_CASE("metrics-server: replaced only where no pod of CoreDNS could be pushed out for it") {
+  struct Row {
+    const char* what;
+    int nodes;
+    int full;
+    int priority;  ///< of what fills that node
+    bool changed;
+    std::string said;
+  };
+  constexpr int critical = 2000000000;
+  const std::vector<Row> rows{
+      {"the only further node is full of critical pods: the scheduler would not wait for an old replica's end", 3, 2,
+       critical, false, "no further node has room for one, so pods as critical as CoreDNS's may be pushed out"},
+      {"of others", 3, 2, 0, true, "so pods of a lower priority will be pushed out"},
+      {"there is another one", 4, 3, critical, true, ""},
+      {"there is no further node", 2, 0, critical, true, ""}};
+  for (const bool scaled : {false, true}) {
+    for (const auto& row : rows) {
+      CAPTURE(scaled);
+      CAPTURE(row.what);
+      SimulatedCluster cluster = with_metrics(row.nodes);
+      if (scaled) only_scale(cluster);
+      const auto pods = metrics_pods(cluster);
+      REQUIRE(pods.size() == (scaled ? 2 : 1));
+      for (std::size_t i = 0; i < pods.size(); ++i)
+        (*pods[i])["spec"]["nodeName"] = cluster.node(static_cast<int>(i))["metadata"]["name"];
+      fill(cluster, row.full, row.priority);
+      const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+      REQUIRE_FALSE(plan.refusal);
+      CHECK(metrics_ids(plan).empty() != row.changed);
+      std::vector<std::string> told = plan.warnings;
+      told.insert(told.end(), plan.unmet.begin(), plan.unmet.end());
+      REQUIRE(told.size() == (row.said.empty() ? 0 : 1));
+      if (!row.said.empty()) CHECK(told[0].find(row.said) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("metrics-server: more than so many on every node there is are replaced before they become fewer") {
+  SimulatedCluster cluster = with_metrics(3);
+  cluster.scale_by("kubectl", 3, 1);
+  cluster.settle();
+  REQUIRE(metrics_pods(cluster).size() == 3);
+  fill(cluster, 0, 2000000000);
+  const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+  CHECK(plan.unmet.empty());
+  CHECK_FALSE(metrics_ids(plan).empty());
+}
+
+TEST_CASE("metrics-server: a host that a dead node's pod keeps is no further one") {
+  SimulatedCluster cluster = with_metrics(4);
+  fill(cluster, 1, 2000000000);
+  cluster.node(2)["metadata"]["labels"]["kubernetes.io/hostname"] = cluster.node(1)["metadata"]["name"];
+  cluster.silence(1, 60);
+  (*metrics_pods(cluster).at(0))["spec"]["nodeName"] = cluster.node(1)["metadata"]["name"];
+  const Plan plan = make_plan(shipped_dns, cluster.snapshot);
+  CHECK(plan.unmet.empty());
+  CHECK_FALSE(metrics_ids(plan).empty());
+}
+
+TEST_CASE("metrics-server: of two that came to one node, one needs another; and the further one is a third") {
+  for (const int nodes : {2, 3, 4}) {
+    CAPTURE(nodes);
+    SimulatedCluster cluster = with_metrics(nodes);
+    only_scale(cluster);
+    for (Json* pod : metrics_pods(cluster))
+      (*pod)["spec"]["nodeName"] = cluster.node(0)["metadata"]["name"];
+    fill(cluster, nodes - 1, 2000000000);
+    CHECK(metrics_ids(make_plan(shipped_dns, cluster.snapshot)).empty() == (nodes < 4));
+  }
 }
 
 TEST_CASE("metrics-server: manifests hold its count") {

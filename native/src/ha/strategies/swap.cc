@@ -23,8 +23,9 @@
 // owner is adopted by a ReplicaSet whose template hash it carries; where old and new template can be the same (the way
 // there after half a way back), the old pods lose the hash label before the new ReplicaSet is made.
 //
-// A target's spread rule may have no place for a new pod while every old one is there: k3s's counts the hosts too whose
-// taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes one.
+// There may be no place for a new pod while every old one is there: nodes are full, or k3s's spread rule counts the
+// hosts too whose taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes
+// one.
 //
 // The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves,
 // or one of them is to make the place: it would make new ones in their place, and a Deployment without pods has none
@@ -69,6 +70,7 @@ class Swap {
   void plan() {
     if (refuse_paused(planner_, coredns_component, *coredns_.deployment) || counted_by_others()) return;
     choose();
+    make_room();
     keep_wanted_pods();
     const bool anything = changes() || !leaving_.empty() || coredns_.daemonset != nullptr;
     if (!leaving_sets_.empty()) set_old_pods_free();
@@ -104,7 +106,8 @@ class Swap {
     for (const auto* pod : staying_)
       if (!pod->owner.empty() && !pod->node.empty()) placement.staying.push_back(pod->node);
     for (const auto* pod : leaving_)
-      if (!pod->node.empty()) placement.leaving.push_back(pod->node);
+      if (!pod->node.empty() && pod != makes_room_) placement.leaving.push_back(pod->node);
+    if (makes_room_ != nullptr) placement.freed = makes_room_->node;
     const int count = target_.count == Count::released || lowers_early()
                           ? target_.replicas
                           : std::max(coredns_.replicas(), target_.replicas);
@@ -160,6 +163,24 @@ class Swap {
     planner_.warn(
         "There is no room for all new replicas beside the old ones, so these are replaced one at a time: clients that "
         "use a source port again may lose a few queries.");
+  }
+
+  /// Where the new pods would fit but for one: that comes in the place of one that is let go already, or, as long as no
+  /// old one is missing, of one of several.
+  void make_room() {
+    const auto fits = [&] {
+      return judge_fit(planner_.snapshot, coredns_component.title, coredns_.pod_template(), nodes_, placement())
+          .refusal.empty();
+    };
+    if (makes_room_ != nullptr || leaving_.empty() || fits()) return;
+    const auto answering = std::count_if(coredns_.pods.begin(), coredns_.pods.end(),
+                                         [&](const auto& pod) { return pod.serves && pod.ready; });
+    const bool several = answering >= std::max({2, coredns_.replicas(), static_cast<int>(coredns_.pods.size())});
+    for (const auto* pod : leaving_) {
+      makes_room_ = pod;
+      if ((several || !pod->serves) && fits()) return;
+    }
+    makes_room_ = nullptr;
   }
 
   bool must_leave(const CoreDnsReplicaSet& set) const {

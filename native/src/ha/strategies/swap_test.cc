@@ -12,6 +12,7 @@
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
+#include "ha/way_back.h"
 
 using namespace core_ha;
 using namespace core_ha::ha;
@@ -150,6 +151,77 @@ TEST_CASE("swap: without room for all new pods beside the old ones it rolls, and
   CHECK(plan.warnings[0].find("no room for all new replicas") != std::string::npos);
   reach(cluster, autoscaling);
   check_ours(cluster, 3);
+}
+
+namespace {
+
+/// Nodes of so many pods' places besides those of CoreDNS's that are there.
+void leave_places(SimulatedCluster& cluster, const std::vector<int>& places) {
+  for (int i = 0; i < static_cast<int>(places.size()); ++i) {
+    give_room(cluster, i);
+    const std::string name = cluster.node(i)["metadata"]["name"];
+    const auto& pods = cluster.snapshot.pods;
+    const auto there =
+        std::count_if(pods.begin(), pods.end(), [&](const Json& pod) { return pod["spec"]["nodeName"] == name; });
+    cluster.snapshot.usage[name].push_back(
+        {{"priority", 2000000000}, {"pods", 110 - places[static_cast<std::size_t>(i)] + there}});
+  }
+}
+
+}  // namespace
+
+TEST_CASE("swap: without room for one of the new pods, one of several old ones makes it") {
+  SimulatedCluster start(3);
+  start.scale_by("kubectl", 2);
+  start.settle();
+  start.losses.clear();
+  std::vector<int> places{1, 1, 1};
+  std::vector<std::string> homes;
+  for (const auto& pod : start.snapshot.pods)
+    homes.push_back(pod["spec"]["nodeName"]);
+  REQUIRE(homes.size() == 2);
+  const Spec three = wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 3}});
+  for (int i = 0; i < 3; ++i)  // the second has room beside its old one
+    if (start.node(i)["metadata"]["name"] == homes[1]) places[static_cast<std::size_t>(i)] = 2;
+  leave_places(start, places);
+  const Plan plan = make_plan(three, start.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  const auto steps = ids(plan);
+  CHECK(std::find(steps.begin(), steps.end(), "coredns-room") <
+        std::find(steps.begin(), steps.end(), "coredns-overlay"));
+  for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
+    CAPTURE(stop);
+    SimulatedCluster cluster = start;
+    cluster.least_serving = 2;
+    carry_out(cluster, plan, stop);
+    leave_places(cluster, places);
+    SimulatedCluster back = cluster;
+    const Plan way_back = plan_way_back(start.snapshot, back.snapshot);
+    REQUIRE_FALSE(way_back.refusal);
+    carry_out(back, way_back);
+    CHECK(back.serving() == 2);
+    CHECK(back.deployment()["spec"] == start.deployment()["spec"]);
+    CHECK(back.losses == std::vector<std::string>{});
+    reach(cluster, three);
+    check_ours(cluster, 3, false);
+    CHECK(cluster.least_serving >= 1);
+  }
+  SUBCASE("not of one that is alone") {
+    SimulatedCluster alone(1);
+    leave_places(alone, {1});
+    CHECK(make_plan(three, alone.snapshot).refusal);
+    CHECK(make_plan(wish(), alone.snapshot).refusal);
+  }
+  SUBCASE("nor where one is not ready") {
+    start.snapshot.pods[1]["status"]["conditions"][0]["status"] = "False";
+    CHECK(make_plan(three, start.snapshot).refusal);
+  }
+  SUBCASE("nor where that is not enough") {
+    for (int& place : places)
+      place = 1;
+    leave_places(start, places);
+    CHECK(make_plan(three, start.snapshot).refusal);
+  }
 }
 
 TEST_CASE("swap: to fewer replicas no more new pods are made than are to stay") {

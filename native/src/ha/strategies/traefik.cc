@@ -331,6 +331,7 @@ void Values::check_room(const Json& values) const {
   if (!fit.warning.empty()) planner_.warn(std::move(fit.warning));
   if (!fit.refusal.empty()) planner_.refuse(ExitStatus::unsafe, std::move(fit.refusal));
   planner_.expected += placement.pods;
+  planner_.stacked += placement.pods;
 }
 
 /// What a failed upgrade leads to; null: nothing of ours is said. A HelmChartConfig that says nothing gets the default
