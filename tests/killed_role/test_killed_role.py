@@ -25,7 +25,7 @@ WISH = {
     "k3s_core_ha_metrics_server_strategy": "custom",
     "k3s_core_ha_metrics_server_resources": {"requests": {"memory": "90Mi"}},
     "k3s_core_ha_reconcile": True,
-    "k3s_core_ha_reconcile_interval": 3600,  # it would mend what the next run is to mend
+    "k3s_core_ha_reconcile_interval": 60,
 }
 OBJECTS = (
     ("deployments", "coredns"),

@@ -27,6 +27,7 @@
 #include "cluster/k3s.h"
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
+#include "ha/placement/capacity.h"
 #include "ha/placement/level.h"
 #include "ha/placement/zones.h"
 #include "ha/strategies/placing.h"
@@ -290,6 +291,9 @@ class LocalPath {
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
                       "each that carries the helper, and {} of those take pods now.",
                       sizing.min_replicas, carriers.open));
+    if (!keeps(body) && !find_room(planner_, local_path, body["spec"]["template"], carriers.nodes, sizing.min_replicas,
+                                   placement(sizing.min_replicas)))
+      return;
     for (const Json* node : carriers.unmarked)
       plan_mark(planner_, *node, std::string(version), "it has the helper, so pods that need it can run there");
     bring_in(body, sizing.min_replicas);
@@ -311,6 +315,16 @@ class LocalPath {
     }
     carriers.open = static_cast<int>(open.size());
     return carriers;
+  }
+
+  /// Of higher priority than CoreDNS, they could push it out.
+  Placement placement(int replicas) const {
+    Placement placement;
+    for (const Json* pod : standby_pods_)
+      if (std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty())
+        placement.staying.push_back(std::move(node));
+    placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
+    return placement;
   }
 
   Json packaged_pod_spec() const {

@@ -82,6 +82,24 @@ Json lease_held_by(const std::string& holder) {
 
 }  // namespace
 
+TEST_CASE("local-path: left for now where its replicas would push out pods as critical as CoreDNS's") {
+  for (const bool full : {false, true}) {
+    SimulatedCluster cluster = with_carriers(3, 3);
+    for (auto& node : cluster.snapshot.nodes) {
+      node["status"]["allocatable"] = {{"cpu", "4"}, {"memory", "8Gi"}, {"pods", "110"}};
+      cluster.snapshot.usage[node["metadata"]["name"].get<std::string>()] = Json::array();
+    }
+    if (full)
+      cluster.snapshot.usage["agent-1"].push_back({{"priority", 2000000000}, {"cpu", 0}, {"memory", 0}, {"pods", 110}});
+    Spec spec = wished();
+    spec.local_path_provisioner_replicas = 3;
+    const Plan plan = make_plan(spec, cluster.snapshot);
+    REQUIRE_FALSE(plan.refusal);
+    CHECK(steps_of(plan).empty() == full);
+    CHECK(plan.unmet.size() == (full ? 1 : 0));
+  }
+}
+
 TEST_CASE("local-path: ours first, then the packaged one aside, then its pods' end; and back in reverse") {
   SimulatedCluster cluster = with_carriers(3, 2);
   const Plan plan = make_plan(wished(), cluster.snapshot);
