@@ -8,9 +8,10 @@
 // The chart has no preStop that an image without a shell could run, so its pods end gently by health's lameduck.
 //
 // The way there: the chart's pods come up beside the old ones; then these are retired as in coredns_daemonset.cc. The
-// way out is a swap (swap.cc): the chart's Deployment owns its pods until the other serves. It is deleted with Orphan,
-// and its ReplicaSet after it, so that the pods can be retired one by one; only then is the chart uninstalled, which
-// finds nothing that serves any more. The chart's names for values: coredns/helm, charts/coredns.
+// way out is a swap (swap.cc): the chart's Deployment owns its pods until the other serves. It is paused, its
+// ReplicaSets are deleted with Orphan, and then it, so that the pods can be retired one by one; a ReplicaSet that it
+// left behind would be adopted by k3s's Deployment, whose selector is the label alone. Only then is the chart
+// uninstalled, which finds nothing that serves any more. The chart's names for values: coredns/helm, charts/coredns.
 #include "ha/strategies/coredns_helm.h"
 
 #include <algorithm>
