@@ -78,9 +78,9 @@ class Run {
   Deadline deadline_;
   std::optional<InterruptShield> shield_;  ///< up from when it goes back
   Changes changes_;
-  std::vector<Entry> journal_;   ///< since the last step of no return
-  std::vector<ha::Step> chart_;  ///< the waits for a Helm chart and for what it brings about, as planned
-  std::set<size_t> done_;        ///< steps that changed something, or may have
+  std::vector<Entry> journal_;    ///< since the last step of no return
+  std::vector<ha::Step> charts_;  ///< the waits for Helm charts, each with that for what it brings about, as planned
+  std::set<size_t> done_;         ///< steps that changed something, or may have
   bool wrote_ = false;
   bool no_return_ = false;
   bool by_plan_ = false;   ///< undoing what was done step by step would be unsafe
@@ -179,15 +179,19 @@ Result<void, WriteError> Run::perform_way_back(const std::vector<ha::Step>& step
 /// What a Helm chart made of the configuration that is about to be taken back is to be undone, too. Asked before that:
 /// the job that is there then is not the one to wait for, unless the change has not reached it yet.
 std::vector<ha::Step> Run::chart_waits() {
-  const bool configured = std::any_of(journal_.begin(), journal_.end(), [](const Entry& entry) {
-    return entry.undo.front().object.kind == "HelmChartConfig";
-  });
-  if (!configured || chart_.empty()) return {};
-  std::vector<ha::Step> waits = chart_;
-  const auto job = read_patiently([&] { return client_.get_object(waits.front().object); }, write_options(false));
-  const std::string hash = job ? cluster::config_hash(*job) : "";
-  std::string& former = waits.front().former;
-  former = hash == former ? "" : hash;
+  std::vector<ha::Step> waits;
+  for (auto wait = charts_.begin(); wait != charts_.end(); wait += 2) {
+    const bool configured = std::any_of(journal_.begin(), journal_.end(), [&](const Entry& entry) {
+      const kube::ObjectRef& object = entry.undo.front().object;
+      return object.kind.starts_with("HelmChart") && wait->object.name == "helm-install-" + object.name;
+    });
+    if (!configured) continue;
+    waits.insert(waits.end(), wait, wait + 2);
+    ha::Step& chart = *(waits.end() - 2);
+    const auto job = read_patiently([&] { return client_.get_object(chart.object); }, write_options(false));
+    const std::string hash = job ? cluster::config_hash(*job) : "";
+    chart.former = hash == chart.former ? "" : hash;
+  }
   return waits;
 }
 
@@ -291,9 +295,8 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
 Outcome Run::carry_out(const std::vector<ha::Step>& steps) {
   Outcome outcome;
   outcome.states.assign(steps.size(), StepState::planned);
-  const auto chart = std::find_if(steps.begin(), steps.end(),
-                                  [](const ha::Step& step) { return step.action == ha::Action::wait_chart; });
-  if (chart != steps.end()) chart_.assign(chart, std::min(chart + 2, steps.end()));  // its rollout comes next
+  for (std::size_t i = 0; i + 1 < steps.size(); ++i)  // its rollout comes next
+    if (steps[i].action == ha::Action::wait_chart) charts_.insert(charts_.end(), {steps[i], steps[i + 1]});
   if (!options_.dry_run) {
     if (auto asked = ask_beforehand(steps); !asked) {
       end_badly(WriteError(asked.error()), outcome);

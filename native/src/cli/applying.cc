@@ -32,14 +32,15 @@ constexpr int rounds = 3;
 act::NewPods new_pods(const ha::Spec& spec, const cluster::Snapshot& before) {
   if (spec.coredns_strategy == "packaged") return act::NewPods::rough;
   // Another controller's, or, of a DaemonSet, pods that no rollout can take back.
-  if (spec.coredns_strategy == "daemonset" || !before.daemonsets.empty()) return act::NewPods::gentle;
+  if (spec.coredns_strategy == "daemonset" || spec.coredns_strategy == "helm" || !before.daemonsets.empty())
+    return act::NewPods::gentle;
   const Json* const coredns = cluster::find_named(before.deployments, "coredns");
   const bool overlaid = coredns != nullptr && !cluster::applied_fields(*coredns, kube::field_manager).empty();
   return overlaid ? act::NewPods::alike : act::NewPods::gentle;
 }
 
 Result<std::vector<ha::Step>> way_back(const cluster::Snapshot& before, kube::Client& client) {
-  cluster::Asked asked{.deployments = {}, .traefik = before.traefik};
+  cluster::Asked asked{.deployments = {}, .charts = before.charts};
   for (const auto& object : before.deployments)  // one of the user's that was let go says so no more
     asked.deployments.push_back(kube::ref_of(object));
   auto now = cluster::observe(client, asked);

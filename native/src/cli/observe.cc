@@ -9,6 +9,7 @@
 #include "cli/wish.h"
 #include "cluster/staged.h"
 #include "cluster/usage.h"
+#include "ha/state.h"
 
 namespace core_ha::cli {
 namespace {
@@ -18,7 +19,8 @@ Outcome observe(Context& context, const WishOptions& options) {
   if (!spec) return spec.error();
   auto client = context.connect();
   if (!client) return client.error();
-  auto snapshot = cluster::observe(**client, {ha::refs_of(spec->extra_deployments), true});
+  auto snapshot =
+      cluster::observe(**client, {ha::refs_of(spec->extra_deployments), ha::charts_of(ha::packaged_spec())});
   if (!snapshot) return snapshot.error();
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();

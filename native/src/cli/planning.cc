@@ -6,16 +6,18 @@
 #include "cluster/observe.h"
 #include "cluster/staged.h"
 #include "cluster/usage.h"
-#include "ha/strategies/traefik.h"
+#include "ha/state.h"
 
 namespace core_ha::cli {
 
 Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, std::optional<std::int64_t> revision,
                                   const ha::OnNodes& on_nodes, const std::string& manifests) {
-  auto snapshot = cluster::observe(client, {ha::refs_of(spec.extra_deployments), ha::reads_traefik(spec)});
+  auto snapshot = cluster::observe(client, {ha::refs_of(spec.extra_deployments), ha::charts_of(spec)});
   if (!snapshot) return snapshot.error();
-  if (!snapshot->traefik && ha::reads_traefik(*snapshot))
-    if (auto read = cluster::observe_traefik(client, *snapshot); !read) return read.error();
+  auto more = ha::charts_of(*snapshot);
+  std::erase_if(more, [&](const auto& chart) { return snapshot->charts.contains(chart); });
+  if (!more.empty())
+    if (auto read = cluster::observe_charts(client, *snapshot, more); !read) return read.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
   if (!manifests.empty()) observed.snapshot.manifests = cluster::read_staged(manifests);
   observed.plan = ha::make_plan(spec, observed.snapshot, revision, on_nodes);

@@ -86,19 +86,38 @@ void add_reads(std::vector<kube::Read>& reads, const std::vector<Listing>& listi
     reads.push_back(listing.read);
 }
 
-constexpr std::array traefik_sources{
-    Source{"/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts", "", "metadata.name=traefik",
-           "helm.cattle.io/v1", "HelmChart", &Snapshot::helmcharts},
-    Source{"/apis/helm.cattle.io/v1/namespaces/kube-system/helmchartconfigs", "", "metadata.name=traefik",
-           "helm.cattle.io/v1", "HelmChartConfig", &Snapshot::helmchartconfigs},
-    Source{"/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "",
-           "metadata.name=helmchartconfigs.helm.cattle.io", "apiextensions.k8s.io/v1", "CustomResourceDefinition",
-           &Snapshot::customresourcedefinitions},
-    Source{"/apis/batch/v1/namespaces/kube-system/jobs", "", "metadata.name=helm-install-traefik", "batch/v1", "Job",
-           &Snapshot::jobs},
-    Source{"/apis/apps/v1/namespaces/kube-system/deployments", "", "metadata.name=traefik", "apps/v1", "Deployment",
-           &Snapshot::deployments},
-    Source{"/api/v1/namespaces/kube-system/pods", "app.kubernetes.io/name=traefik", "", "v1", "Pod", &Snapshot::pods}};
+/// What there is of each chart under its name.
+std::vector<Listing> chart_listings(const std::set<std::string>& charts) {
+  std::vector<Listing> listings;
+  const auto add = [&](const char* api_version, const char* kind, Json Snapshot::* list, const std::string& ns,
+                       const std::string& name) {
+    listings.push_back({.read = {.path = kube::rest_path({api_version, kind, ns, ""}),
+                                 .list = true,
+                                 .field_selector = "metadata.name=" + name},
+                        .api_version = api_version,
+                        .kind = kind,
+                        .list = list});
+  };
+  const std::string ns = "kube-system";
+  for (const auto& name : charts) {
+    add(helm_api, "HelmChart", &Snapshot::helmcharts, ns, name);
+    add(helm_api, "HelmChartConfig", &Snapshot::helmchartconfigs, ns, name);
+    add("batch/v1", "Job", &Snapshot::jobs, ns, "helm-install-" + name);
+    add("apps/v1", "Deployment", &Snapshot::deployments, ns, name);
+    listings.push_back({deployed_releases(ns, "name=" + name), "v1", "Secret", &Snapshot::releases});
+    if (name != "traefik") continue;  // the pods of others carry what k3s's own carry
+    listings.push_back({{.path = kube::rest_path({"v1", "Pod", ns, ""}),
+                         .list = true,
+                         .label_selector = "app.kubernetes.io/name=traefik"},
+                        "v1",
+                        "Pod",
+                        &Snapshot::pods});
+  }
+  if (!charts.empty())
+    add("apiextensions.k8s.io/v1", "CustomResourceDefinition", &Snapshot::customresourcedefinitions, "",
+        "helmchartconfigs.helm.cattle.io");
+  return listings;
+}
 
 template <class Sources>
 void ask(std::vector<kube::Read>& reads, const Sources& of) {
@@ -109,22 +128,9 @@ void ask(std::vector<kube::Read>& reads, const Sources& of) {
                      .field_selector = source.field_selector});
 }
 
-constexpr Source releases{"", "", "", "v1", "Secret", &Snapshot::releases};
-
-/// What the answer to that one of traefik_reads is.
-const Source& source_of_traefik(std::size_t at) {
-  return at < traefik_sources.size() ? traefik_sources[at] : releases;
-}
-
-std::vector<kube::Read> traefik_reads() {
-  std::vector<kube::Read> reads;
-  ask(reads, traefik_sources);
-  reads.push_back(deployed_releases("kube-system", "name=traefik"));
-  return reads;
-}
-
-/// Puts the answer's items in their place.
-Result<void> take(Snapshot& snapshot, const Source& source, kube::ApiResult<Json>& answer) {
+/// Puts the items of the answer to a Source or a Listing in their place.
+template <class Asked>
+Result<void> put(Snapshot& snapshot, const Asked& source, kube::ApiResult<Json>& answer) {
   if (!answer && answer.error().not_found()) return {};  // the group is not served
   if (!answer) return answer.error().as_error();
   for (auto& item : (*answer)["items"]) {
@@ -140,16 +146,15 @@ Result<void> take(Snapshot& snapshot, const Source& source, kube::ApiResult<Json
 Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
   std::vector<kube::Read> reads{{.path = "/version"}, kube::discovery_read()};
   ask(reads, sources);
-  if (asked.traefik)
-    for (auto& read : traefik_reads())
-      reads.push_back(std::move(read));
+  const auto charts = chart_listings(asked.charts);
+  add_reads(reads, charts);
   const auto listings = extra_listings(asked.deployments);
   const std::size_t first_listing = reads.size();
   add_reads(reads, listings);
   auto answers = client.read_all(reads);
   Snapshot snapshot;
   snapshot.taken = format_time(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
-  snapshot.traefik = asked.traefik;
+  snapshot.charts = asked.charts;
   for (std::size_t i = 0; i < first_listing; ++i) {
     auto& answer = answers[i];
     if (i < 2) {
@@ -161,8 +166,9 @@ Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
       continue;
     }
     const std::size_t at = i - 2;
-    const auto& source = at < sources.size() ? sources[at] : source_of_traefik(at - sources.size());
-    if (auto taken = take(snapshot, source, answer); !taken) return taken.error();
+    auto taken =
+        at < sources.size() ? put(snapshot, sources[at], answer) : put(snapshot, charts[at - sources.size()], answer);
+    if (!taken) return taken.error();
   }
   for (auto& node : snapshot.nodes)
     redact_node(node);
@@ -182,11 +188,14 @@ Result<Snapshot> observe(kube::Client& client, const Asked& asked) {
   return snapshot;
 }
 
-Result<void> observe_traefik(kube::Client& client, Snapshot& snapshot) {
-  auto answers = client.read_all(traefik_reads());
+Result<void> observe_charts(kube::Client& client, Snapshot& snapshot, const std::set<std::string>& charts) {
+  const auto listings = chart_listings(charts);
+  std::vector<kube::Read> reads;
+  add_reads(reads, listings);
+  auto answers = client.read_all(reads);
   for (std::size_t i = 0; i < answers.size(); ++i)
-    if (auto taken = take(snapshot, source_of_traefik(i), answers[i]); !taken) return taken.error();
-  snapshot.traefik = true;
+    if (auto taken = put(snapshot, listings[i], answers[i]); !taken) return taken.error();
+  snapshot.charts.insert(charts.begin(), charts.end());
   return {};
 }
 

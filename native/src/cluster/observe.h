@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <set>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -13,7 +15,7 @@ namespace core_ha::cluster {
 /// What is read beside k3s's own components.
 struct Asked {
   std::vector<kube::ObjectRef> deployments = {};  ///< of the user's
-  bool traefik = false;                           ///< what is traefik's alone
+  std::set<std::string> charts = {};              ///< by their names: what is of these Helm charts alone
 };
 
 /// Reads the cluster once, in parallel. A group that is not served is an empty list; any other failure is the result.
@@ -21,8 +23,8 @@ struct Asked {
 /// autoscalers are read in a second round.
 Result<Snapshot> observe(kube::Client& client, const Asked& asked = {});
 
-/// Reads what is traefik's alone into a snapshot that was made without.
-Result<void> observe_traefik(kube::Client& client, Snapshot& snapshot);
+/// Reads what is of these Helm charts alone into a snapshot that was made without.
+Result<void> observe_charts(kube::Client& client, Snapshot& snapshot, const std::set<std::string>& charts);
 
 /// Reads who holds the controller manager's Lease, and what each node's own says. Not part of observe: a plan needs
 /// none.

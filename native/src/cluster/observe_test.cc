@@ -90,7 +90,7 @@ TEST_CASE("observe: Deployments of the user's are one more batch, and what may b
   CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
 }
 
-TEST_CASE("observe: what is traefik's alone is read where it is asked for, in the same batch or later") {
+TEST_CASE("observe: what is of a Helm chart alone is read where it is asked for, in the same batch or later") {
   testing::ReadOnlyClient client;
   int asked = 0;
   client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
@@ -102,17 +102,17 @@ TEST_CASE("observe: what is traefik's alone is read where it is asked for, in th
   };
   auto without = observe(client);
   REQUIRE(without);
-  CHECK_FALSE(without->traefik);
+  CHECK(without->charts.empty());
   CHECK(asked == 0);
-  CHECK(observe_traefik(client, *without));
-  CHECK(without->traefik);
+  CHECK(observe_charts(client, *without, {"traefik"}));
+  CHECK(without->charts == std::set<std::string>{"traefik"});
   CHECK(asked == 3);
   client.round_trips = 0;
-  const auto with = observe(client, {.traefik = true});
+  const auto with = observe(client, {.charts = {"traefik", "coredns-ha"}});
   REQUIRE(with);
-  CHECK(with->traefik);
+  CHECK(with->charts.size() == 2);
   CHECK(client.round_trips == 1);
-  CHECK(snapshot_from_json(to_json(*with))->traefik);
+  CHECK(snapshot_from_json(to_json(*with))->charts == with->charts);
 }
 
 TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {

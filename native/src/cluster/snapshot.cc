@@ -99,7 +99,7 @@ Json lasting(Json object) {
 Json to_json(const Snapshot& snapshot) {
   Json document = {{"apiVersion", api_version}, {"kind", kind},
                    {"taken", snapshot.taken},   {"version", snapshot.version},
-                   {"groups", snapshot.groups}, {"traefik", snapshot.traefik}};
+                   {"groups", snapshot.groups}, {"charts", snapshot.charts}};
   for (const auto& field : lists)
     document[field.name] = snapshot.*field.list;
   document["usage"] = snapshot.usage;
@@ -126,9 +126,9 @@ Result<Snapshot> snapshot_from_json(const Json& document) {
     if (!group.is_string()) return malformed("`groups` holds something else than names");
     snapshot.groups.insert(group.get<std::string>());
   }
-  if (const auto traefik = document.find("traefik"); traefik != document.end()) {
-    if (!traefik->is_boolean()) return malformed("`traefik` is neither true nor false");
-    snapshot.traefik = traefik->get<bool>();
+  for (const auto& chart : document.value("charts", Json::array())) {
+    if (!chart.is_string()) return malformed("`charts` holds something else than names");
+    snapshot.charts.insert(chart.get<std::string>());
   }
   for (const auto& field : lists) {
     const auto it = document.find(field.name);

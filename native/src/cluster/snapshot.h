@@ -55,9 +55,9 @@ struct Snapshot {
   // Of Deployments that the user names, which are in `deployments`, with their budgets and autoscalers beside them.
   Json extra_pods = Json::array();
   Json persistentvolumeclaims = Json::array();  ///< those that their pods mount by name
-  bool traefik = false;                         ///< whether it was asked for what is traefik's alone
-  // Of traefik, besides its Deployment and pods: the chart, its configuration and that one's schema, the chart's job,
-  // and of the Secrets of deployed releases the metadata.
+  std::set<std::string> charts;                 ///< names of Helm charts that it was asked for
+  // Of these, besides a Deployment of the chart's name: the chart, its configuration and that one's schema, the chart's
+  // job, and of the Secrets of deployed releases the metadata.
   Json helmcharts = Json::array();
   Json helmchartconfigs = Json::array();
   Json customresourcedefinitions = Json::array();

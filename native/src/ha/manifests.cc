@@ -19,6 +19,7 @@
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/local_path.h"
+#include "ha/strategies/own_chart.h"
 
 namespace core_ha::ha {
 
@@ -35,10 +36,14 @@ Json keeping_annotations() {
           {"helm.sh/resource-policy", "keep"}};
 }
 
+bool is_of(const OwnChart& own, const kube::ObjectRef& ref) {
+  return ref == own.chart.chart() || ref == own.chart.config();
+}
+
 /// What is ours and serves while k3s's own Deployment has no replicas.
 bool serves_instead(const kube::ObjectRef& ref) {
   return ref == coredns_daemonset || ref == local_path_standby || ref == local_path_role ||
-         ref == local_path_role_binding;
+         ref == local_path_role_binding || is_of(coredns_chart, ref) || is_of(metrics_server_chart, ref);
 }
 
 Json guard_head(const char* kind) {
@@ -60,11 +65,12 @@ Json guard(const std::set<std::string>& namespaces) {
          {{"matchExpressions",
            Json::array({{{"key", "kubernetes.io/metadata.name"}, {"operator", "In"}, {"values", namespaces}}})}}},
         {"resourceRules",
-         Json::array(
-             {rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"), rule("", "configmaps"),
-              rule("", "serviceaccounts"), rule("rbac.authorization.k8s.io", "clusterroles"),
-              rule("rbac.authorization.k8s.io", "clusterrolebindings"), rule("rbac.authorization.k8s.io", "roles"),
-              rule("rbac.authorization.k8s.io", "rolebindings"), rule("helm.cattle.io", "helmchartconfigs")})}}},
+         Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"),
+                      rule("", "configmaps"), rule("", "serviceaccounts"),
+                      rule("rbac.authorization.k8s.io", "clusterroles"),
+                      rule("rbac.authorization.k8s.io", "clusterrolebindings"),
+                      rule("rbac.authorization.k8s.io", "roles"), rule("rbac.authorization.k8s.io", "rolebindings"),
+                      rule("helm.cattle.io", "helmchartconfigs"), rule("helm.cattle.io", "helmcharts")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
                      {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
@@ -17,12 +18,15 @@
 #include "ha/state.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_daemonset.h"
+#include "ha/strategies/coredns_helm.h"
 #include "ha/strategies/coredns_served.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/metrics_server_helm.h"
+#include "ha/strategies/own_chart.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/traefik.h"
@@ -60,6 +64,7 @@ Json coredns_stands(const Planner& planner, const CoreDns& coredns) {
   std::vector<std::string> nodes;
   for (const auto& pod : coredns.pods)
     if (!pod.node.empty()) nodes.push_back(pod.node);
+  if (coredns.chart != nullptr && coredns.replicas() == 0) return stands(*coredns.chart, "helm", nodes);
   if (coredns.daemonset != nullptr) {
     const Json status = coredns.daemonset->value("status", Json::object());
     return {{"strategy", "daemonset"},
@@ -105,6 +110,13 @@ void warn_of_unused(Planner& planner) {
   warn_of_pods(planner, spec.local_path_provisioner_pods, "local_path_provisioner",
                spec.local_path_provisioner_strategy);
   warn_of_pods(planner, spec.coredns_pods, "coredns", spec.coredns_strategy);
+  const auto warn_of_chart = [&](const char* component, const std::string& strategy, const Json& chart,
+                                 const Json& values) {
+    if (strategy != "helm" && !(chart.empty() && values.empty()))
+      planner.warn(fmt::format("{0}_chart and {0}_values are not read under {0}_strategy {1}.", component, strategy));
+  };
+  warn_of_chart("coredns", spec.coredns_strategy, spec.coredns_chart, spec.coredns_values);
+  warn_of_chart("metrics_server", spec.metrics_server_strategy, spec.metrics_server_chart, spec.metrics_server_values);
   if (spec.metrics_server_strategy != "custom" && !spec.metrics_server_manifest.empty())
     planner.warn(fmt::format("metrics_server_manifest is not read under metrics_server_strategy {}.",
                              spec.metrics_server_strategy));
@@ -152,6 +164,13 @@ bool may_force(std::string_view owner, std::string_view field) {
   return owner == "kube-controller-manager" && field == ".spec.replicas";
 }
 
+/// The charts about which nothing of ours is left in the end are no longer kept with the wish.
+static void settle(Planner& planner, std::map<std::string, std::string> marks,
+                   const std::map<std::string, bool>& settled) {
+  if (all_packaged(planner.spec)) return;  // then no wish is
+  if (std::erase_if(marks, [&](const auto& mark) { return settled.at(mark.first); }) > 0) plan_settled(planner, marks);
+}
+
 static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::optional<std::int64_t> revision,
                      const OnNodes& on_nodes, bool sparing) {
   Plan plan;
@@ -170,14 +189,20 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan.components["metrics_server"] = metrics_server_stands(planner);
   plan.components["local_path_provisioner"] = local_path_stands(planner);
   plan.components.update(extras_stand(planner));
-  if (snapshot.traefik) plan.components["traefik"] = traefik_stands(planner);
+  if (snapshot.charts.contains("traefik")) plan.components["traefik"] = traefik_stands(planner);
   const Traefik traefik = design_traefik(planner);
-  plan_state(planner, revision, traefik.mark);
+  const ChartWay dns_chart = design_coredns_chart(planner, coredns, nodes);
+  const ChartWay metrics_chart = design_metrics_server_chart(planner);
+  std::map<std::string, std::string> marks;
+  if (traefik.mark) marks["traefik"] = *traefik.mark;
+  if (dns_chart.change.mark) marks[coredns_chart.chart.name] = *dns_chart.change.mark;
+  if (metrics_chart.change.mark) marks[metrics_server_chart.chart.name] = *metrics_chart.change.mark;
+  plan_state(planner, revision, marks);
   plan_set_aside(planner, on_nodes.set_aside);
   check_own_manifests(planner);
   // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
   plan_traefik(planner, traefik);
-  plan_metrics_server(planner);
+  const bool keeps_metrics_chart = !plan_metrics_server(planner, metrics_chart);
   plan_local_path(planner, on_nodes.carriers);
   plan_extras(planner);
   plan_coredns_objects(planner);
@@ -186,6 +211,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   if (as_shipped) {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
     plan_packaged(planner, coredns, nodes);
+    if (dns_chart.there) plan_without(planner, coredns_chart);
     if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
@@ -201,10 +227,13 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
     else if (daemons)
       plan_daemonset(planner, coredns);
+    else if (is_wished(spec, coredns_chart))
+      plan_helm(planner, coredns, sizing, nodes, dns_chart);
     else if (spec.fixed_count())
       plan_replicas(planner, coredns, sizing, nodes);
     else
       plan_autoscaling(planner, coredns, sizing, nodes);
+    if (dns_chart.there && !is_wished(spec, coredns_chart)) plan_without(planner, coredns_chart);
     const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
     if (!plan.refusal) {
       Situation then = situation(snapshot, nodes, sizing.min_replicas, local);
@@ -212,7 +241,10 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       plan.predicted = predict(then);
     }
   }
-  if (traefik.settles) plan_settled(planner);
+  settle(planner, marks,
+         {{"traefik", traefik.settles},
+          {coredns_chart.chart.name, !is_wished(spec, coredns_chart)},
+          {metrics_server_chart.chart.name, !keeps_metrics_chart}});
   if (plan.refusal) {
     plan.steps.clear();  // not to be carried out, not even in part
     return plan;

@@ -231,48 +231,6 @@ Json& SimulatedCluster::add_site(int replicas) {
   return site();
 }
 
-void SimulatedCluster::ship_traefik() {
-  snapshot.traefik = true;
-  for (const char* group : {"helm.cattle.io/v1", "batch/v1", "apiextensions.k8s.io/v1"})
-    snapshot.groups.insert(group);
-  snapshot.customresourcedefinitions.push_back(config_definition());
-  ship(traefik_chart_manifest());
-  snapshot.deployments.push_back(traefik_object());
-  snapshot.deployments.back()["metadata"]["uid"] = next_uid();
-  settle();
-}
-
-const Json* SimulatedCluster::traefik_config() const {
-  return cluster::find_named(snapshot.helmchartconfigs, "traefik");
-}
-
-Json& SimulatedCluster::traefik() {
-  return *find({"apps/v1", "Deployment", "kube-system", "traefik"});
-}
-
-/// Helm gives the Deployment what the values say, and the job that did so is marked with what it was for.
-void SimulatedCluster::run_helm_controller() {
-  const Json* chart = cluster::find_named(snapshot.helmcharts, "traefik");
-  if (chart == nullptr || helm_lags) return;
-  const Json* config = traefik_config();
-  const Json given = config == nullptr ? Json::object() : *config;
-  const std::string hash = hash_of({(*chart)["spec"], given.value("spec", Json())});
-  if (!snapshot.jobs.empty() && cluster::config_hash(snapshot.jobs[0]) == hash) return;
-  snapshot.jobs = Json::array(
-      {{{"apiVersion", "batch/v1"},
-        {"kind", "Job"},
-        {"metadata", {{"name", "helm-install-traefik"}, {"namespace", "kube-system"}, {"uid", next_uid()}}},
-        {"spec", {{"template", {{"metadata", {{"annotations", {{"helmcharts.helm.cattle.io/configHash", hash}}}}}}}}},
-        {"status", {{"conditions", Json::array({{{"type", "Complete"}, {"status", "True"}}})}}}}});
-  const Json values = cluster::merge_values(*cluster::values_in(*chart), *cluster::values_in(given));
-  Json made = traefik_object();
-  made["spec"]["replicas"] = values.value(Json::json_pointer("/deployment/replicas"), 1);
-  for (const char* key : {"affinity", "topologySpreadConstraints"})
-    if (values.contains(key)) made["spec"]["template"]["spec"][key] = values[key];
-  traefik()["spec"] = made["spec"];
-  disown(traefik(), replicas_field);
-}
-
 std::string SimulatedCluster::next_uid() {
   return fmt::format("uid-{}", ++uids_);
 }
@@ -369,7 +327,9 @@ void SimulatedCluster::end_pod(std::size_t index, bool by_controller) {
   const Json pod = snapshot.pods[index];
   const std::string name = pod["metadata"]["name"];
   if (asked(pod) && by_controller) ++rolled;
-  if (asked(pod) && !(by_controller && ends_gently(pod["spec"]))) losses.push_back(name + " ended while it was asked");
+  const bool lame = pod["metadata"]["labels"].contains("app.kubernetes.io/instance");
+  if (asked(pod) && !(by_controller && (lame || ends_gently(pod["spec"]))))
+    losses.push_back(name + " ended while it was asked");
   snapshot.pods.erase(index);
   least_serving = std::min(least_serving, serving());
   if (serving() == 0) losses.push_back("nobody left to ask after " + name);
@@ -392,6 +352,11 @@ void SimulatedCluster::carry_out(const Step& step) {
       losses.push_back("stale: " + step.object.name);
     else
       object->merge_patch(step.body);
+    if (object != nullptr && step.body.contains("spec")) {
+      const bool paused = (*object)["spec"].contains("paused");
+      set_fields(*object, step.manager, "Update", "",
+                 paused ? std::set<FieldPath>{{"f:spec", "f:paused"}} : std::set<FieldPath>{});
+    }
   } else if (step.action == Action::disown) {
     if (Json* object = find(step.object))
       (*object)["metadata"]["managedFields"] =
@@ -407,7 +372,10 @@ void SimulatedCluster::carry_out(const Step& step) {
       const bool orphans = step.object.kind == "ReplicaSet" || step.propagation == "Orphan";
       if (step.object.kind == "Deployment") {
         for (auto& set : snapshot.replicasets)
-          if (owned_by(set, list[i])) set["spec"]["replicas"] = 0;
+          if (owned_by(set, list[i]) && orphans)
+            set["metadata"].erase("ownerReferences");
+          else if (owned_by(set, list[i]))
+            set["spec"]["replicas"] = 0;
         run_replica_sets();
       }
       for (std::size_t pod = snapshot.pods.size(); pod-- > 0;) {
@@ -426,9 +394,9 @@ void SimulatedCluster::carry_out(const Step& step) {
                             step.pod_uids.end())
         losses.push_back(fmt::format("waits for ever for the endpoint of {}", pod["metadata"]["name"].dump()));
   } else if (step.action == Action::wait_chart) {
-    const auto& jobs = snapshot.jobs;
-    if (jobs.empty() || !cluster::is_complete(jobs[0]) ||
-        (!step.former.empty() && cluster::config_hash(jobs[0]) == step.former))
+    const Json* job = find(step.object);
+    if (job == nullptr || !cluster::is_complete(*job) ||
+        (!step.former.empty() && cluster::config_hash(*job) == step.former))
       losses.emplace_back("waits for ever for the chart");
   } else if (step.action == Action::wait_pods_gone) {
     for (const auto& pod : snapshot.pods)
@@ -458,8 +426,13 @@ void SimulatedCluster::run_autoscaler() {
 void SimulatedCluster::run_deployment(Json& deployment) {
   Json& spec = deployment["spec"];
   std::vector<Json*> sets;
-  for (auto& set : snapshot.replicasets)
+  for (auto& set : snapshot.replicasets) {
+    const Json& metadata = set["metadata"];
+    if (!metadata.contains("ownerReferences") && metadata["namespace"] == deployment["metadata"]["namespace"] &&
+        cluster::selects(spec["selector"], metadata["labels"]))
+      set["metadata"]["ownerReferences"] = owner_reference(deployment);
     if (owned_by(set, deployment)) sets.push_back(&set);
+  }
   if (spec.value("paused", false)) {
     if (sets.size() == 1) (*sets[0])["spec"]["replicas"] = spec["replicas"];
     return;
@@ -484,6 +457,7 @@ void SimulatedCluster::run_deployment(Json& deployment) {
               {{"name", name},
                {"namespace", deployment["metadata"]["namespace"]},
                {"uid", next_uid()},
+               {"labels", pod_template["metadata"]["labels"]},
                {"ownerReferences", owner_reference(deployment)}}},
              {"spec", {{"template", pod_template}}}};
   }

@@ -30,6 +30,8 @@ class SimulatedCluster {
   void ship_local_path();
   /// traefik as packaged: the chart, its job at its end, and the Deployment that it makes, one replica.
   void ship_traefik();
+  /// helm-controller, with no chart.
+  void ship_helm();
   bool helm_lags = false;  ///< helm-controller takes no change up
   /// What the HelmChartConfig is; null: there is none.
   const Json* traefik_config() const;
@@ -77,6 +79,8 @@ class SimulatedCluster {
   void scale(Json& deployment, const std::string& manager, int replicas);
   void run_autoscaler();
   void run_helm_controller();
+  void run_chart(const Json& chart);
+  void uninstall(const std::string& chart);
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
   void run_replica_sets();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ha/labels.h"
+#include "ha/own_charts.h"
 #include "ha/own_manifest.h"
 #include "ha/traefik_values.h"
 #include "ha/words.h"
@@ -127,6 +128,30 @@ void add_manifest_key(std::vector<Key>& keys, const std::string& component, cons
                   .load = [=](const Spec& spec) { return (spec.*manifest).empty() ? Json() : spec.*manifest; }});
 }
 
+/// The keys of a component's own Helm chart.
+void add_chart_keys(std::vector<Key>& keys, const std::string& component, const char* usual, Json Spec::* chart,
+                    Json Spec::* values, std::optional<std::string> (*fault)(const Json&)) {
+  const auto add = [&](const char* name, std::string description, Json Spec::* member, auto fault_of) {
+    keys.push_back({.name = component + name,
+                    .description = std::move(description),
+                    .type = "object",
+                    .fault = fault_of,
+                    .store = [=](Spec& spec, const Json& value) { spec.*member = value; },
+                    .load = [=](const Spec& spec) { return (spec.*member).empty() ? Json() : spec.*member; }});
+  };
+  add("_chart",
+      fmt::format("Where strategy helm has the chart from: version, and if it is not {}, repo and name; or content, "
+                  "the chart's .tgz in base64.",
+                  usual),
+      chart, fault_of_chart);
+  keys.back().store = [=](Spec& spec, const Json& value) {
+    for (const auto& [key, word] : value.items())
+      if (!word.is_null()) (spec.*chart)[key] = word;
+  };
+  add("_values", "Values of the chart under strategy helm, merged over ours: maps merge, lists replace.", values,
+      fault);
+}
+
 std::vector<Key> make_table() {
   std::vector<Key> keys{
       {.name = "level",
@@ -157,9 +182,11 @@ std::vector<Key> make_table() {
                       "PodDisruptionBudget over what k3s ships; replicas does so with a fixed count instead of the "
                       "autoscaler; daemonset runs one replica per node from a DaemonSet instead; custom sets k3s's "
                       "manifest aside on every server, so that what it declares can be changed, too, and follows "
-                      "each release by itself; packaged leaves it as k3s ships it, or brings it back.",
+                      "each release by itself; helm runs it from a Helm chart of coredns_chart, behind k3s's own "
+                      "Service, and gives the packaged Deployment no replicas; packaged leaves it as k3s ships it, or "
+                      "brings it back.",
        .type = "string",
-       .choices = {"autoscaling", "replicas", "daemonset", "custom", "packaged"},
+       .choices = {"autoscaling", "replicas", "daemonset", "custom", "helm", "packaged"},
        .fallback = "autoscaling",
        .store = [](Spec& spec, const Json& value) { spec.coredns_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.coredns_strategy); }},
@@ -178,8 +205,8 @@ std::vector<Key> make_table() {
        .load = [](const Spec& spec) { return optional(spec.coredns_max_replicas); }},
       {.name = "coredns_replicas",
        .description =
-           "Replicas of CoreDNS under strategy replicas, absent: by level and size of the cluster; and under "
-           "custom, absent: the autoscaler's.",
+           "Replicas of CoreDNS under strategies replicas and helm, absent: by level and size of the cluster; and "
+           "under custom, absent: the autoscaler's.",
        .lowest = 1,
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.coredns_replicas = value.get<int>(); },
@@ -218,10 +245,11 @@ std::vector<Key> make_table() {
       {.name = "metrics_server_strategy",
        .description = "How metrics-server gets there: replicas lays an overlay over what k3s ships, so that two "
                       "replicas are never on one node, and adds a PodDisruptionBudget; custom does so with k3s's "
-                      "manifest set aside on every server, so that what it declares can be changed, too; packaged "
-                      "leaves it as k3s ships it, or brings it back.",
+                      "manifest set aside on every server, so that what it declares can be changed, too; helm runs it "
+                      "from a Helm chart of metrics_server_chart, behind k3s's own Service and APIService, and gives "
+                      "the packaged Deployment no replicas; packaged leaves it as k3s ships it, or brings it back.",
        .type = "string",
-       .choices = {"replicas", "custom", "packaged"},
+       .choices = {"replicas", "custom", "helm", "packaged"},
        .fallback = "replicas",
        .store = [](Spec& spec, const Json& value) { spec.metrics_server_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.metrics_server_strategy); }},
@@ -298,10 +326,15 @@ std::vector<Key> make_table() {
              spec.unreachable_counts_for = std::chrono::seconds(value.get<std::int64_t>());
            },
        .load = [](const Spec& spec) { return Json(spec.unreachable_counts_for.count()); }}};
-  add_pod_keys(keys, "coredns", "CoreDNS.", "coredns_strategy custom and daemonset", &Spec::coredns_pods);
+  add_pod_keys(keys, "coredns", "CoreDNS.", "coredns_strategy custom, daemonset and helm", &Spec::coredns_pods);
   add_manifest_key(keys, "coredns", "CoreDNS", &Spec::coredns_manifest);
-  add_pod_keys(keys, "metrics_server", "metrics-server.", "metrics_server_strategy custom", &Spec::metrics_server_pods);
+  add_chart_keys(keys, "coredns", "coredns of https://coredns.github.io/helm", &Spec::coredns_chart,
+                 &Spec::coredns_values, fault_of_coredns_values);
+  add_pod_keys(keys, "metrics_server", "metrics-server.", "metrics_server_strategy custom and helm",
+               &Spec::metrics_server_pods);
   add_manifest_key(keys, "metrics_server", "metrics-server's Deployment", &Spec::metrics_server_manifest);
+  add_chart_keys(keys, "metrics_server", "metrics-server of https://kubernetes-sigs.github.io/metrics-server/",
+                 &Spec::metrics_server_chart, &Spec::metrics_server_values, fault_of_metrics_server_values);
   add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.", "local_path_provisioner_strategy replicas",
                &Spec::local_path_provisioner_pods);
   return keys;
@@ -363,7 +396,8 @@ Result<Spec> parse_spec(const Json& document) {
                                 *spec.coredns_min_replicas, *spec.coredns_max_replicas));
   if (spec.zone_label == "kubernetes.io/hostname")
     return bad_spec("zone_label is kubernetes.io/hostname, which tells nodes apart: that is level node.");
-  if (const auto fault = fault_of_traefik(spec)) return bad_spec(*fault);
+  for (const auto& fault : {fault_of_traefik(spec), fault_of_own_charts(spec)})
+    if (fault) return bad_spec(*fault);
   return spec;
 }
 

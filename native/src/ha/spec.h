@@ -30,10 +30,14 @@ struct Spec {
   std::optional<int> coredns_lameduck = {};  ///< seconds
   Json coredns_manifest = Json::array();     ///< objects in the place of k3s's
   PodSettings coredns_pods = {};
+  Json coredns_chart = Json::object();   ///< of strategy helm: `name`, `repo`, `version`; or `content`
+  Json coredns_values = Json::object();  ///< of that chart, over ours
   std::string metrics_server_strategy = "replicas";
   std::optional<int> metrics_server_replicas = {};
   Json metrics_server_manifest = Json::array();  ///< as coredns_manifest
   PodSettings metrics_server_pods = {};
+  Json metrics_server_chart = Json::object();   ///< as coredns_chart
+  Json metrics_server_values = Json::object();  ///< as coredns_values
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};
   PodSettings local_path_provisioner_pods = {};
@@ -46,7 +50,8 @@ struct Spec {
 
   /// Whether CoreDNS's count of replicas is a fixed one, of a Deployment.
   bool fixed_count() const {
-    return coredns_strategy == "replicas" || (coredns_strategy == "custom" && coredns_replicas);
+    return coredns_strategy == "replicas" || coredns_strategy == "helm" ||
+           (coredns_strategy == "custom" && coredns_replicas);
   }
 };
 

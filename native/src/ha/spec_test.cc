@@ -189,7 +189,9 @@ TEST_CASE("spec: the schema says the same as the parser") {
     if (property.contains("default")) CHECK(parse_spec({{name, property["default"]}}));
     if (property.contains("enum")) {
       for (const auto& choice : property["enum"])
-        CHECK(parse_spec({{name, choice}}));
+        CHECK(parse_spec({{name, choice},
+                          {"coredns_chart", {{"version", "1.2.3"}}},
+                          {"metrics_server_chart", {{"version", "1.2.3"}}}}));
       continue;
     }
     if (property["type"] != "integer") {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "cluster/snapshot.h"
@@ -16,8 +18,9 @@ inline const kube::ObjectRef state_object{"v1", "ConfigMap", "kube-system", "k3s
 struct State {
   std::int64_t revision = 0;  ///< counts the wishes; a run of a lower one writes nothing
   std::string spec;           ///< canonical JSON
-  /// Something of ours may be about traefik: the hash of the chart's configuration before the last change of it.
-  std::optional<std::string> traefik = {};
+  /// Helm charts about which something of ours may be, by name: the hash of the chart's configuration before the last
+  /// change of it; empty: it had none.
+  std::map<std::string, std::string> charts = {};
 };
 
 /// What a ConfigMap of ours says; nothing of an object that is not ours, or not as we write it.
@@ -27,12 +30,21 @@ std::optional<State> read_state(const Json& config_map);
 bool all_packaged(const Spec& spec);
 
 /// Plans to keep the wish, before anything else: a run that is stopped half-way is known by it, and one of an earlier
-/// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one. `traefik`:
-/// as State has it.
-void plan_state(Planner& planner, std::optional<std::int64_t> revision, const std::optional<std::string>& traefik = {});
+/// wish stops. `revision`: of the wish, where the caller knows it; refused when the cluster has a later one. `charts`:
+/// as State has them.
+void plan_state(Planner& planner, std::optional<std::int64_t> revision,
+                const std::map<std::string, std::string>& charts = {});
 
-/// Once nothing of ours is about traefik any more: the kept wish says so, as its last step.
-void plan_settled(Planner& planner);
+/// Once nothing of ours is about some charts any more: the kept wish says so, with those that are left, as its last
+/// step.
+void plan_settled(Planner& planner, const std::map<std::string, std::string>& charts);
+
+/// The charts about which something of ours may be: by what is wished, and by what the cluster keeps.
+std::set<std::string> charts_of(const Spec& spec);
+std::set<std::string> charts_of(const cluster::Snapshot& snapshot);
+
+/// The hash that the kept wish has for the chart (State::charts); nothing: it has none.
+std::optional<std::string> kept_mark(const cluster::Snapshot& snapshot, const std::string& chart);
 
 /// Once everything is as k3s ships it: nothing is kept, and no node is marked by us.
 void plan_no_state(Planner& planner);

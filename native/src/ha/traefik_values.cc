@@ -27,26 +27,32 @@ constexpr std::array mappings{"/deployment",
                               "/ports"};
 constexpr std::array lists{"/topologySpreadConstraints", "/tolerations", "/additionalArguments"};
 
-/// The value there; null: there is none, or what is above it is no mapping.
+std::string wrong(const char* pointer, const Json& value, const char* allowed) {
+  return fmt::format("{} is {}; allowed is {}", dotted(pointer), found_words(value), allowed);
+}
+
+}  // namespace
+
 Json value_of(const Json& values, const char* pointer) {
   const Json::json_pointer at(pointer);
   return values.is_object() && values.contains(at) ? values.at(at) : Json();
 }
 
-}  // namespace
-
-std::optional<std::string> fault_of_traefik_values(const Json& values) {
+std::optional<std::string> fault_of_values(const Json& values, std::string_view chart,
+                                           std::span<const char* const> mappings, std::span<const char* const> lists) {
   if (!values.is_object())
-    return fmt::format(" is {}; allowed is a mapping of the traefik chart's values", found_words(values));
-  const auto wrong = [&](const char* pointer, const Json& value, const char* allowed) {
-    return fmt::format("{} is {}; allowed is {}", dotted(pointer), found_words(value), allowed);
-  };
+    return fmt::format(" is {}; allowed is a mapping of the {} chart's values", found_words(values), chart);
   for (const char* pointer : mappings)
     if (const Json value = value_of(values, pointer); !value.is_null() && !value.is_object())
       return wrong(pointer, value, "a mapping");
   for (const char* pointer : lists)
     if (const Json value = value_of(values, pointer); !value.is_null() && !value.is_array())
       return wrong(pointer, value, "a list");
+  return std::nullopt;
+}
+
+std::optional<std::string> fault_of_traefik_values(const Json& values) {
+  if (auto fault = fault_of_values(values, "traefik", mappings, lists)) return fault;
   const Json replicas = value_of(values, "/deployment/replicas");
   const bool count = replicas.is_number_integer() && replicas >= 1 && replicas <= 1000;
   if (!replicas.is_null() && !count) return wrong("/deployment/replicas", replicas, "an integer from 1 to 1000");

@@ -11,10 +11,13 @@
 #include "ha/planner.h"
 #include "ha/state.h"
 #include "ha/strategies/coredns_daemonset.h"
+#include "ha/strategies/coredns_helm.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/metrics_server_helm.h"
+#include "ha/strategies/own_chart.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
@@ -74,14 +77,18 @@ void metrics_server_back(Planner& planner, const Planner& earlier) {
   const Json* was = earlier.live(metrics_server.deployment);
   const Json* now = planner.live(metrics_server.deployment);
   if (was == nullptr || now == nullptr) return;
+  const bool chart_before = own_chart(earlier.snapshot, metrics_server_chart) != nullptr && replicas_of(*was) == 0;
+  if (chart_before) plan_own(planner, metrics_server_chart, design_back(planner, earlier, metrics_server_chart), true);
   restore(planner, earlier, "metrics-server-budget", metrics_server.budget);
   planner.set_aside(metrics_server.deployment);
   const Json overlay = overlay_of(*was);
   const HandBack back = hand_back_to(*was, *now, overlay);
   const bool shipped = cluster::fields_in(overlay).empty() && replicas_of(*was) == 1;
-  plan_rollout(planner, metrics_server, *now,
-               {.body = back.body, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed});
+  Target target{.body = back.body, .replicas = replicas_of(*was), .count = shipped ? Count::released : Count::fixed};
+  if (!shipped && !chart_before) target.once_raised = [&] { plan_without(planner, metrics_server_chart); };
+  plan_rollout(planner, metrics_server, *now, target);
   if (back.disowns) planner.disown("metrics-server-back", overlay);
+  if (shipped) plan_without(planner, metrics_server_chart);
 }
 
 /// The DaemonSet that served before. One that is beside replicas of the Deployment is of a change half-way, as is one
@@ -122,20 +129,25 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   if (count != Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   restore(planner, earlier, "coredns-budget", coredns_budget);
   const auto nodes = cluster::judge_nodes(now, coredns.pod_spec());
-  if (const Json* daemonset = daemonset_before(was, coredns)) {
+  const bool chart_before = own_chart(before, coredns_chart) != nullptr && was.replicas() == 0;
+  if (chart_before) {
+    plan_chart_serves(planner, coredns, nodes, design_back(planner, earlier, coredns_chart), back.body);
+  } else if (const Json* daemonset = daemonset_before(was, coredns)) {
     plan_daemons(planner, coredns, nodes, {.daemonset = body_of(*daemonset), .deployment = back.body});
   } else {
-    const int replicas = was.served_by_daemons() ? std::max(1, was.replicas()) : was.replicas();
+    const int replicas =
+        was.served_by_daemons() || was.served_by_chart() ? std::max(1, was.replicas()) : was.replicas();
     plan_swap(planner, coredns, nodes, {.body = back.body, .replicas = replicas, .count = count},
               ends_gently(was.pod_spec()));
   }
   if (back.disowns) planner.disown("coredns-back", overlay);
+  if (!chart_before) plan_without(planner, coredns_chart);
   coredns_objects_back(planner, earlier);
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   plan_extras_back(planner, earlier);
   plan_local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
-  if (earlier.snapshot.traefik) {
+  if (earlier.snapshot.charts.contains("traefik")) {
     restore(planner, earlier, "traefik-values", traefik_config);
     wait_for_traefik_back(planner, earlier);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,8 @@ struct Target {
   int replicas = 1;
   Count count = Count::at_least;
   bool waits = true;  ///< for what was changed to be there
+  /// Planned once there are as many replicas as wished, before the template changes; plan_rollout alone knows it.
+  std::function<void()> once_raised = {};
 };
 
 inline const cluster::FieldPath replicas_field{"f:spec", "f:replicas"};

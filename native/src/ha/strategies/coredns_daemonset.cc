@@ -20,6 +20,8 @@
 //
 // The way out is a swap (swap.cc): the DaemonSet owns its pods until the Deployment serves. What it ships besides, the
 // ControllerRevisions of its templates, stays behind when it is deleted with Orphan, and is deleted, too.
+//
+// Steps 2 to 4 are coredns_aside.cc's, for whatever serves instead.
 #include "ha/strategies/coredns_daemonset.h"
 
 #include <fmt/format.h>
@@ -31,6 +33,7 @@
 #include "ha/placement/capacity.h"
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns.h"
+#include "ha/strategies/coredns_aside.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_served.h"
 #include "ha/strategies/placing.h"
@@ -73,30 +76,21 @@ class Daemons {
         coredns_(coredns),
         nodes_(nodes),
         target_(target),
-        held_(cluster::applied_fields(*coredns.deployment, kube::field_manager)),
-        pods_stay_(coredns.daemonset != nullptr && keeps_template(*coredns.daemonset, target.daemonset)) {
-    rest_ = target.deployment;
-    // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. Any other count leaves
-    // our set by itself when a scale of ours changes it.
-    if (held_.contains(replicas_field) && coredns.replicas() == 0) rest_["spec"]["replicas"] = 0;
-  }
+        aside_(planner, coredns, target.deployment, "the DaemonSet's serve"),
+        pods_stay_(coredns.daemonset != nullptr && keeps_template(*coredns.daemonset, target.daemonset)) {}
 
   bool plan() {
-    if (refuse_paused(planner_, coredns_component, *coredns_.deployment)) return false;
-    if (coredns_.replicas() > 0 && refuse_foreign_count(planner_, coredns_component, *coredns_.deployment, 0))
-      return false;
+    if (aside_.refuse()) return false;
     for (const auto& pod : coredns_.pods)
       if (leaves(pod)) leaving_.push_back(&pod);
     bring_in();
-    if (!pods_stay_ || !leaving_.empty() || !set_aside() || updating_daemons(*coredns_.daemonset))
+    if (!pods_stay_ || !leaving_.empty() || !aside_.done() || updating_daemons(*coredns_.daemonset))
       planner_.add({.id = "coredns-daemons",
                     .action = Action::wait_rollout,
                     .object = coredns_daemonset,
                     .reason = "a replica of the wished template is available on every node that is ready"});
-    if (set_aside())
-      planner_.wish(rest_);
-    else
-      set_deployment_aside();
+    plan_freeing_chart(planner_, coredns_);
+    aside_.plan(leaving_);
     plan_retirement(planner_, leaving_, nodes_);
     clear_ended();
     return !pods_stay_;
@@ -112,7 +106,7 @@ class Daemons {
     const bool of_deployment = std::any_of(coredns_.replica_sets.begin(), coredns_.replica_sets.end(),
                                            [&](const auto& set) { return set.uid == pod.owner; });
     const bool about_to_be_adopted = pods_stay_ && pod.daemon && pod.serves && !pod.retiring;
-    return of_deployment || (left_over(pod) && !about_to_be_adopted);
+    return of_deployment || pod.charted || (left_over(pod) && !about_to_be_adopted);
   }
 
   void bring_in() {
@@ -135,37 +129,6 @@ class Daemons {
                     "it stays: a change that was to replace it was not finished");
   }
 
-  /// Whether the Deployment is out of the way already.
-  bool set_aside() const { return coredns_.replicas() == 0 && coredns_.replica_sets.empty() && planner_.holds(rest_); }
-
-  void set_deployment_aside() {
-    const bool frees = !coredns_.replica_sets.empty();
-    if (frees) {
-      Json paused = rest_;
-      paused["spec"]["paused"] = true;
-      if (held_.contains(replicas_field)) paused["spec"]["replicas"] = coredns_.replicas();
-      planner_.ensure("coredns-pause", paused, "the template changes while nothing rolls");
-      std::vector<const CoreDnsReplicaSet*> sets;
-      sets.reserve(coredns_.replica_sets.size());
-      for (const auto& set : coredns_.replica_sets)
-        sets.push_back(&set);
-      plan_freeing(planner_, sets);
-    }
-    if (coredns_.replicas() != 0)
-      planner_.scale("coredns-scale", coredns_deployment, 0,
-                     fmt::format("0 replicas, from {}: the DaemonSet's serve", coredns_.replicas()));
-    for (const auto* pod : leaving_)
-      if (pod->hashed)
-        plan_labels(planner_, "forget-" + pod->ref.name, *pod,
-                    {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
-                    "a ReplicaSet of 0 must not adopt it");
-    const std::string reason = "no field of ours is left";
-    if (frees)
-      planner_.apply("coredns-overlay", rest_, reason);
-    else
-      planner_.ensure("coredns-overlay", rest_, reason);
-  }
-
   void clear_ended() {
     std::vector<const CoreDnsPod*> gone;
     for (const auto& pod : coredns_.ended)
@@ -177,9 +140,8 @@ class Daemons {
   const CoreDns& coredns_;
   const std::vector<cluster::Node>& nodes_;
   const DaemonTarget& target_;
-  const std::set<cluster::FieldPath> held_;
+  const CoreDnsAside aside_;
   const bool pods_stay_;
-  Json rest_;  ///< our set for the Deployment in the end
   std::vector<const CoreDnsPod*> leaving_;
 };
 

@@ -9,6 +9,7 @@
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/capacity.h"
+#include "ha/strategies/chart.h"
 #include "ha/strategies/coredns_overlay.h"
 #include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/shipped.h"
@@ -49,8 +50,10 @@ bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cl
 void derive_pods(const Planner& planner, CoreDns& coredns) {
   if (coredns.deployment == nullptr) return;
   coredns.base = pods_base(planner, coredns_component, *coredns.deployment);
-  if (planner.spec.coredns_strategy == "custom" || planner.spec.coredns_strategy == "daemonset")
+  const bool helm = planner.spec.coredns_strategy == "helm";
+  if (helm || planner.spec.coredns_strategy == "custom" || planner.spec.coredns_strategy == "daemonset")
     coredns.base = cluster::overlay(coredns.base, settings_body(coredns.base, planner.spec.coredns_pods));
+  if (helm) place_by_values(coredns.base, planner.spec.coredns_values);
 }
 
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,

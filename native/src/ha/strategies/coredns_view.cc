@@ -5,6 +5,7 @@
 
 #include "cluster/managed_fields.h"
 #include "ha/plan.h"
+#include "ha/strategies/own_chart.h"
 
 namespace core_ha::ha {
 
@@ -53,7 +54,12 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   view.deployment = cluster::find_named(snapshot.deployments, coredns_deployment.name);
   view.daemonset = cluster::find_named(snapshot.daemonsets, coredns_daemonset.name);
   const std::string uid = view.deployment == nullptr ? "" : (*view.deployment)["metadata"].value("uid", "");
+  const bool charted = own_chart(snapshot, coredns_chart) != nullptr;
+  if (charted) view.chart = cluster::find_named(snapshot.deployments, coredns_chart.chart.name);
   for (const auto& object : snapshot.replicasets) {
+    if (charted && labels_of(object).value("app.kubernetes.io/instance", "") == coredns_chart.chart.name)
+      view.chart_sets.push_back(
+          {.ref = kube::ref_of(object), .uid = object["metadata"].value("uid", ""), .deleting = ending(object)});
     if (uid.empty() || controller_of(object) != uid) continue;
     const bool pods =
         object["spec"].value("replicas", 0) > 0 || object.value("status", Json::object()).value("replicas", 0) > 0;
@@ -69,16 +75,21 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
     const bool ended = phase == "Succeeded" || phase == "Failed";
     const Json& labels = labels_of(object);
     const std::string maker = object["metadata"].value("generateName", "");
+    const std::string owner = controller_of(object);
+    const bool of_chart = std::any_of(view.chart_sets.begin(), view.chart_sets.end(),
+                                      [&](const auto& set) { return !owner.empty() && set.uid == owner; });
     (ended ? view.ended : view.pods)
         .push_back({.ref = kube::ref_of(object),
                     .uid = object["metadata"].value("uid", ""),
-                    .owner = controller_of(object),
+                    .owner = owner,
                     .gentle = ends_gently(object["spec"]),
                     .retiring = labels.contains(cluster::retiring_label),
                     .hashed = labels.contains("pod-template-hash"),
                     .daemon = labels.value(cluster::component_label, "") == component_value,
                     .made = maker.starts_with("coredns-"),
                     .daemonic = maker == coredns_daemonset.name + "-",
+                    .charted = of_chart,
+                    .chartic = maker.starts_with(coredns_chart.chart.name + "-"),
                     .serves = labels.contains("k8s-app"),
                     .node = object["spec"].value("nodeName", "")});
   }

@@ -31,6 +31,8 @@ struct CoreDnsPod {
   bool daemon = false;    ///< carries our component's label: our DaemonSet would adopt it
   bool made = false;      ///< a ReplicaSet of the Deployment made it, whoever owns it now
   bool daemonic = false;  ///< a DaemonSet of ours made it, whoever owns it now
+  bool charted = false;   ///< owned by a ReplicaSet of our chart's Deployment
+  bool chartic = false;   ///< such a one made it, whoever owns it now
   bool serves = false;    ///< carries the label that the Service selects
   std::string node;
 };
@@ -42,12 +44,14 @@ struct CoreDnsReplicaSet {
   bool deleting = false;
 };
 
-/// CoreDNS as observed: its Deployment, the ReplicaSets of it that have pods, our DaemonSet, and the pods that are not
-/// ending.
+/// CoreDNS as observed: its Deployment, the ReplicaSets of it that have pods, our DaemonSet, what our chart made, and
+/// the pods that are not ending.
 struct CoreDns {
   const Json* deployment = nullptr;
   const Json* daemonset = nullptr;
+  const Json* chart = nullptr;  ///< the Deployment of our chart
   std::vector<CoreDnsReplicaSet> replica_sets;
+  std::vector<CoreDnsReplicaSet> chart_sets;  ///< those of our chart's Deployment, which may be gone
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
@@ -63,6 +67,12 @@ struct CoreDns {
   std::string daemonset_uid() const { return daemonset == nullptr ? "" : (*daemonset)["metadata"].value("uid", ""); }
   /// Whether a DaemonSet of ours is there, or pods of one: then the Deployment's count is ours.
   bool served_by_daemons() const;
+  /// The same of our chart's Deployment.
+  bool served_by_chart() const { return chart != nullptr || !chart_sets.empty(); }
+  /// Whether something else than the Deployment owns the pod, which would make another in its place.
+  bool of_another(const CoreDnsPod& pod) const {
+    return pod.charted || (daemonset != nullptr && pod.owner == daemonset_uid());
+  }
 };
 
 /// The parts that belong together; `deployment` is null when there is none.

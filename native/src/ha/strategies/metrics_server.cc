@@ -15,6 +15,7 @@
 #include "cluster/nodes.h"
 #include "ha/placement/level.h"
 #include "ha/placement/zones.h"
+#include "ha/strategies/metrics_server_helm.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
@@ -50,10 +51,22 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
   return body;
 }
 
+/// The nodes of the Deployment's own pods: those of our chart carry its label, too.
+std::vector<std::string> packaged_nodes(const Planner& planner, const Json& deployment) {
+  std::vector<std::string> nodes;
+  for (const Json* pod : pods_of(planner.snapshot.pods, deployment)) {
+    const std::string node = (*pod)["spec"].value("nodeName", "");
+    const Json labels = (*pod)["metadata"].value("labels", Json::object());
+    if (!node.empty() && labels.value("app.kubernetes.io/instance", "") != metrics_server_chart.chart.name)
+      nodes.push_back(node);
+  }
+  return nodes;
+}
+
 /// Whether the new replicas find a node each now.
 bool placeable(Planner& planner, const Json& deployment, const Json& body, const std::vector<cluster::Node>& nodes,
                int replicas) {
-  Placement placement{.staying = nodes_of(planner.snapshot.pods, deployment)};
+  Placement placement{.staying = packaged_nodes(planner, deployment)};
   placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
   return find_room(planner, metrics_server, cluster::overlay(deployment, body)["spec"]["template"], nodes, replicas,
                    placement);
@@ -62,64 +75,93 @@ bool placeable(Planner& planner, const Json& deployment, const Json& body, const
 void roll_out(Planner& planner, const Json& deployment, const Json& wish, int replicas, Count count) {
   const HandBack back = hand_back(planner, deployment, wish);
   if (back.disowns) planner.set_aside(metrics_server.deployment);
-  plan_rollout(planner, metrics_server, deployment, {.body = back.body, .replicas = replicas, .count = count});
+  Target target{.body = back.body, .replicas = replicas, .count = count};
+  // What keeps away from everything of its label would keep away from the chart's pods, too.
+  if (count == Count::fixed) target.once_raised = [&] { plan_without(planner, metrics_server_chart); };
+  plan_rollout(planner, metrics_server, deployment, target);
   if (back.disowns) planner.disown("metrics-server-back", wish);
 }
 
 void plan_as_shipped(Planner& planner, const Json& deployment) {
   const auto held = cluster::applied_fields(deployment, kube::field_manager);
-  const bool ours = !held.empty() || planner.live(metrics_server.budget) != nullptr || count_is_ours(deployment);
-  if (!ours) return;
+  const bool ours = !held.empty() || planner.live(metrics_server.budget) != nullptr || count_is_ours(deployment) ||
+                    own_chart(planner.snapshot, metrics_server_chart) != nullptr;
+  if (!ours) return plan_without(planner, metrics_server_chart);
   planner.remove_own("metrics-server-budget", metrics_server.budget, "k3s ships none");
   roll_out(planner, deployment, apply_body(metrics_server.deployment), 1, Count::released);
+  plan_without(planner, metrics_server_chart);
+}
+
+/// Strategies replicas and custom; false: it is left as it is for now.
+bool plan_own_pods(Planner& planner, const Json& deployment) {
+  const bool custom = is_custom(planner.spec, metrics_server);
+  Json base = pods_base(planner, metrics_server, deployment);
+  if (custom) base = cluster::overlay(base, settings_body(base, planner.spec.metrics_server_pods));
+  const auto nodes =
+      cluster::judge_nodes(planner.snapshot, wished_pod_spec(base, planner.spec), planner.spec.zone_label);
+  const Sizing sizing = size_metrics_server(planner.spec, nodes);
+  if (sizing.refusal) {
+    planner.refuse(sizing.refusal->status, sizing.refusal->message);
+    return false;
+  }
+  const int replicas = sizing.min_replicas;
+  if (custom) planner.set_aside(metrics_server.deployment);
+  if (replicas < 2 && !custom) {
+    if (!planner.spec.node_affinity.empty()) planner.warn(affinity_left_out("metrics-server"));
+    plan_as_shipped(planner, deployment);
+    return true;
+  }
+  check_shipped(planner, metrics_server, deployment);
+  if (refuse_foreign_autoscaler(planner, metrics_server)) return false;
+  const Json body = overlay(planner, deployment, zones_of(nodes));
+  if ((!planner.holds(body) || replicas_of(deployment) != replicas) &&
+      !placeable(planner, deployment, body, nodes, replicas))
+    return false;
+  roll_out(planner, deployment, body, replicas, Count::fixed);
+  plan_budget(planner, metrics_server, deployment, replicas);
+  return true;
 }
 
 }  // namespace
 
-void plan_metrics_server(Planner& planner) {
+bool plan_metrics_server(Planner& planner, const ChartWay& chart) {
+  const bool helm = is_wished(planner.spec, metrics_server_chart);
   const Json* deployment = planner.live(metrics_server.deployment);
   if (deployment == nullptr) {
     planner.remove_own("metrics-server-budget", metrics_server.budget, "metrics-server is gone");
-    return;
+    if (helm)
+      planner.warn(
+          fmt::format("{} is not there: nothing stands in for it.", kube::to_string(metrics_server.deployment)));
+    else
+      plan_without(planner, metrics_server_chart);
+    return helm;
   }
-  Json base = pods_base(planner, metrics_server, *deployment);
-  if (is_custom(planner.spec, metrics_server))
-    base = cluster::overlay(base, settings_body(base, planner.spec.metrics_server_pods));
-  const auto nodes =
-      cluster::judge_nodes(planner.snapshot, wished_pod_spec(base, planner.spec), planner.spec.zone_label);
-  const Sizing sizing = size_metrics_server(planner.spec, nodes);
-  if (planner.spec.metrics_server_strategy == "packaged") return plan_as_shipped(planner, *deployment);
+  if (planner.spec.metrics_server_strategy == "packaged") {
+    plan_as_shipped(planner, *deployment);
+    return false;
+  }
   if (!cluster::applied_manifest(*deployment)) {
     planner.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.",
                              kube::to_string(metrics_server.deployment)));
-    return;
+    return chart.there;
   }
-  if (sizing.refusal) return planner.refuse(sizing.refusal->status, sizing.refusal->message);
-  const int replicas = sizing.min_replicas;
-  if (is_custom(planner.spec, metrics_server)) planner.set_aside(metrics_server.deployment);
-  if (replicas < 2 && !is_custom(planner.spec, metrics_server)) {
-    if (!planner.spec.node_affinity.empty()) planner.warn(affinity_left_out("metrics-server"));
-    return plan_as_shipped(planner, *deployment);
-  }
-  check_shipped(planner, metrics_server, *deployment);
-  if (refuse_foreign_autoscaler(planner, metrics_server)) return;
-  const Json body = overlay(planner, *deployment, zones_of(nodes));
-  if ((!planner.holds(body) || replicas_of(*deployment) != replicas) &&
-      !placeable(planner, *deployment, body, nodes, replicas))
-    return;
-  roll_out(planner, *deployment, body, replicas, Count::fixed);
-  plan_budget(planner, metrics_server, *deployment, replicas);
+  if (!helm) return plan_own_pods(planner, *deployment) ? false : chart.there;
+  plan_metrics_server_helm(planner, chart);
+  return true;
 }
 
 Json metrics_server_stands(const Planner& planner) {
   const Json* deployment = planner.live(metrics_server.deployment);
   if (deployment == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
+  if (const Json* chart = planner.live(metrics_server_chart.chart.deployment());
+      chart != nullptr && own_chart(planner.snapshot, metrics_server_chart) != nullptr && replicas_of(*deployment) == 0)
+    return stands(*chart, "helm", nodes_of(planner.snapshot.pods, *chart));
   const bool overlaid = !cluster::applied_fields(*deployment, kube::field_manager).empty();
   return stands(*deployment,
                 is_taken_over(*deployment) ? "custom"
                 : overlaid                 ? "replicas"
                                            : "packaged",
-                nodes_of(planner.snapshot.pods, *deployment));
+                packaged_nodes(planner, *deployment));
 }
 
 }  // namespace core_ha::ha

@@ -3,6 +3,7 @@
 
 #include "ha/planner.h"
 #include "ha/strategies/component.h"
+#include "ha/strategies/own_chart.h"
 
 namespace core_ha::ha {
 
@@ -16,9 +17,10 @@ inline const Component metrics_server{
     {"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-metrics-server"}};
 
 /// `replicas`: two replicas that are never on one node, and a PodDisruptionBudget; where the cluster has no second node
-/// for it, as k3s ships it. `packaged`: as k3s ships it, nothing of ours is left. A metrics-server that is not there,
-/// or is not k3s's, is left alone.
-void plan_metrics_server(Planner& planner);
+/// for it, as k3s ships it. `helm`: from a chart. `packaged`: as k3s ships it, nothing of ours is left. A
+/// metrics-server that is not there, or is not k3s's, is left alone. `chart`: what is to become of its chart; true
+/// where something of that is to stay, or is left for now.
+bool plan_metrics_server(Planner& planner, const ChartWay& chart);
 
 /// How it stands, for people and programs: the strategy whose fields are there, replicas, ready, nodes.
 Json metrics_server_stands(const Planner& planner);

@@ -20,7 +20,8 @@ namespace {
 bool count_was_ours(const Planner& planner, const CoreDns& coredns) {
   if (!foreign_autoscaler(planner.snapshot, coredns_component).empty()) return false;
   if (!cluster::applied_fields(*coredns.deployment, kube::field_manager).empty()) return true;
-  if (planner.live(coredns_autoscaler) != nullptr || coredns.served_by_daemons()) return true;
+  if (planner.live(coredns_autoscaler) != nullptr || coredns.served_by_daemons() || coredns.served_by_chart())
+    return true;
   return count_is_ours(*coredns.deployment);
 }
 

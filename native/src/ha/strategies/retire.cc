@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "ha/strategies/own_chart.h"
+
 namespace core_ha::ha {
 
 namespace {
@@ -60,6 +62,36 @@ void plan_freeing_daemons(Planner& planner, const CoreDns& coredns) {
                .uid = coredns.daemonset_uid()});
 }
 
+void plan_freeing_chart(Planner& planner, const CoreDns& coredns) {
+  const auto ref = coredns_chart.chart.deployment();
+  const std::string uid = coredns.chart == nullptr ? "" : (*coredns.chart)["metadata"].value("uid", "");
+  if (coredns.chart != nullptr && !(*coredns.chart)["spec"].value("paused", false))
+    planner.add({.id = "pause-" + ref.name,
+                 .action = Action::patch,
+                 .object = ref,
+                 .reason = "it makes no new ReplicaSet when it loses the one that it has",
+                 .body = {{"spec", {{"paused", true}}}},
+                 .uid = uid});
+  std::vector<const CoreDnsReplicaSet*> sets;
+  sets.reserve(coredns.chart_sets.size());
+  for (const auto& set : coredns.chart_sets)
+    sets.push_back(&set);
+  plan_freeing(planner, sets);
+  if (coredns.chart == nullptr) return;
+  planner.add({.id = "free-" + ref.name,
+               .action = Action::remove,
+               .object = ref,
+               .reason = "its pods have no owner any more, and it is to make no others",
+               .uid = uid,
+               .propagation = "Orphan"});
+  planner.only_by_plan();  // it is Helm's: nothing that we could write is what it was
+  planner.add({.id = "freed-" + ref.name,
+               .action = Action::wait_gone,
+               .object = ref,
+               .reason = "no run of the chart's finds it paused",
+               .uid = uid});
+}
+
 void plan_no_revisions(Planner& planner) {
   for (const auto& revision : planner.snapshot.controllerrevisions) {
     const auto ref = kube::ref_of(revision);
@@ -80,7 +112,7 @@ void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pod
     if (!pod->serves) continue;
     // One that was not marked before it was let go must be found again once it serves no more.
     Json labels = {{"k8s-app", nullptr}};
-    if ((pod->owner.empty() || pod->daemon) && !pod->retiring) labels[cluster::retiring_label] = "true";
+    if ((pod->owner.empty() || pod->daemon || pod->charted) && !pod->retiring) labels[cluster::retiring_label] = "true";
     plan_labels(planner, "quiet-" + pod->ref.name, *pod, labels, "its endpoint goes; it answers on");
   }
   planner.add({.id = std::move(drained),

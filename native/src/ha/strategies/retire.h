@@ -25,6 +25,10 @@ void plan_freeing(Planner& planner, const std::vector<const CoreDnsReplicaSet*>&
 /// So does our DaemonSet, if it is there.
 void plan_freeing_daemons(Planner& planner, const CoreDns& coredns);
 
+/// So does our chart's Deployment, paused before its ReplicaSets go: one that it left to itself would be k3s's
+/// Deployment's at once, whose selector k8s-app=kube-dns selects it, too, and be scaled in as an old one of it.
+void plan_freeing_chart(Planner& planner, const CoreDns& coredns);
+
 /// The records of our DaemonSet's templates stay behind when it goes without its pods.
 void plan_no_revisions(Planner& planner);
 

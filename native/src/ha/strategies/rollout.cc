@@ -33,6 +33,7 @@ class Rollout {
       scale("scale", "so many");
       wait("scaled", "as many replicas as wished, all available");
     }
+    if (target_.once_raised) target_.once_raised();
     const std::string reason = cluster::fields_in(target_.body).empty() ? "no field of ours is left"
                                : target_.body.contains("spec")          ? "what makes its end and spread safe"
                                                                         : "its pods are as they were";

@@ -26,9 +26,10 @@
 // A target's spread rule may have no place for a new pod while every old one is there: k3s's counts the hosts too whose
 // taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes one.
 //
-// The pods of a DaemonSet of ours (strategy daemonset) go the same way, but it owns them until the Deployment serves,
-// or one of them is to make the place: it would make new ones in their place, and a Deployment without pods has none
-// that a rollout could end. coredns_daemonset.cc tells of the other direction.
+// The pods of a DaemonSet of ours (strategy daemonset), or of our chart's Deployment (strategy helm), go the same way,
+// but it owns them until the Deployment serves, or one of them is to make the place: it would make new ones in their
+// place, and a Deployment without pods has none that a rollout could end. coredns_daemonset.cc and coredns_helm.cc tell
+// of the other direction.
 //
 // Stopped anywhere, the state tells what is left to do: who owns the pods, what they carry, whether the Deployment is
 // paused by us. So there is no journal, and a plan made from a half-way state is simply shorter.
@@ -70,16 +71,17 @@ class Swap {
     if (refuse_paused(planner_, coredns_component, *coredns_.deployment) || counted_by_others()) return;
     choose();
     keep_wanted_pods();
-    const bool anything = changes() || !leaving_.empty() || coredns_.daemonset != nullptr;
+    const bool others = coredns_.daemonset != nullptr || coredns_.served_by_chart();
+    const bool anything = changes() || !leaving_.empty() || others;
     if (!leaving_sets_.empty()) set_old_pods_free();
     for (const auto* pod : leaving_)
-      if (pod->gentle == gentle_ && pod->hashed)
+      if (pod->gentle == gentle_ && pod->hashed && !pod->charted)
         plan_labels(planner_, "forget-" + pod->ref.name, *pod,
                     {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
                     "the new ReplicaSet must not adopt it");
     const bool room_first = std::erase(leaving_, makes_room_) != 0;
     if (room_first) {
-      plan_freeing_daemons(planner_, coredns_);  // it would make another pod there
+      free_others();  // they would make another pod there
       plan_retirement(planner_, {makes_room_}, nodes_, "coredns-room");
     }
     // Where it has no pods yet, the first ones are to be of the new template.
@@ -92,7 +94,7 @@ class Swap {
                     .action = Action::wait_rollout,
                     .object = coredns_deployment,
                     .reason = "every replica runs the wished template and is available"});
-    if (!room_first) plan_freeing_daemons(planner_, coredns_);
+    if (!room_first) free_others();
     plan_no_revisions(planner_);
     plan_retirement(planner_, leaving_, nodes_);
     clear_ended();
@@ -183,15 +185,16 @@ class Swap {
     }
   }
 
-  /// Ours goes when the Deployment serves.
-  bool of_daemonset(const CoreDnsPod& pod) const {
-    return coredns_.daemonset != nullptr && pod.owner == coredns_.daemonset_uid();
+  /// Our DaemonSet and our chart go when the Deployment serves.
+  void free_others() {
+    plan_freeing_daemons(planner_, coredns_);
+    plan_freeing_chart(planner_, coredns_);
   }
 
   bool leaves(const CoreDnsPod& pod) const {
     const bool of_leaving =
         std::any_of(leaving_sets_.begin(), leaving_sets_.end(), [&](const auto* set) { return set->uid == pod.owner; });
-    return of_leaving || of_daemonset(pod) || left_over(pod);
+    return of_leaving || coredns_.of_another(pod) || left_over(pod);
   }
 
   void keep_wanted_pods() {
@@ -203,7 +206,7 @@ class Swap {
 
   void set_old_pods_free() {
     for (const auto* pod : leaving_)
-      if (!pod->retiring && !pod->owner.empty() && !of_daemonset(*pod))
+      if (!pod->retiring && !pod->owner.empty() && !coredns_.of_another(*pod))
         plan_labels(planner_, "mark-" + pod->ref.name, *pod, {{cluster::retiring_label, "true"}},
                     "it is about to be replaced; a run that is stopped half-way is recognised by this");
     Json body = target_.body;

@@ -5,11 +5,6 @@
 // where k3s asks people to put theirs. So there may be one already, and its valuesContent is one string that cannot be
 // shared: ours go into `values`, field by field, beside it. The chart's names for values, and what it makes of them:
 // traefik/traefik-helm-chart v40, values.yaml and templates.
-//
-// A change is carried out by helm-controller, which replaces the chart's job, and by Helm, which updates the
-// Deployment. Neither says for which change it is done. But the job carries a hash of what it was made for; so the
-// hash from before the change is kept with the wish, before the change is written, and one that is another tells that
-// the change has arrived, also to a run that finds it half-way.
 #include "ha/strategies/traefik.h"
 
 #include <fmt/format.h>
@@ -29,6 +24,7 @@
 #include "ha/placement/words.h"
 #include "ha/placement/zones.h"
 #include "ha/state.h"
+#include "ha/strategies/chart.h"
 #include "ha/strategies/component.h"
 #include "ha/strategies/placing.h"
 #include "kube/client.h"
@@ -38,31 +34,10 @@ namespace core_ha::ha {
 namespace {
 
 constexpr const char* title = "traefik";
+const Chart traefik{.name = "traefik", .id = "traefik"};
 /// How long a pod answers on after its endpoint is taken away, in seconds: kube-proxies learn of it within one or two.
 constexpr int pre_stop_seconds = 5;
 constexpr const char* required_nodes = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-
-/// Whether we made the HelmChartConfig.
-bool is_ours(const Json& config) {
-  return config["metadata"].value("labels", Json::object()).value("app.kubernetes.io/managed-by", "") == "k3s-core-ha";
-}
-
-std::optional<std::string> kept_mark(const cluster::Snapshot& snapshot) {
-  const Json* object = cluster::find_named(snapshot.configmaps, state_object.name);
-  const auto kept = object == nullptr ? std::nullopt : read_state(*object);
-  return kept ? kept->traefik : std::nullopt;
-}
-
-std::string hash_now(const Planner& planner) {
-  const Json* job = planner.live(traefik_job);
-  return job == nullptr ? "" : cluster::config_hash(*job);
-}
-
-/// helm-controller works on the chart: its job is not there yet, or not at its end, or could not apply it.
-bool unfinished(const Planner& planner) {
-  const Json* job = planner.live(traefik_job);
-  return job == nullptr || !cluster::is_complete(*job) || !cluster::is_deployed(*job, planner.snapshot.releases);
-}
 
 /// What is in the HelmChartConfig without us, with a spec even where there is none.
 Json theirs(const Json* config) {
@@ -79,20 +54,10 @@ Json at(const Json& values, const char* pointer) {
   return values.is_object() && values.contains(place) ? values.at(place) : Json();
 }
 
-/// `over` in the place of what `values` has under the same keys; null is a value like any other.
-void put_over(Json& values, const Json& over) {
-  for (const auto& [key, value] : over.items()) {
-    if (value.is_object() && values.contains(key) && values[key].is_object())
-      put_over(values[key], value);
-    else
-      values[key] = value;
-  }
-}
-
 /// Why the chart cannot be given values; empty: it can.
 std::string why_not(const Planner& planner) {
   const auto& snapshot = planner.snapshot;
-  if (!snapshot.traefik)
+  if (!snapshot.charts.contains(traefik.name))
     return "This snapshot was made without a look at traefik: only one of `k3s-core-ha observe` has it.";
   if (!snapshot.serves(cluster::helm_api))
     return "traefik_strategy is helm, but the server has no helm.cattle.io/v1: k3s's helm-controller is not there.";
@@ -142,20 +107,6 @@ bool takes_host_ports(const Json& values, const Json& deployment) {
   return ports.is_object() && std::any_of(ports.begin(), ports.end(), [](const Json& port) {
            return !at(port, "/hostPort").is_null() && at(port, "/hostPort") != 0;
          });
-}
-
-/// Whether somebody set the count by `kubectl scale`, and no autoscaler goes on with it.
-bool was_scaled(const Planner& planner, const Json& deployment) {
-  for (const auto& object : planner.snapshot.horizontalpodautoscalers) {
-    const Json target = object.value("spec", Json::object()).value("scaleTargetRef", Json::object());
-    if (target.value("kind", "") == traefik_deployment.kind && target.value("name", "") == traefik_deployment.name)
-      return false;
-  }
-  for (const auto& entry : deployment["metadata"].value("managedFields", Json::array()))
-    if (entry.value("subresource", "") == "scale" &&
-        cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field))
-      return true;
-  return false;
 }
 
 /// The values, and what they rest on.
@@ -336,27 +287,20 @@ void Values::check_room(const Json& values) const {
 /// What a failed upgrade leads to; null: nothing of ours is said. A HelmChartConfig that says nothing gets the default
 /// of its schema, reinstall, and that overrides the chart's own.
 Json failure_policy(Planner& planner) {
-  const Json* schema = cluster::config_schema(planner.snapshot, "failurePolicy");
-  if (schema == nullptr) return {};
-  const Json known = schema->value("enum", Json::array());
-  const auto knows = [&](const Json& policy) {
-    return known.empty() || std::find(known.begin(), known.end(), policy) != known.end();
-  };
-  if (knows("retry")) return "retry";
+  if (cluster::config_schema(planner.snapshot, "failurePolicy") == nullptr) return {};
+  if (knows_policy(planner.snapshot, "retry")) return "retry";
   Json own = planner.live(traefik_chart)->value("spec", Json::object()).value("failurePolicy", Json());
-  if (!own.is_null() && knows(own)) return own;
+  if (!own.is_null() && knows_policy(planner.snapshot, own)) return own;
   planner.warn(
       "This k3s knows no failurePolicy retry for a HelmChartConfig: where an upgrade of traefik's chart fails, it is "
       "uninstalled and installed again.");
   return {};
 }
 
-/// The values in the form that this server's HelmChartConfig has for them; refused where somebody else holds it.
-void put_values(Planner& planner, Json& body, const Json& values, const Json& theirs) {
-  if (cluster::config_schema(planner.snapshot, "values") != nullptr) {
-    body["spec"]["values"] = values;
-  } else if (!theirs["spec"].contains("valuesContent")) {
-    body["spec"]["valuesContent"] = to_yaml(values);
+/// Puts the values into our set for the HelmChartConfig; refused where somebody else holds their only place.
+void put_own_values(Planner& planner, Json& body, const Json& values, const Json& theirs) {
+  if (cluster::config_schema(planner.snapshot, "values") != nullptr || !theirs["spec"].contains("valuesContent")) {
+    put_values(planner.snapshot, body, values);
   } else {
     planner.refuse(ExitStatus::conflict,
                    fmt::format("{} of somebody else has valuesContent, which is one text, and this k3s has no values "
@@ -377,12 +321,10 @@ void design_helm(Planner& planner, Traefik& design) {
   if (planner.refused()) return;
   Json body = apply_body(traefik_config);
   if (config == nullptr || is_ours(*config)) body["metadata"]["labels"] = own_labels("traefik");
-  put_values(planner, body, values, rest);
+  put_own_values(planner, body, values, rest);
   if (const Json policy = failure_policy(planner); !policy.is_null()) body["spec"]["failurePolicy"] = policy;
   if (planner.refused()) return;
 
-  const auto kept = kept_mark(planner.snapshot);
-  const std::string now = hash_now(planner);
   const Json before = config == nullptr ? Json() : config->value("spec", Json());
   const bool writes = !planner.holds(body);
   Json after = cluster::overlay(rest, body);
@@ -390,18 +332,18 @@ void design_helm(Planner& planner, Traefik& design) {
     after["spec"]["failurePolicy"] = before["failurePolicy"];
   const bool changes = writes && after["spec"] != before;
   if (changes) maker.check_room(values);
-  design.mark = changes ? now : kept.value_or("");
-  const bool lags = !design.mark->empty() && now == *design.mark;
-  design.applies = changes || lags || unfinished(planner);
+  const ChartChange change = change_of(planner, traefik, changes);
+  design.mark = change.mark;
+  design.applies = change.applies;
   const Json& deployment = *planner.live(traefik_deployment);
-  design.scaled = !design.applies && replicas_of(deployment) != maker.replicas() && was_scaled(planner, deployment);
+  design.scaled = !design.applies && replicas_of(deployment) != maker.replicas() && was_scaled(planner, traefik);
   design.rolls = updating(deployment);
   design.body = std::move(body);
 }
 
 void design_packaged(Planner& planner, Traefik& design) {
   const Json* config = planner.live(traefik_config);
-  const auto kept = kept_mark(planner.snapshot);
+  const auto kept = kept_mark(planner.snapshot, traefik.name);
   const bool there =
       config != nullptr && (is_ours(*config) || !cluster::applied_fields(*config, kube::field_manager).empty());
   if (!there && !kept) return;
@@ -411,45 +353,22 @@ void design_packaged(Planner& planner, Traefik& design) {
                     planner.live(traefik_chart) != nullptr && planner.live(traefik_deployment) != nullptr;
   if (!there) {
     design.mark = kept;
-    design.applies = helm && unfinished(planner);
+    design.applies = helm && unfinished(planner, traefik);
     return;
   }
-  design.mark = hash_now(planner);
+  design.mark = hash_now(planner, traefik);
   const Json rest = theirs(config);
   design.removes = is_ours(*config) && rest["spec"].empty();
   design.applies = helm && (design.removes || rest["spec"] != config->value("spec", Json::object()));
 }
 
-void wait_for_chart(Planner& planner, const std::string& former) {
-  planner.add({.id = "traefik-chart",
-               .action = Action::wait_chart,
-               .object = traefik_job,
-               .reason = "k3s's helm-controller has applied the chart with these values",
-               .former = former});
-}
-
-void wait_for_rollout(Planner& planner) {
-  planner.add({.id = "traefik-rollout",
-               .action = Action::wait_rollout,
-               .object = traefik_deployment,
-               .reason = "every replica runs what the chart says and is available"});
-}
-
 }  // namespace
-
-bool reads_traefik(const Spec& spec) {
-  return spec.traefik_strategy == "helm" || all_packaged(spec);
-}
-
-bool reads_traefik(const cluster::Snapshot& snapshot) {
-  return kept_mark(snapshot).has_value();
-}
 
 Traefik design_traefik(Planner& planner) {
   Traefik design;
   if (planner.spec.traefik_strategy == "helm")
     design_helm(planner, design);
-  else if (planner.snapshot.traefik)
+  else if (planner.snapshot.charts.contains(traefik.name))
     design_packaged(planner, design);
   return design;
 }
@@ -463,14 +382,10 @@ void plan_traefik(Planner& planner, const Traefik& design) {
                    cluster::fields_in(design.body).empty() ? "no value of ours is left"
                                                            : "several replicas, spread, and drained one at a time");
   if (design.scaled)
-    planner.add({.id = "traefik-again",
-                 .action = Action::remove,
-                 .object = traefik_job,
-                 .reason = "somebody scaled traefik: helm-controller makes the job anew, and that sets the count back",
-                 .uid = (*planner.live(traefik_job))["metadata"].value("uid", ""),
-                 .propagation = "Background"});
-  if (design.applies || design.scaled) wait_for_chart(planner, design.mark.value_or(""));
-  if (design.applies || design.scaled || design.rolls) wait_for_rollout(planner);
+    plan_again(planner, traefik,
+               "somebody scaled traefik: helm-controller makes the job anew, and that sets the count back");
+  if (design.applies || design.scaled) wait_for_chart(planner, traefik, design.mark.value_or(""));
+  if (design.applies || design.scaled || design.rolls) wait_for_rollout(planner, traefik);
 }
 
 void wait_for_traefik_back(Planner& planner, const Planner& earlier) {
@@ -479,9 +394,9 @@ void wait_for_traefik_back(Planner& planner, const Planner& earlier) {
     return config == nullptr ? Json() : config->value("spec", Json());
   };
   if (spec_in(planner) == spec_in(earlier) || planner.live(traefik_chart) == nullptr) return;
-  const std::string hash = hash_now(planner);
-  wait_for_chart(planner, hash == hash_now(earlier) ? "" : hash);
-  wait_for_rollout(planner);
+  const std::string hash = hash_now(planner, traefik);
+  wait_for_chart(planner, traefik, hash == hash_now(earlier, traefik) ? "" : hash);
+  wait_for_rollout(planner, traefik);
 }
 
 Json traefik_stands(const Planner& planner) {

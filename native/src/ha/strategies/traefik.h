@@ -11,7 +11,6 @@ namespace core_ha::ha {
 
 inline const kube::ObjectRef traefik_chart{"helm.cattle.io/v1", "HelmChart", "kube-system", "traefik"};
 inline const kube::ObjectRef traefik_config{"helm.cattle.io/v1", "HelmChartConfig", "kube-system", "traefik"};
-inline const kube::ObjectRef traefik_job{"batch/v1", "Job", "kube-system", "helm-install-traefik"};
 inline const kube::ObjectRef traefik_deployment{"apps/v1", "Deployment", "kube-system", "traefik"};
 
 /// What is to become of traefik.
@@ -22,13 +21,8 @@ struct Traefik {
   bool scaled = false;                   ///< somebody scaled the Deployment: the chart is to be applied once more
   bool rolls = false;                    ///< the Deployment is still on its way
   bool settles = false;                  ///< nothing of ours is left in the end, while a wish goes on being kept
-  std::optional<std::string> mark = {};  ///< see State::traefik
+  std::optional<std::string> mark = {};  ///< see State::charts
 };
-
-/// Whether the wish alone says that what is traefik's must be read; else the kept wish may (reads_traefik).
-bool reads_traefik(const Spec& spec);
-/// Whether something of ours may be about traefik, by what the cluster keeps.
-bool reads_traefik(const cluster::Snapshot& snapshot);
 
 /// `helm`: the values by which the chart that k3s ships runs several replicas, in one HelmChartConfig beside what
 /// others have in it. `packaged`: no field of ours in it. Refuses what could not be carried out.

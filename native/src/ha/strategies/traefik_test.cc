@@ -104,7 +104,7 @@ TEST_CASE("traefik: the chart gets values, and its job and the rollout are waite
     CHECK(back.traefik()["spec"] == shipped);
     const Json* state = cluster::find_named(back.snapshot.configmaps, state_object.name);
     CHECK((state != nullptr) == !all_packaged(goal));
-    CHECK_FALSE(reads_traefik(back.snapshot));
+    CHECK(charts_of(back.snapshot).empty());
   }
 }
 
@@ -165,10 +165,10 @@ TEST_CASE("traefik: a run that was stopped while helm-controller was at work is 
 
 TEST_CASE("traefik: nothing is looked at where nobody asks") {
   SimulatedCluster cluster = with_traefik();
-  CHECK_FALSE(reads_traefik(autoscaling));
-  CHECK(reads_traefik(helm()));
-  CHECK(reads_traefik(packaged));
-  cluster.snapshot.traefik = false;
+  CHECK(charts_of(autoscaling).empty());
+  CHECK(charts_of(helm()) == std::set<std::string>{"traefik"});
+  CHECK(charts_of(packaged).contains("traefik"));
+  cluster.snapshot.charts.clear();
   const Plan plan = make_plan(without, cluster.snapshot);
   CHECK(ids(plan).empty());
   CHECK_FALSE(plan.components.contains("traefik"));

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ha/strategies/coredns_helm.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cluster/managed_fields.h"
+#include "ha/plan_testing.h"
+#include "ha/state.h"
+#include "ha/way_back.h"
+
+using namespace core_ha;
+using namespace core_ha::ha;
+using namespace core_ha::ha::testing;
+
+namespace {
+
+/// What is not CoreDNS's is left out, so that the steps are its own.
+Spec helm(Json more = Json::object()) {
+  more["coredns_strategy"] = "helm";
+  if (!more.contains("coredns_chart")) more["coredns_chart"] = {{"version", "1.2.3"}};
+  return wish(more);
+}
+const Spec daemons{.coredns_strategy = "daemonset", .coredns_daemonset_nodes = "all"};
+const Spec fixed{.coredns_strategy = "replicas"};
+
+SimulatedCluster with_helm(int nodes = 3) {
+  SimulatedCluster cluster(nodes);
+  cluster.stage();
+  cluster.snapshot.manifests = Json::object();
+  cluster.ship_helm();
+  return cluster;
+}
+
+const Json* chart_of(const SimulatedCluster& cluster) {
+  return cluster::find_named(cluster.snapshot.helmcharts, "coredns-ha");
+}
+
+Json config_of(const SimulatedCluster& cluster) {
+  const Json* config = cluster::find_named(cluster.snapshot.helmchartconfigs, "coredns-ha");
+  REQUIRE(config != nullptr);
+  return *config;
+}
+
+Json values_of(const SimulatedCluster& cluster) {
+  return config_of(cluster)["spec"]["values"];
+}
+
+/// The chart's pods serve, as many, and the packaged Deployment is out of the way.
+void check_chart(const SimulatedCluster& cluster, int replicas) {
+  const auto& snapshot = cluster.snapshot;
+  CHECK(cluster.serving() == replicas);
+  for (const auto& pod : snapshot.pods) {
+    CHECK(pod["metadata"]["labels"].value("app.kubernetes.io/instance", "") == "coredns-ha");
+    CHECK(pod["metadata"].contains("ownerReferences"));
+    CHECK_FALSE(pod["metadata"]["labels"].contains(cluster::retiring_label));
+  }
+  CHECK(snapshot.horizontalpodautoscalers.empty());
+  CHECK(snapshot.poddisruptionbudgets.empty());
+  CHECK(snapshot.daemonsets.empty());
+  CHECK(snapshot.deployments[0]["spec"]["replicas"] == 0);
+  CHECK_FALSE(snapshot.deployments[0]["spec"].contains("paused"));
+  CHECK(cluster::applied_fields(snapshot.deployments[0], "k3s-core-ha").empty());
+}
+
+void check_no_chart(const SimulatedCluster& cluster) {
+  CHECK(chart_of(cluster) == nullptr);
+  CHECK(cluster.snapshot.helmchartconfigs.empty());
+  CHECK(cluster::find_named(cluster.snapshot.deployments, "coredns-ha") == nullptr);
+  CHECK(charts_of(cluster.snapshot).empty());
+}
+
+void check_reached(const SimulatedCluster& cluster, const Spec& spec) {
+  if (spec.coredns_strategy == "helm") return check_chart(cluster, 3);
+  check_no_chart(cluster);
+  if (spec.coredns_strategy == "daemonset") return check_daemons(cluster, 3);
+  if (spec.coredns_strategy == "packaged") {
+    CHECK(cluster.serving() == 1);
+    CHECK(cluster.snapshot.pods.size() == 1);
+    return;
+  }
+  check_ours(cluster, 3, spec.coredns_strategy == "autoscaling");
+}
+
+std::string refusal_of(const Plan& plan, ExitStatus status) {
+  REQUIRE(plan.refusal);
+  CHECK(plan.refusal->status == status);
+  CHECK(plan.steps.empty());
+  return plan.refusal->message;
+}
+
+bool says(const std::string& text, const std::string& words) {
+  return text.find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("coredns helm: the chart, its values, and the packaged Deployment out of the way") {
+  SimulatedCluster cluster = with_helm();
+  const Plan plan = make_plan(helm(), cluster.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  CHECK(plan.level.name == "node");
+  const auto steps = ids(plan);
+  const std::vector<std::string> first{"kube-dns-traffic", "coredns-helm-values", "coredns-helm", "coredns-helm-chart",
+                                       "coredns-helm-rollout"};
+  REQUIRE(steps.size() > first.size());
+  CHECK(std::equal(first.begin(), first.end(), steps.begin()));
+  cluster.least_serving = cluster.serving();
+  reach(cluster, helm());
+  check_chart(cluster, 3);
+  CHECK(cluster.least_serving == 1 + 0);
+  CHECK(cluster.rolled == 0);
+
+  const Json chart = (*chart_of(cluster))["spec"];
+  CHECK(chart["repo"] == "https://coredns.github.io/helm");
+  CHECK(chart["chart"] == "coredns");
+  CHECK(chart["version"] == "1.2.3");
+  CHECK(chart["bootstrap"] == true);
+  CHECK(chart["targetNamespace"] == "kube-system");
+  CHECK(chart["failurePolicy"] == "retry");
+  CHECK(config_of(cluster)["spec"]["failurePolicy"] == "retry");
+  CHECK(config_of(cluster)["metadata"]["labels"]["k3s-core-ha/component"] == "coredns");
+
+  const Json values = values_of(cluster);
+  CHECK(values["fullnameOverride"] == "coredns-ha");
+  CHECK(values["isClusterService"] == true);
+  CHECK(values["k8sAppLabelOverride"] == "kube-dns");
+  CHECK(values["replicaCount"] == 3);
+  CHECK(values["rollingUpdate"] == Json{{"maxUnavailable", 0}, {"maxSurge", 1}});
+  CHECK(values["podDisruptionBudget"] == Json{{"maxUnavailable", 1}, {"unhealthyPodEvictionPolicy", "AlwaysAllow"}});
+  CHECK(values["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "DoNotSchedule");
+  CHECK(values["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] ==
+        Json{{"app.kubernetes.io/instance", "coredns-ha"}});
+  CHECK(values["servers"][0]["plugins"][1] == Json{{"name", "health"}, {"configBlock", "lameduck 5s"}});
+  CHECK(values["extraVolumes"][0]["configMap"]["name"] == "coredns");
+  CHECK(values["extraVolumeMounts"][0]["mountPath"] == "/etc/coredns/k3s");
+
+  const Plan next = make_plan(helm(), cluster.snapshot);
+  CHECK(next.components["coredns"]["strategy"] == "helm");
+  CHECK(next.components["coredns"]["replicas"] == 3);
+}
+
+TEST_CASE("coredns helm: from each strategy and to each, stopped anywhere, and taken back") {
+  for (const Spec& other : {packaged, autoscaling, fixed, daemons})
+    for (const bool out : {false, true}) {
+      CAPTURE(other.coredns_strategy);
+      CAPTURE(out);
+      const Spec from = out ? helm() : other;
+      const Spec to = out ? other : helm();
+      SimulatedCluster start = with_helm();
+      reach(start, from);
+      check_reached(start, from);
+      start.rolled = 0;
+      const Plan plan = make_plan(to, start.snapshot);
+      REQUIRE_FALSE(plan.refusal);
+      for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
+        CAPTURE(stop);
+        CAPTURE(stop > 0 ? plan.steps[stop - 1].id : "");
+        for (const Spec& next : {to, from}) {
+          SimulatedCluster cluster = start;
+          carry_out(cluster, plan, stop);
+          reach(cluster, next);
+          check_reached(cluster, next);
+          CHECK(cluster.rolled == 0);
+        }
+        SimulatedCluster failed = start;
+        carry_out(failed, plan, stop);
+        const Plan way = plan_way_back(start.snapshot, failed.snapshot);
+        REQUIRE_FALSE(way.refusal);
+        carry_out(failed, way);
+        CHECK(failed.losses == std::vector<std::string>{});
+        CHECK(failed.rolled == 0);
+        reach(failed, from);
+        check_reached(failed, from);
+      }
+    }
+}
+
+TEST_CASE("coredns helm: what changes, drifts or is gone is brought back by the chart") {
+  SimulatedCluster cluster = with_helm();
+  reach(cluster, helm());
+  SUBCASE("values of the user's") {
+    const Spec more =
+        helm({{"coredns_values", {{"podAnnotations", {{"a", "b"}}}, {"resources", {{"limits", nullptr}}}}}});
+    CHECK(ids(make_plan(more, cluster.snapshot)) ==
+          std::vector<std::string>{"coredns-helm-values", "coredns-helm-chart", "coredns-helm-rollout"});
+    reach(cluster, more);
+    CHECK(values_of(cluster)["podAnnotations"] == Json{{"a", "b"}});
+    CHECK(values_of(cluster)["resources"].contains("limits"));
+    check_chart(cluster, 3);
+  }
+  SUBCASE("the chart's version") {
+    const Spec more = helm({{"coredns_chart", {{"version", "1.2.4"}}}});
+    CHECK(ids(make_plan(more, cluster.snapshot)) ==
+          std::vector<std::string>{"coredns-helm", "coredns-helm-chart", "coredns-helm-rollout"});
+    reach(cluster, more);
+  }
+  SUBCASE("the count, by kubectl scale") {
+    cluster.scale_by("kubectl", 1, 1);
+    CHECK(ids(make_plan(helm(), cluster.snapshot)) ==
+          std::vector<std::string>{"coredns-helm-again", "coredns-helm-chart", "coredns-helm-rollout"});
+    reach(cluster, helm());
+    check_chart(cluster, 3);
+  }
+  SUBCASE("k3s's Corefile") {
+    Json& config = *std::find_if(cluster.snapshot.configmaps.begin(), cluster.snapshot.configmaps.end(),
+                                 [](const Json& object) { return object["metadata"]["name"] == "coredns"; });
+    config["data"]["Corefile"] = ".:53 {\n  health\n  cache 30\n}\n";
+    reach(cluster, helm());
+    CHECK(values_of(cluster)["servers"][0]["plugins"][1] == Json{{"name", "cache"}, {"parameters", "30"}});
+  }
+  SUBCASE("k3s's image") {
+    cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] = "reg:5000/coredns:9";
+    reach(cluster, helm());
+    CHECK(values_of(cluster)["image"] == Json{{"repository", "reg:5000/coredns"}, {"tag", "9"}});
+  }
+}
+
+TEST_CASE("coredns helm: a chart given whole, and one of another repository") {
+  SimulatedCluster cluster = with_helm();
+  SUBCASE("whole") {
+    reach(cluster, helm({{"coredns_chart", {{"content", "H4sIAAAA"}}}}));
+    const Json chart = (*chart_of(cluster))["spec"];
+    CHECK(chart["chartContent"] == "H4sIAAAA");
+    CHECK_FALSE(chart.contains("repo"));
+    CHECK_FALSE(chart.contains("bootstrap"));
+  }
+  SUBCASE("of a registry") {
+    reach(cluster, helm({{"coredns_chart", {{"repo", "oci://reg.example.org/charts/"}, {"version", "1"}}}}));
+    const Json chart = (*chart_of(cluster))["spec"];
+    CHECK(chart["chart"] == "oci://reg.example.org/charts/coredns");
+    CHECK_FALSE(chart.contains("repo"));
+  }
+}
+
+TEST_CASE("coredns helm: what could not be carried out is refused before anything is changed") {
+  SimulatedCluster cluster = with_helm();
+  const auto refused = [&](ExitStatus status) { return refusal_of(make_plan(helm(), cluster.snapshot), status); };
+  const Json head = {{"name", "coredns-ha"}, {"namespace", "kube-system"}};
+  SUBCASE("not looked at") {
+    cluster.snapshot.charts.clear();
+    CHECK(says(refused(ExitStatus::unsafe), "without a look at Helm chart coredns-ha"));
+  }
+  SUBCASE("no kinds of helm-controller's") {
+    cluster.snapshot.groups.erase("helm.cattle.io/v1");
+    CHECK(says(refused(ExitStatus::unsafe), "the server has no helm.cattle.io/v1"));
+  }
+  SUBCASE("helm-controller off, also on the way back") {
+    reach(cluster, helm());
+    cluster.node(0)["metadata"]["annotations"]["k3s.io/node-args"] = R"(["server", "--disable-helm-controller"])";
+    CHECK(says(refused(ExitStatus::unsafe), "--disable-helm-controller"));
+    CHECK(says(refusal_of(make_plan(packaged, cluster.snapshot), ExitStatus::unsafe), "can only be taken away by"));
+  }
+  SUBCASE("somebody else's chart") {
+    cluster.snapshot.helmcharts.push_back(
+        {{"apiVersion", "helm.cattle.io/v1"}, {"kind", "HelmChart"}, {"metadata", head}, {"spec", Json::object()}});
+    CHECK(says(refused(ExitStatus::conflict), "HelmChart kube-system/coredns-ha is there already"));
+    CHECK_FALSE(make_plan(packaged, cluster.snapshot).refusal);
+  }
+  SUBCASE("somebody else's configuration") {
+    cluster.snapshot.helmchartconfigs.push_back({{"apiVersion", "helm.cattle.io/v1"},
+                                                 {"kind", "HelmChartConfig"},
+                                                 {"metadata", head},
+                                                 {"spec", Json::object()}});
+    CHECK(says(refused(ExitStatus::conflict), "HelmChartConfig kube-system/coredns-ha is there already"));
+  }
+  SUBCASE("somebody else's Deployment") {
+    Json other = cluster.deployment();
+    other["metadata"]["name"] = "coredns-ha";
+    cluster.snapshot.deployments.push_back(other);
+    CHECK(says(refused(ExitStatus::conflict), "Deployment kube-system/coredns-ha is there already"));
+  }
+  SUBCASE("a Corefile with more than the values have place for") {
+    Json& config = *std::find_if(cluster.snapshot.configmaps.begin(), cluster.snapshot.configmaps.end(),
+                                 [](const Json& object) { return object["metadata"]["name"] == "coredns"; });
+    config["data"]["Corefile"] = "(a) {\n}\n";
+    CHECK(says(refused(ExitStatus::unsafe), "coredns_values.servers"));
+    const Json servers = Json::array({{{"zones", Json::array({{{"zone", "."}}})}, {"port", 53}}});
+    CHECK_FALSE(make_plan(helm({{"coredns_values", {{"servers", servers}}}}), cluster.snapshot).refusal);
+  }
+}
