@@ -46,9 +46,12 @@ options:
         it ships with the changes of O(coredns_image), O(coredns_resources), O(coredns_tolerations) and
         O(coredns_lameduck), under an autoscaler, or with O(coredns_replicas). A new release of k3s is followed by the
         next run, or the next look of the timer.
+      - V(helm) runs it from a Helm chart, O(coredns_chart), by k3s's helm-controller and behind k3s's own Service,
+        while the packaged Deployment has no replicas. The chart's values are made of what k3s ships, its Corefile too,
+        and follow it with the next run.
       - V(packaged) leaves CoreDNS as k3s ships it, or brings it back to that.
     type: str
-    choices: [autoscaling, replicas, daemonset, custom, packaged]
+    choices: [autoscaling, replicas, daemonset, custom, helm, packaged]
     default: autoscaling
   coredns_min_replicas:
     description:
@@ -63,7 +66,7 @@ options:
     type: int
   coredns_replicas:
     description:
-      - The count of replicas under O(coredns_strategy=replicas), 1 to 1000; under
+      - The count of replicas under O(coredns_strategy=replicas) and O(coredns_strategy=helm), 1 to 1000; under
         O(coredns_strategy=custom) it takes the place of the autoscaler.
       - When not given, it follows from O(level) and the number of nodes.
       - A number that the cluster cannot place is refused before anything is touched.
@@ -107,22 +110,38 @@ options:
   coredns_image:
     description:
       - The image of CoreDNS, in the place of the one that k3s ships.
-      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set it back, so it
-        is refused before anything is touched.
+      - Held under O(coredns_strategy=custom), O(coredns_strategy=daemonset) and O(coredns_strategy=helm). Elsewhere k3s
+        would set it back, so it is refused before anything is touched.
     type: str
   coredns_resources:
     description:
       - C(requests) and C(limits) of the container of CoreDNS, beside those that k3s ships.
-      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set them back, so
-        it is refused before anything is touched.
+      - Held under O(coredns_strategy=custom), O(coredns_strategy=daemonset) and O(coredns_strategy=helm). Elsewhere k3s
+        would set them back, so it is refused before anything is touched.
     type: dict
   coredns_tolerations:
     description:
       - Tolerations of the pods of CoreDNS, beside those that k3s ships.
-      - Held under O(coredns_strategy=custom) and O(coredns_strategy=daemonset). Elsewhere k3s would set them back, so
-        it is refused before anything is touched.
+      - Held under O(coredns_strategy=custom), O(coredns_strategy=daemonset) and O(coredns_strategy=helm). Elsewhere k3s
+        would set them back, so it is refused before anything is touched.
     type: list
     elements: dict
+  coredns_chart:
+    description:
+      - The Helm chart of CoreDNS under O(coredns_strategy=helm), which needs it.
+      - C(version) is that of a chart in a repository; C(repo) is its URL, C(https://coredns.github.io/helm) when not
+        given, and C(name) the chart's name there, C(coredns) when not given.
+      - C(content) is the chart itself instead, its C(.tgz) in base64, at most 500,000 characters, for clusters that
+        reach no repository.
+    type: dict
+  coredns_values:
+    description:
+      - Values of that chart, as it names them. They are merged over those of this collection, maps key by key and lists
+        as a whole, and win.
+      - What the strategy rests on, such as C(replicaCount) and C(isClusterService), is an error; the count is
+        O(coredns_replicas).
+      - They are kept in the cluster in plain text.
+    type: dict
   metrics_server_strategy:
     description:
       - How metrics-server gets there, so that C(kubectl top) and every HorizontalPodAutoscaler go on when its node
@@ -131,9 +150,11 @@ options:
         on one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
       - V(custom) does so with k3s's manifest set aside on every server, so that O(metrics_server_image),
         O(metrics_server_resources) and O(metrics_server_tolerations) hold.
+      - V(helm) runs it from a Helm chart, O(metrics_server_chart), behind k3s's own Service and APIService, while the
+        packaged Deployment has no replicas.
       - V(packaged) leaves metrics-server as k3s ships it, or brings it back to that.
     type: str
-    choices: [replicas, custom, packaged]
+    choices: [replicas, custom, helm, packaged]
     default: replicas
   metrics_server_replicas:
     description:
@@ -151,22 +172,39 @@ options:
   metrics_server_image:
     description:
       - The image of metrics-server, in the place of the one that k3s ships.
-      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set it back, so it is refused before anything
-        is touched.
+      - Held under O(metrics_server_strategy=custom) and O(metrics_server_strategy=helm). Elsewhere k3s would set it
+        back, so it is refused before anything is touched.
     type: str
   metrics_server_resources:
     description:
       - C(requests) and C(limits) of the container of metrics-server, beside those that k3s ships.
-      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set them back, so it is refused before
-        anything is touched.
+      - Held under O(metrics_server_strategy=custom) and O(metrics_server_strategy=helm). Elsewhere k3s would set them
+        back, so it is refused before anything is touched.
     type: dict
   metrics_server_tolerations:
     description:
       - Tolerations of the pods of metrics-server, beside those that k3s ships.
-      - Held under O(metrics_server_strategy=custom). Elsewhere k3s would set them back, so it is refused before
-        anything is touched.
+      - Held under O(metrics_server_strategy=custom) and O(metrics_server_strategy=helm). Elsewhere k3s would set them
+        back, so it is refused before anything is touched.
     type: list
     elements: dict
+  metrics_server_chart:
+    description:
+      - The Helm chart of metrics-server under O(metrics_server_strategy=helm), which needs it.
+      - C(version) is that of a chart in a repository; C(repo) is its URL,
+        C(https://kubernetes-sigs.github.io/metrics-server/) when not given, and C(name) the chart's name there,
+        C(metrics-server) when not given.
+      - C(content) is the chart itself instead, its C(.tgz) in base64, at most 500,000 characters, for clusters that
+        reach no repository.
+    type: dict
+  metrics_server_values:
+    description:
+      - Values of that chart, as it names them. They are merged over those of this collection, maps key by key and lists
+        as a whole, and win.
+      - What the strategy rests on, such as C(replicas) and C(apiService.create), is an error; the count is
+        O(metrics_server_replicas).
+      - They are kept in the cluster in plain text.
+    type: dict
   local_path_provisioner_strategy:
     description:
       - How local-path-provisioner gets there, so that volumes are made and removed when its node dies. What is on a
