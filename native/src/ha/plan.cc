@@ -202,7 +202,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   check_own_manifests(planner);
   // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
   plan_traefik(planner, traefik);
-  const bool keeps_metrics_chart = !plan_metrics_server(planner, metrics_chart);
+  const bool keeps_metrics_chart = plan_metrics_server(planner, metrics_chart);
   plan_local_path(planner, on_nodes.carriers);
   plan_extras(planner);
   plan_coredns_objects(planner);

@@ -209,7 +209,8 @@ void Planner::add(Step step) {
 
 void Planner::finish() {
   for (const auto& touched : touched_)
-    if (touched.before != touched.after) plan_.diff.push_back({touched.ref, touched.before, touched.after});
+    if (Json after = cluster::lasting(touched.after); touched.before != after)
+      plan_.diff.push_back({touched.ref, touched.before, std::move(after)});
 }
 
 }  // namespace core_ha::ha

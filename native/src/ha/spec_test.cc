@@ -74,6 +74,35 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
       {{{"node_affinity", {{"disk", Json::array()}}}}, {"node_affinity.disk is a list"}},
       {{{"node_affinity", {{"disk", "not a value"}}}}, {"node_affinity.disk is \"not a value\""}},
       {{{"node_affinity", {{"a key", "x"}}}}, {"node_affinity has \"a key\"", "no label's key"}},
+      {{{"coredns_strategy", "helm"}}, {"coredns_chart is not given", "name the chart's version"}},
+      {{{"metrics_server_strategy", "helm"}}, {"metrics_server_chart is not given"}},
+      {{{"coredns_chart", "coredns"}}, {"coredns_chart is \"coredns\"", "a mapping of version, repo and name"}},
+      {{{"coredns_chart", Json::object()}}, {"coredns_chart has no version"}},
+      {{{"coredns_chart", {{"version", 1}}}}, {"coredns_chart.version is 1", "a word"}},
+      {{{"coredns_chart", {{"version", "1"}, {"repo", "ftp://a"}}}}, {"coredns_chart.repo is \"ftp://a\"", "https"}},
+      {{{"coredns_chart", {{"version", "1"}, {"file", "a.tgz"}}}}, {"coredns_chart has the key \"file\"", "content"}},
+      {{{"coredns_chart", {{"version", "1"}, {"content", "H4sIAAAA"}}}}, {"coredns_chart has content and version"}},
+      {{{"coredns_chart", {{"content", "H4s"}}}}, {"coredns_chart.content is \"H4s\"", "in base64"}},
+      {{{"coredns_chart", {{"content", "AAAAAAAA"}}}}, {"coredns_chart.content is \"AAAAAAAA\"", "in base64"}},
+      {{{"coredns_chart", {{"content", ""}}}}, {"coredns_chart.content is \"\"", "in base64"}},
+      {{{"coredns_chart", {{"content", std::string(500004, 'A')}}}}, {"has 500004 characters", "allowed are 500000"}},
+      {{{"coredns_values", 1}}, {"coredns_values is 1", "a mapping of the coredns chart's values"}},
+      {{{"coredns_values", {{"servers", "x"}}}}, {"coredns_values.servers is \"x\"", "a list"}},
+      {{{"coredns_values", {{"replicaCount", 2}}}}, {"coredns_values.replicaCount is given", "coredns_replicas"}},
+      {{{"coredns_values", {{"autoscaler", {{"enabled", true}}}}}}, {"coredns_values.autoscaler.enabled is given"}},
+      {{{"metrics_server_values", {{"apiService", {{"create", true}}}}}},
+       {"metrics_server_values.apiService.create is given", "k3s's own APIService stays"}},
+      {{{"metrics_server_values", {{"podLabels", {{"k8s-app", "x"}}}}}}, {"metrics_server_values.podLabels.k8s-app"}},
+      {{{"metrics_server_values", {{"image", "x"}}}}, {"metrics_server_values.image is \"x\"", "a mapping"}},
+      {{{"coredns_strategy", "helm"},
+        {"coredns_chart", {{"version", "1"}}},
+        {"node_affinity", {{"disk", "ssd"}}},
+        {"coredns_values",
+         {{"affinity",
+           {{"nodeAffinity",
+             {{"requiredDuringSchedulingIgnoredDuringExecution", {{"nodeSelectorTerms", Json::array()}}}}}}}}}},
+       {"coredns_values.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution is given",
+        "node_affinity"}},
       {{{"traefik_strategy", "replicas"}}, {"traefik_strategy is \"replicas\"", "helm, packaged"}},
       {{{"traefik_replicas", 0}}, {"traefik_replicas is 0", "1 to 1000"}},
       {{{"traefik_values", "a: b"}}, {"traefik_values is \"a: b\"", "a mapping"}},
@@ -171,6 +200,15 @@ TEST_CASE("spec: Deployments of the user's, in one order") {
   CHECK(to_json(*spec) == to_json(*parse_spec({{"extra_deployments", {coredns, site, dns}}})));
   CHECK(to_json(*parse_spec(to_json(*spec))) == to_json(*spec));
   CHECK(to_json(*parse_spec({{"extra_deployments", Json::array()}})).empty());
+}
+
+TEST_CASE("spec: where charts are from") {
+  const Json wish = {{"coredns_strategy", "helm"}, {"coredns_chart", {{"version", "1.2.3"}}}};
+  CHECK(to_json(*parse_spec(wish)) == wish);
+  Json given = wish;
+  given["coredns_chart"]["content"] = nullptr;  // as Ansible has what is left out
+  CHECK(to_json(*parse_spec(given)) == wish);
+  CHECK(parse_spec({{"coredns_chart", {{"content", "H4sIAAAA"}}}, {"coredns_values", {{"hpa", {{"enabled", true}}}}}}));
 }
 
 TEST_CASE("spec: traefik's count may be given twice, as long as it is the same") {

@@ -57,9 +57,12 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
   const bool charted = own_chart(snapshot, coredns_chart) != nullptr;
   if (charted) view.chart = cluster::find_named(snapshot.deployments, coredns_chart.chart.name);
   for (const auto& object : snapshot.replicasets) {
-    if (charted && labels_of(object).value("app.kubernetes.io/instance", "") == coredns_chart.chart.name)
-      view.chart_sets.push_back(
-          {.ref = kube::ref_of(object), .uid = object["metadata"].value("uid", ""), .deleting = ending(object)});
+    if (charted && labels_of(object).value("app.kubernetes.io/instance", "") == coredns_chart.chart.name) {
+      CoreDnsReplicaSet set{
+          .ref = kube::ref_of(object), .uid = object["metadata"].value("uid", ""), .deleting = ending(object)};
+      view.chart_sets.insert(object["spec"].value("replicas", 0) > 0 ? view.chart_sets.end() : view.chart_sets.begin(),
+                             std::move(set));
+    }
     if (uid.empty() || controller_of(object) != uid) continue;
     const bool pods =
         object["spec"].value("replicas", 0) > 0 || object.value("status", Json::object()).value("replicas", 0) > 0;

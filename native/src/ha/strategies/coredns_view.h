@@ -51,7 +51,9 @@ struct CoreDns {
   const Json* daemonset = nullptr;
   const Json* chart = nullptr;  ///< the Deployment of our chart
   std::vector<CoreDnsReplicaSet> replica_sets;
-  std::vector<CoreDnsReplicaSet> chart_sets;  ///< those of our chart's Deployment, which may be gone
+  /// Those of our chart's Deployment, which may be gone. Former ones, without pods, come first: a Deployment that loses
+  /// its current one, although paused, has the latest former one make pods.
+  std::vector<CoreDnsReplicaSet> chart_sets;
   std::vector<CoreDnsPod> pods;
   std::vector<CoreDnsPod> ended;  ///< that run no more, but are still there
 
