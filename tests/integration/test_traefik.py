@@ -8,37 +8,39 @@ here (tests/helm does). The HelmChart is marked as unmanaged, so that the real c
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import signal
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from cluster import Json, Server, changes, hang_up, wait_for
+from charts import (
+    CHARTS,
+    CONFIGS,
+    DEPLOYMENTS,
+    JOBS,
+    KINDS,
+    UNMANAGED,
+    Follower,
+    complete,
+    hash_of,
+    make_job,
+    values_of,
+)
+from cluster import Json, Server, changes, wait_for
 from test_requests import LATENCY, round_trips
 from ways import evenly, kill_points
 
 if TYPE_CHECKING:
-    import http.client
-
     from cluster import Cluster
     from helper import Helper
     from proxy import Proxy
     from ways import Ways
 
-HELM = "/apis/helm.cattle.io/v1/namespaces/kube-system"
-KINDS = ("helmcharts", "helmchartconfigs")
-CHART = f"{HELM}/helmcharts/traefik"
-CONFIG = f"{HELM}/helmchartconfigs/traefik"
-JOBS = "/apis/batch/v1/namespaces/kube-system/jobs"
+CHART = f"{CHARTS}/traefik"
+CONFIG = f"{CONFIGS}/traefik"
 JOB = f"{JOBS}/helm-install-traefik"
-DEPLOYMENTS = "/apis/apps/v1/namespaces/kube-system/deployments"
 DEPLOYMENT = f"{DEPLOYMENTS}/traefik"
-HASH = "helmcharts.helm.cattle.io/configHash"
 LABELS = {"app.kubernetes.io/name": "traefik", "app.kubernetes.io/instance": "traefik-kube-system"}
 PACKAGED = {
     "coredns_strategy": "packaged",
@@ -49,94 +51,43 @@ SPEC = {**PACKAGED, "traefik_strategy": "helm"}
 TEXT = "deployment:\n  replicas: 1\nlogs:\n  access:\n    enabled: true\n"
 
 
-def merged(base: Any, over: Any) -> Any:
-    """Values as Helm merges them."""
-    if not isinstance(base, dict) or not isinstance(over, dict):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
-
-
 class Chart:
     """Plays helm-controller, Helm and the chart for as long as it is entered."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.broken = False  # a job that is made now never comes to its end
-        self.jobs = 0
-        self._connection: http.client.HTTPSConnection | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._following = Follower(server, (CONFIGS,), self._take_up)
+        self.take_up = self._following.take_up
 
     def __enter__(self) -> Chart:
-        self.take_up()
-        self._thread.start()
+        self._following.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._connection is not None:
-            hang_up(self._connection)
-        self._thread.join(10)
+    def __exit__(self, *error: object) -> None:
+        self._following.__exit__(*error)
 
-    def _follow(self) -> None:
-        def started(connection: http.client.HTTPSConnection) -> None:
-            self._connection = connection
-            self.take_up()  # what came before the watch
-
-        while not self._over.is_set():
-            with contextlib.suppress(OSError, ValueError):
-                for _ in self.server.watch(f"{HELM}/helmchartconfigs", started):
-                    self.take_up()
-
-    def take_up(self) -> None:
+    def _take_up(self) -> None:
         """Apply the chart anew where its configuration is another one."""
         config = self.server.find(CONFIG) or {}
         spec = config.get("spec", {})
-        mark = "SHA256=" + hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest().upper()
-        job = self.server.find(JOB)
-        if job is not None and job["spec"]["template"]["metadata"]["annotations"][HASH] == mark:
+        if not make_job(self.server, "traefik", hash_of(spec)) or self.broken:
             return
-        if job is not None:
-            self.server.request("DELETE", f"{JOB}?propagationPolicy=Background")
-            wait_for("the former job is gone", lambda: self.server.find(JOB) is None)
-        self._make_job(mark)
-        if self.broken:
-            return
-        values = yaml.safe_load(spec.get("valuesContent") or "{}")
-        values = merged(values, spec.get("values") or {})
-        replicas = values.get("deployment", {}).get("replicas", 1)
+        replicas = values_of(spec).get("deployment", {}).get("replicas", 1)
         self.server.patch(f"{DEPLOYMENT}?fieldManager=helm", {"spec": {"replicas": replicas}})
-        now = self.server.get(JOB)["metadata"]["creationTimestamp"]
-        conditions = [
-            {"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("SuccessCriteriaMet", "Complete")
-        ]
-        status = {"startTime": now, "completionTime": now, "conditions": conditions}
-        self.server.patch(f"{JOB}/status", {"status": status})
-
-    def _make_job(self, mark: str) -> None:
-        """A job that the cluster's own controller leaves alone."""
-        self.jobs += 1
-        pod = {"restartPolicy": "OnFailure", "containers": [{"name": "helm", "image": "example.org/helm:1"}]}
-        template = {"metadata": {"annotations": {HASH: mark}}, "spec": pod}
-        job = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": "helm-install-traefik"},
-            "spec": {"managedBy": "example.org/the-test", "template": template},
-        }
-        self.server.request("POST", JOBS, job)
+        complete(self.server, "traefik")
 
 
 @pytest.fixture
 def chart(server: Server, ways: Ways) -> Iterator[Chart]:
     """traefik as its chart makes it, one replica, and nothing of ours."""
-    wait_for("helm-controller's kinds", lambda: all(server.find(f"{HELM}/{name}") for name in KINDS))
+    wait_for("helm-controller's kinds", lambda: all(server.find(path) for path in KINDS))
     ways.go("packaged")
     ways.at = "traefik"
     head = {"namespace": "kube-system", "name": "traefik"}
-    unmanaged = {"helmcharts.helm.cattle.io/unmanaged": "true"}
+    unmanaged = {UNMANAGED: "true"}
     kind = {"apiVersion": "helm.cattle.io/v1", "kind": "HelmChart", "metadata": head | {"annotations": unmanaged}}
-    server.request("POST", f"{HELM}/helmcharts", kind | {"spec": {"chart": "traefik", "failurePolicy": "retry"}})
+    server.request("POST", CHARTS, kind | {"spec": {"chart": "traefik", "failurePolicy": "retry"}})
     pod = {"containers": [{"name": "traefik", "image": "example.org/traefik:1", "args": ["--ping=true"]}]}
     pod["tolerations"] = [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]
     template = {"metadata": {"labels": LABELS}, "spec": pod}
@@ -231,7 +182,7 @@ def test_somebody_elses(chart: Chart, server: Server, helper: Helper, manager: s
     if manager == "kubectl":
         server.patch(f"{CONFIG}?fieldManager=kubectl", theirs, "apply-patch+yaml")
     else:
-        server.request("POST", f"{HELM}/helmchartconfigs?fieldManager={manager}", theirs)
+        server.request("POST", f"{CONFIGS}?fieldManager={manager}", theirs)
     before = server.get(CONFIG)["spec"]
     assert before["failurePolicy"] == "reinstall"
     run = helper.apply(SPEC)

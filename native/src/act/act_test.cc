@@ -465,6 +465,33 @@ TEST_CASE("util/retry/util.go: an apply for one version of an object is stale wh
   CHECK(cluster.spec()["minReadySeconds"] == 3);
 }
 
+TEST_CASE("of several Helm charts those are waited for whose chart or configuration is taken back") {
+  const kube::ObjectRef chart{"helm.cattle.io/v1", "HelmChart", "kube-system", "coredns-ha"};
+  Cluster cluster;
+  const auto job = [](const std::string& name) {
+    return kube::ObjectRef{"batch/v1", "Job", "kube-system", "helm-install-" + name};
+  };
+  for (const std::string name : {"traefik", "coredns-ha"}) {
+    Json made = body_of(job(name), {{"template", Json::object()}});
+    made["status"]["conditions"] = Json::array({{{"type", "Complete"}, {"status", "True"}}});
+    cluster.client.put(made);
+  }
+  const Step apply{.id = "chart", .action = Action::apply, .object = chart, .body = body_of(chart, {{"version", "2"}})};
+  const auto wait = [&](const std::string& name) {
+    return Step{.id = name, .action = Action::wait_chart, .object = job(name)};
+  };
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid", "no such thing"));
+  const auto outcome =
+      act::carry_out({wait("traefik"), rollout, apply, wait("coredns-ha"), rollout, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->status == ExitStatus::rolled_back);
+  CHECK(cluster.client.find(chart) == nullptr);
+  int looks = 0;
+  for (const Call& call : cluster.client.calls)
+    if (call.verb == "list" && call.path.ends_with("/jobs")) ++looks;
+  CHECK(looks == 3);  // each on the way, and the one whose chart was taken back once more
+}
+
 TEST_CASE("a Helm chart's configuration is taken back, and what the chart makes of that is waited for") {
   const kube::ObjectRef config{"helm.cattle.io/v1", "HelmChartConfig", "kube-system", "traefik"};
   const kube::ObjectRef job{"batch/v1", "Job", "kube-system", "helm-install-traefik"};

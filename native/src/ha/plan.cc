@@ -250,7 +250,8 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     return plan;
   }
   if (plan.steps.empty())
-    if (std::string words = short_of_zone(coredns, nodes, plan.level); !words.empty()) planner.leave(std::move(words));
+    if (std::string words = short_of_zone(coredns, nodes, plan.level, !is_wished(spec, coredns_chart)); !words.empty())
+      planner.leave(std::move(words));
   planner.finish();
   return plan;
 }

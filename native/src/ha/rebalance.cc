@@ -138,6 +138,8 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
   const Json* object = cluster::find_named(snapshot.configmaps, state_object.name);
   const auto kept = object == nullptr ? std::nullopt : read_state(*object);
   if (!kept) return none("No wish is kept in this cluster: nothing is moved.");
+  const auto spec = parse_spec(Json::parse(kept->spec, nullptr, false));
+  if (spec && spec->coredns_strategy == "helm") return none("CoreDNS is run from a Helm chart: nothing is moved.");
   const CoreDns coredns = view_coredns(snapshot);
   if (coredns.deployment == nullptr || coredns.replicas() < 2) return none("There is no second replica to move.");
   if (!at_rest(coredns))
@@ -147,7 +149,6 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
   if (std::any_of(coredns.pods.begin(), coredns.pods.end(), [](const auto& pod) { return !pod.gentle; }))
     return none("CoreDNS is as k3s ships it, and a pod of it that ends loses queries: nothing is moved.");
 
-  const auto spec = parse_spec(Json::parse(kept->spec, nullptr, false));
   const Hosts hosts = hosts_of(snapshot, coredns, spec ? spec->zone_label : "");
   if (hosts.pods.empty()) return none("No node takes pods now.");
   auto wish = between_hosts(hosts);

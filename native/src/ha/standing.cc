@@ -11,7 +11,8 @@
 
 namespace core_ha::ha {
 
-std::string short_of_zone(const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const Level& level) {
+std::string short_of_zone(const CoreDns& coredns, const std::vector<cluster::Node>& nodes, const Level& level,
+                          bool movable) {
   if (level.name != "zone") return {};
   int replicas = 0;
   std::set<std::string> taken;
@@ -29,6 +30,7 @@ std::string short_of_zone(const CoreDns& coredns, const std::vector<cluster::Nod
   const std::string words =
       fmt::format("Level zone is not what stands: all {} replicas of CoreDNS are in {}", replicas, *taken.begin());
   if (coredns.daemonset != nullptr) return words + ", until nodes of another zone that are to have one are ready.";
+  if (!movable) return words + ".";
   if (free.empty())
     return words +
            ", since no node of another zone takes pods now; when one does again, `k3s-core-ha rebalance` moves one "

@@ -4,11 +4,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "cluster/managed_fields.h"
 #include "ha/plan_testing.h"
+#include "ha/rebalance.h"
 #include "ha/state.h"
 #include "ha/way_back.h"
 
@@ -281,4 +283,91 @@ TEST_CASE("coredns helm: what could not be carried out is refused before anythin
     const Json servers = Json::array({{{"zones", Json::array({{{"zone", "."}}})}, {"port", 53}}});
     CHECK_FALSE(make_plan(helm({{"coredns_values", {{"servers", servers}}}}), cluster.snapshot).refusal);
   }
+}
+
+TEST_CASE("coredns helm: what the cluster is like is in the values") {
+  SimulatedCluster cluster = with_helm();
+  SUBCASE("zones") {
+    for (int i = 0; i < 3; ++i)
+      cluster.node(i)["metadata"]["labels"]["topology.kubernetes.io/zone"] = i == 0 ? "a" : "b";
+    reach(cluster, helm());
+    const Json spreads = values_of(cluster)["topologySpreadConstraints"];
+    REQUIRE(spreads.size() == 2);
+    CHECK(spreads[1]["topologyKey"] == "topology.kubernetes.io/zone");
+    CHECK(spreads[1]["whenUnsatisfiable"] == "ScheduleAnyway");
+  }
+  SUBCASE("a budget of somebody else's over the same pods") {
+    cluster.snapshot.poddisruptionbudgets.push_back(
+        {{"apiVersion", "policy/v1"},
+         {"kind", "PodDisruptionBudget"},
+         {"metadata", {{"name", "dns"}, {"namespace", "kube-system"}, {"uid", "x"}}},
+         {"spec", {{"maxUnavailable", 1}, {"selector", {{"matchLabels", {{"k8s-app", "kube-dns"}}}}}}}});
+    reach(cluster, helm());
+    CHECK_FALSE(values_of(cluster).contains("podDisruptionBudget"));
+  }
+  SUBCASE("the user's image, resources and tolerations, and nodes") {
+    cluster.node(1)["metadata"]["labels"]["disk"] = "ssd";
+    cluster.node(2)["metadata"]["labels"]["disk"] = "ssd";
+    const Spec spec = helm({{"coredns_image", "reg/coredns:2"},
+                            {"coredns_resources", {{"limits", {{"memory", "1Gi"}}}}},
+                            {"coredns_tolerations", Json::array({{{"key", "gpu"}, {"operator", "Exists"}}})},
+                            {"node_affinity", {{"disk", "ssd"}}}});
+    reach(cluster, spec);
+    const Json values = values_of(cluster);
+    CHECK(values["replicaCount"] == 2);
+    CHECK(values["image"] == Json{{"repository", "reg/coredns"}, {"tag", "2"}});
+    CHECK(values["resources"]["limits"]["memory"] == "1Gi");
+    CHECK(values["resources"]["limits"]["cpu"].is_null());
+    CHECK(values["tolerations"].back()["key"] == "gpu");
+    CHECK(values["affinity"]["nodeAffinity"].dump().find("ssd") != std::string::npos);
+  }
+  SUBCASE("a nodeSelector of the user's values narrows the count, too") {
+    cluster.node(1)["metadata"]["labels"]["dns"] = "here";
+    reach(cluster, helm({{"coredns_values", {{"nodeSelector", {{"dns", "here"}}}}}}));
+    CHECK(values_of(cluster)["replicaCount"] == 1);
+    CHECK(values_of(cluster)["nodeSelector"] == Json{{"kubernetes.io/os", "linux"}, {"dns", "here"}});
+    CHECK_FALSE(values_of(cluster).contains("podDisruptionBudget"));
+  }
+  SUBCASE("an old helm-controller") {
+    Json& schema = cluster.snapshot.customresourcedefinitions[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+                                                             ["properties"]["spec"]["properties"];
+    schema.erase("values");
+    schema["failurePolicy"]["enum"] = {"abort", "reinstall"};
+    reach(cluster, helm());
+    CHECK(config_of(cluster)["spec"]["failurePolicy"] == "abort");
+    CHECK(says(config_of(cluster)["spec"]["valuesContent"], "fullnameOverride: coredns-ha"));
+    CHECK((*chart_of(cluster))["spec"]["failurePolicy"] == "abort");
+  }
+}
+
+TEST_CASE("coredns helm: new pods must find room beside the old ones") {
+  SimulatedCluster cluster = with_helm();
+  cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["resources"] = {{"requests", {{"cpu", "1"}}}};
+  for (const auto& node : cluster.snapshot.nodes)
+    cluster.snapshot.usage[node["metadata"]["name"].get<std::string>()] =
+        Json::array({{{"priority", 2000000000}, {"cpu", 3.5}, {"memory", 0}, {"pods", 1}}});
+  const Plan plan = make_plan(helm(), cluster.snapshot);
+  REQUIRE(plan.refusal);
+  CHECK(plan.refusal->status == ExitStatus::unsafe);
+  CHECK(plan.steps.empty());
+}
+
+TEST_CASE("coredns helm: a former ReplicaSet of the chart's gets no pods on the way out, and nobody is moved") {
+  SimulatedCluster cluster = with_helm();
+  reach(cluster, helm());
+  CHECK(says(choose_move(cluster.snapshot).words, "run from a Helm chart"));
+  Json former = *std::find_if(cluster.snapshot.replicasets.begin(), cluster.snapshot.replicasets.end(),
+                              [](const Json& set) { return set["spec"]["replicas"] == 3; });
+  former["metadata"]["name"] = "coredns-ha-former";
+  former["metadata"]["uid"] = "former";
+  former["spec"]["replicas"] = 0;
+  cluster.snapshot.replicasets.push_back(former);
+  const auto steps = ids(make_plan(packaged, cluster.snapshot));
+  std::vector<std::string> freed;
+  std::copy_if(steps.begin(), steps.end(), std::back_inserter(freed),
+               [](const auto& id) { return id == "pause-coredns-ha" || id.starts_with("free-coredns-ha"); });
+  REQUIRE(freed.size() == 4);
+  CHECK(freed[0] == "pause-coredns-ha");
+  CHECK(freed[1] == "free-coredns-ha-former");
+  CHECK(freed[3] == "free-coredns-ha");
 }
