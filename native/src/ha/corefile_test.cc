@@ -48,7 +48,7 @@ TEST_CASE("corefile: what k3s ships, as the chart's values") {
   const Json server = (*values)["servers"][0];
   CHECK(server["zones"] == Json::array({{{"zone", "."}}}));
   CHECK(server["port"] == 53);
-  const Json plugins = server["plugins"];
+  const Json& plugins = server["plugins"];
   REQUIRE(plugins.size() == 7);
   CHECK(plugins[0] == Json{{"name", "errors"}});
   CHECK(plugins[2] == Json{{"name", "kubernetes"},

@@ -211,7 +211,10 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   if (as_shipped) {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
     plan_packaged(planner, coredns, nodes);
-    if (dns_chart.there) plan_without(planner, coredns_chart);
+    if (coredns.deployment == nullptr && coredns.served_by_chart())
+      refuse_missing(planner);  // nothing would be left that serves
+    else if (dns_chart.there)
+      plan_without(planner, coredns_chart);
     if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {

@@ -340,6 +340,38 @@ TEST_CASE("coredns helm: what the cluster is like is in the values") {
   }
 }
 
+TEST_CASE("coredns helm: the chart is not taken away where k3s ships nothing that would serve then") {
+  SimulatedCluster cluster = with_helm();
+  reach(cluster, helm());
+  cluster.snapshot.deployments.erase(0);
+  CHECK(
+      says(refusal_of(make_plan(packaged, cluster.snapshot), ExitStatus::unsafe), "kube-system/coredns is not there"));
+}
+
+TEST_CASE("coredns helm: the packaged spread rule finds a place that a pod of the chart's made") {
+  SimulatedCluster start = with_helm(4);
+  start.taint(0, "gpu", "NoSchedule");
+  reach(start, helm());
+  check_chart(start, 3);
+  const Plan plan = make_plan(packaged, start.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  const auto steps = ids(plan);
+  const auto at = [&](const char* id) { return std::find(steps.begin(), steps.end(), id); };
+  REQUIRE(at("coredns-room") != steps.end());
+  CHECK(at("free-coredns-ha") < at("coredns-room"));
+  CHECK(at("coredns-room") < at("coredns-rollout"));
+  for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
+    CAPTURE(stop);
+    for (const Spec& next : {packaged, helm()}) {
+      SimulatedCluster cluster = start;
+      carry_out(cluster, plan, stop);
+      reach(cluster, next);
+      check_reached(cluster, next);
+      CHECK(cluster.rolled == 0);
+    }
+  }
+}
+
 TEST_CASE("coredns helm: new pods must find room beside the old ones") {
   SimulatedCluster cluster = with_helm();
   cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["resources"] = {{"requests", {{"cpu", "1"}}}};
@@ -370,4 +402,31 @@ TEST_CASE("coredns helm: a former ReplicaSet of the chart's gets no pods on the 
   CHECK(freed[0] == "pause-coredns-ha");
   CHECK(freed[1] == "free-coredns-ha-former");
   CHECK(freed[3] == "free-coredns-ha");
+}
+
+TEST_CASE("coredns helm: from strategy custom and back, with what k3s ships in the values") {
+  SimulatedCluster cluster(3);
+  cluster.stage();
+  cluster.ship_helm();
+  const auto go = [&](const Spec& spec) {
+    OnNodes on_nodes;
+    if (spec.coredns_strategy == "custom") on_nodes.set_aside = {{"server-1", {"coredns"}}};
+    const Plan plan = make_plan(spec, cluster.snapshot, {}, on_nodes);
+    REQUIRE_FALSE(plan.refusal);
+    carry_out(cluster, plan);
+    CHECK(cluster.losses == std::vector<std::string>{});
+    CHECK(ids(make_plan(spec, cluster.snapshot, {}, on_nodes)) == std::vector<std::string>{});
+  };
+  const Spec custom =
+      wish({{"coredns_strategy", "custom"}, {"coredns_lameduck", 9}, {"coredns_image", "own.example.org/coredns:1"}});
+  const std::string image = cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["image"];
+  for (int turn = 0; turn < 2; ++turn) {
+    go(custom);
+    check_no_chart(cluster);
+    go(helm());
+    check_chart(cluster, 3);
+    const Json values = values_of(cluster);
+    CHECK(image == values["image"]["repository"].get<std::string>() + ":" + values["image"]["tag"].get<std::string>());
+    CHECK(values["servers"][0]["plugins"][1]["configBlock"] == "lameduck 5s");
+  }
 }
