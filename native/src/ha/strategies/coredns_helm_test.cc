@@ -372,6 +372,23 @@ TEST_CASE("coredns helm: the packaged spread rule finds a place that a pod of th
   }
 }
 
+TEST_CASE("coredns helm: pods that a way out has left to themselves are not adopted by the chart when it comes back") {
+  SimulatedCluster cluster = with_helm();
+  reach(cluster, helm());
+  const Plan out = make_plan(packaged, cluster.snapshot);
+  const auto freed = std::find_if(out.steps.begin(), out.steps.end(),
+                                  [](const Step& step) { return step.id.starts_with("freed-coredns-ha-"); });
+  REQUIRE(freed != out.steps.end());
+  carry_out(cluster, out, static_cast<std::size_t>(freed - out.steps.begin()) + 1);
+  for (const auto& step : make_plan(helm(), cluster.snapshot).steps) {
+    for (const auto& pod : cluster.snapshot.pods)
+      if (step.id == "quiet-" + pod["metadata"]["name"].get<std::string>())
+        CHECK_FALSE(pod["metadata"].contains("ownerReferences"));
+    cluster.carry_out(step);
+  }
+  check_chart(cluster, 3);
+}
+
 TEST_CASE("coredns helm: new pods must find room beside the old ones") {
   SimulatedCluster cluster = with_helm();
   cluster.deployment()["spec"]["template"]["spec"]["containers"][0]["resources"] = {{"requests", {{"cpu", "1"}}}};
