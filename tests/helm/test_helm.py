@@ -221,9 +221,8 @@ def test_values(nodes: Nodes) -> None:
     assert [one.get("example.org/tried") for one in annotations] == ["yes"] * 3
     fresh, fixed = way.dns["fresh"], way.dns["fixed"]
     assert fresh["answered"] == fresh["planned"] > 0, fresh
-    # An ending pod's port is one that a client may use again until kube-proxies forget it.
-    assert fixed["longest_silence_s"] <= 5, fixed
-    assert fixed["lost"] * 20 <= fixed["planned"], fixed
+    # A client that keeps its port asks the ended pod until a kube-proxy forgets that; they look once a second.
+    assert fixed["longest_silence_s"] <= 3, fixed
     unchanged(nodes, wish)
 
 
