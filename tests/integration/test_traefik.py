@@ -3,7 +3,7 @@
 
 The test plays helm-controller and Helm: it marks the job of each configuration with a hash, says that it is complete,
 and gives the Deployment the replicas that the values ask for. What the chart makes of the other values is not tried
-here (tests/traefik does). The HelmChart is marked as unmanaged, so that the real controller leaves it alone.
+here (tests/helm does). The HelmChart is marked as unmanaged, so that the real controller leaves it alone.
 """
 
 from __future__ import annotations

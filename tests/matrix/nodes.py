@@ -114,6 +114,17 @@ class Nodes(Cluster):
             self.sandbox("exec", node, "systemctl", "restart", unit)
         return before
 
+    def restart_all(self) -> None:
+        """Restart k3s everywhere, until each server has applied its own manifests anew: only then is it clear what a
+        restart leaves alone.
+        """
+        applied = self.restart()
+        for node in self.names:
+            wait_for(f"{node} ready", lambda node=node: self.ready(node), 120)
+        servers = sum(node.startswith("server") for node in self.names)
+        wait_for("each server's own manifests applied anew", lambda: self.times_applied() >= applied + servers, 120)
+        wait_for("metrics", self.metrics, 120)
+
     def zones(self, nodes: list[str]) -> set[str]:
         """Those that the nodes are in, by their labels."""
         labels = {one["metadata"]["name"]: one["metadata"]["labels"] for one in self.get("nodes")}

@@ -69,20 +69,8 @@ def again(nodes: Nodes, cell: Cell) -> str:
 
 def restart(nodes: Nodes, cell: Cell) -> str:
     """k3s applies its own manifests anew at each start, and that undoes nothing of ours."""
-    restart_all(nodes)
+    nodes.restart_all()
     return again(nodes, cell)
-
-
-def restart_all(nodes: Nodes) -> None:
-    """Restart k3s everywhere, until each server has applied its own manifests anew: only then is it clear what a
-    restart leaves alone.
-    """
-    applied = nodes.restart()
-    for node in nodes.names:
-        wait_for(f"{node} ready", lambda node=node: nodes.ready(node), 120)
-    servers = sum(node.startswith("server") for node in nodes.names)
-    wait_for("each server's own manifests applied anew", lambda: nodes.times_applied() >= applied + servers, 120)
-    wait_for("metrics", nodes.metrics, 120)
 
 
 def kill(nodes: Nodes, cell: Cell) -> str:
@@ -141,6 +129,6 @@ def back(nodes: Nodes, cell: Cell) -> str:
         return f"nothing left of {cell.coredns}"
     # k3s applies its own manifests again, and finds all as it would have it.
     before = nodes.generations()
-    restart_all(nodes)
+    nodes.restart_all()
     assert nodes.generations() == before
     return f"nothing left of {cell.coredns}, nor for k3s to do"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server and two agents, with traefik and helm-controller."""
+"""A server and two agents, with traefik and helm-controller, for all tests."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 # How a cluster is spoken to, and waited for, is the same here as there.
 for neighbour in ("integration", "matrix"):
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
-pytest.register_assert_rewrite("cluster", "nodes")
+pytest.register_assert_rewrite("cluster", "nodes", "probe", "watchers")
 
 from nodes import Nodes  # noqa: E402 - so that a failed assertion there is explained, too
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    made = Nodes(os.environ.get("SANDBOX_NAME", "traefik"), "small", "--traefik")
+    made = Nodes(os.environ.get("SANDBOX_NAME", "helm"), "small", "--traefik")
     try:
         made.start()
         yield made

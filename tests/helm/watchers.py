@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What clients of traefik, and the API server of metrics-server, see while something changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nodes import Nodes
+
+EVERY = 0.2
+# A request over a new connection, again and again: when it was made, and its answer if there was one within a second.
+ASK = rf"""
+get() {{
+  exec 3<>/dev/tcp/$1/80
+  printf 'GET /ping HTTP/1.0\r\n\r\n' >&3
+  tail -n 1 <&3
+}}
+export -f get
+while sleep {EVERY}; do
+  at=$(date +%s.%N)
+  echo "$at $(timeout 1 bash -c 'get "$0"' "$1" 2>/dev/null)"
+done
+"""
+AVAILABLE = r'{range .status.conditions[?(@.type=="Available")]}{.status} {.reason} {.message}{"\n"}{end}'
+
+
+class _Watcher:
+    """A program on a node until it is stopped, and what it has printed."""
+
+    def __init__(self, nodes: Nodes, node: str, name: str, *command: str) -> None:
+        self._nodes = nodes
+        self._node = node
+        self._unit = f"watch-{name}"
+        output = f"--property=StandardOutput=truncate:/run/{self._unit}"
+        self._run("systemd-run", "--quiet", "--collect", f"--unit={self._unit}", output, *command)
+
+    def _run(self, *words: str) -> str:
+        return self._nodes.sandbox("exec", self._node, *words)
+
+    def _lines(self) -> list[str]:
+        return self._run("cat", f"/run/{self._unit}").splitlines()
+
+    def _end(self) -> list[str]:
+        self._run("systemctl", "stop", self._unit)
+        return self._lines()
+
+
+class Client(_Watcher):
+    """Asks traefik's Service from a node."""
+
+    def __init__(self, nodes: Nodes, node: str) -> None:
+        address = nodes.one("services", "traefik")["spec"]["clusterIP"]
+        super().__init__(nodes, node, "traefik", "bash", "-c", ASK, "ask", address)
+        wait_for("an answer", lambda: any(answered for _, answered in _asked(self._lines())), 30)
+
+    def stop(self) -> list[tuple[float, bool]]:
+        """End it; gives when each request was made, and whether it was answered."""
+        return _asked(self._end())
+
+
+def _asked(lines: Iterable[str]) -> list[tuple[float, bool]]:
+    return [(float(at), words.endswith("OK")) for at, _, words in (line.partition(" ") for line in lines)]
+
+
+def lost(seen: Iterable[tuple[float, bool]]) -> list[float]:
+    """When the requests without an answer were made."""
+    return [at for at, answered in seen if not answered]
+
+
+class Availability(_Watcher):
+    """Follows what the API server says of metrics-server's APIService."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        follow = ("get", "apiservice", "v1beta1.metrics.k8s.io", "--watch", "-o", f"jsonpath={AVAILABLE}")
+        super().__init__(nodes, "server-1", "metrics", "kubectl", *follow)
+        wait_for("a word of the APIService", self._lines, 30)
+
+    def stop(self) -> list[str]:
+        """End it; gives each word that it was not available."""
+        lines = self._end()
+        assert lines, "the watch said nothing"
+        return [line for line in lines if not line.startswith("True ")]
