@@ -30,19 +30,12 @@ def nodes() -> Iterator[Nodes]:
     try:
         made.start()
         made.sandbox("exec", "server-1", "sh", "-c", f"echo 'disable+: [coredns]' >{CONFIG}")
-        restart(made)
+        made.restart_all()
         wait_for("CoreDNS to be gone", lambda: not made.get("services", "--field-selector=metadata.name=kube-dns"), 60)
         yield made
     finally:
         if not os.environ.get("KEEP"):
             made.sandbox("down")
-
-
-def restart(nodes: Nodes) -> None:
-    """Start k3s anew, and wait until it has gone through its manifests."""
-    passes = nodes.restart()
-    wait_for("k3s to go through its manifests", lambda: nodes.times_applied() > passes, 120)
-    wait_for("server-1 to be ready", lambda: nodes.ready("server-1"), 60)
 
 
 def answers(nodes: Nodes, name: str) -> bool:
@@ -62,7 +55,7 @@ def test_disabled(nodes: Nodes) -> None:
     client = Probe(nodes, "server-1")
     before = nodes.one("deployments", "coredns")["metadata"]
 
-    restart(nodes)
+    nodes.restart_all()
     after = nodes.one("deployments", "coredns")["metadata"]
     assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
     assert not nodes.helper("apply", CUSTOM, *told)["changed"]
@@ -72,13 +65,13 @@ def test_disabled(nodes: Nodes) -> None:
     wait_for("the node's name", lambda: answers(nodes, "server-1"), 30)  # what is lost, the client tells
 
     nodes.sandbox("exec", "server-1", "rm", CONFIG)
-    restart(nodes)
+    nodes.restart_all()
     nodes.helper("apply", CUSTOM, *told)
     assert nodes.one("deployments", "coredns")["metadata"]["uid"] == before["uid"]
     assert not nodes.helper("apply", CUSTOM, *told)["changed"]
     nodes.helper("apply", PACKAGED, *told)
     nodes.set_aside([])
-    restart(nodes)
+    nodes.restart_all()
     see_nothing_lost(client.stop())
     assert nodes.left_of_ours() == []
     assert not nodes.helper("apply", PACKAGED)["changed"]
