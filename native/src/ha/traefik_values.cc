@@ -13,19 +13,19 @@ namespace core_ha::ha {
 namespace {
 
 /// What the chart has as mappings, of what is looked at here or set by us.
-constexpr std::array mappings{"/deployment",
-                              "/deployment/lifecycle",
-                              "/podDisruptionBudget",
-                              "/updateStrategy",
-                              "/updateStrategy/rollingUpdate",
-                              "/affinity",
-                              "/affinity/nodeAffinity",
-                              "/autoscaling",
-                              "/persistence",
-                              "/certificatesResolvers",
-                              "/nodeSelector",
-                              "/ports"};
-constexpr std::array lists{"/topologySpreadConstraints", "/tolerations", "/additionalArguments"};
+constexpr std::array traefik_mappings{"/deployment",
+                                      "/deployment/lifecycle",
+                                      "/podDisruptionBudget",
+                                      "/updateStrategy",
+                                      "/updateStrategy/rollingUpdate",
+                                      "/affinity",
+                                      "/affinity/nodeAffinity",
+                                      "/autoscaling",
+                                      "/persistence",
+                                      "/certificatesResolvers",
+                                      "/nodeSelector",
+                                      "/ports"};
+constexpr std::array traefik_lists{"/topologySpreadConstraints", "/tolerations", "/additionalArguments"};
 
 std::string wrong(const char* pointer, const Json& value, const char* allowed) {
   return fmt::format("{} is {}; allowed is {}", dotted(pointer), found_words(value), allowed);
@@ -52,7 +52,7 @@ std::optional<std::string> fault_of_values(const Json& values, std::string_view 
 }
 
 std::optional<std::string> fault_of_traefik_values(const Json& values) {
-  if (auto fault = fault_of_values(values, "traefik", mappings, lists)) return fault;
+  if (auto fault = fault_of_values(values, "traefik", traefik_mappings, traefik_lists)) return fault;
   const Json replicas = value_of(values, "/deployment/replicas");
   const bool count = replicas.is_number_integer() && replicas >= 1 && replicas <= 1000;
   if (!replicas.is_null() && !count) return wrong("/deployment/replicas", replicas, "an integer from 1 to 1000");
