@@ -200,7 +200,7 @@ Json shipped(const Planner& planner, const kube::ObjectRef& ref) {
 }
 
 Json to_be(const Planner& planner, const kube::ObjectRef& ref) {
-  const Json theirs = shipped(planner, ref);
+  Json theirs = shipped(planner, ref);
   for (const auto* own : {&planner.spec.coredns_manifest, &planner.spec.metrics_server_manifest})
     if (const Json* object = in_manifest(*own, ref)) {
       const Json* lines = ref == coredns_config ? cluster::value_at(theirs, node_hosts) : nullptr;
