@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Clusters
     from nodes import Nodes
 
-WISH = {**PACKAGED, "coredns_strategy": "custom", "coredns_replicas": 3, "coredns_lameduck": 5}
+WISH = {**PACKAGED, "coredns_strategy": "custom", "coredns_replicas": 3, "coredns_lameduck": 5, "wait_timeout": 60}
 CUT_OFF = "server-3"
 NOTICED = 85  # seconds until a node that is not heard of is not ready, whoever held the controller manager's lease
 WENT_BACK = 6  # exit status
