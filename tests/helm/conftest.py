@@ -21,10 +21,5 @@ from nodes import Nodes  # noqa: E402 - so that a failed assertion there is expl
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    made = Nodes(os.environ.get("SANDBOX_NAME", "helm"), "small", "--traefik")
-    try:
-        made.start()
+    with Nodes(os.environ.get("SANDBOX_NAME", "helm"), "small", "--traefik").started() as made:
         yield made
-    finally:
-        if not os.environ.get("KEEP"):
-            made.sandbox("down")

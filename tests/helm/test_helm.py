@@ -15,7 +15,7 @@ import pytest
 from charts import Repository, content, version
 from cluster import Json, changes, is_ready, wait_for
 from nodes import PACKAGED, is_ours
-from probe import PROBE, Probe, see_nothing_lost
+from probe import Probe, answers, see_nothing_lost
 from watchers import EVERY, Availability, Client, lost
 
 if TYPE_CHECKING:
@@ -155,26 +155,18 @@ def stranger(nodes: Nodes) -> Iterator[str]:
     nodes.sandbox("kubectl", "delete", "node", STRANGER)
 
 
-def resolves(nodes: Nodes, name: str, address: str) -> bool:
-    """Whether the server at the address knows the name."""
-    ask = ("--server", address, "--name", name, "--rate=5", "--duration=1")
-    summary = json.loads(nodes.sandbox("exec", "server-1", PROBE, "-o", "json", "probe", *ask).splitlines()[-1])
-    fresh = summary["summary"]["fresh"]
-    return fresh["answered"] == fresh["planned"] > 0
-
-
 def test_restart(nodes: Nodes, stranger: str) -> None:
     """k3s's own manifests, applied anew, undo nothing; and the NodeHosts that it keeps reach the chart's pods."""
     nodes.helper("apply", EVERYTHING)
     addresses = [pod["status"]["podIP"] for pod in pods(nodes, "coredns")]
-    assert all(resolves(nodes, "agent-1", address) for address in addresses)
+    assert all(answers(nodes, "server-1", address, "agent-1") for address in addresses)
     before = written(nodes)
     nodes.restart_all()
     hosts = nodes.one("configmaps", "coredns")["data"]["NodeHosts"]
     assert f"{stranger} {STRANGER}" in hosts
     start = time.monotonic()
     for address in addresses:
-        wait_for(STRANGER, lambda address=address: resolves(nodes, STRANGER, address), NODE_HOSTS_LATER)
+        wait_for(STRANGER, lambda address=address: answers(nodes, "server-1", address, STRANGER), NODE_HOSTS_LATER)
     print(f"\na new node's name, after the restart: {time.monotonic() - start:.0f} s")
     unchanged(nodes, EVERYTHING)
     assert written(nodes) == before
@@ -238,7 +230,7 @@ WAYS = {
 def test_ways(nodes: Nodes, way: str) -> None:
     """Between CoreDNS's strategies, without a lost query."""
     with Way(nodes, way) as seen:
-        nodes.helper("apply", {**EVERYTHING, **WAYS[way]})
+        assert nodes.helper("apply", {**EVERYTHING, **WAYS[way]})["changed"] is True
     see_nothing_lost(seen.dns)
 
 

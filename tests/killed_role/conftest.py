@@ -67,13 +67,8 @@ class Control:
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    made = Nodes(os.environ.get("SANDBOX_NAME", "killed-role"), "single")
-    try:
-        made.start()
+    with Nodes(os.environ.get("SANDBOX_NAME", "killed-role"), "single").started() as made:
         yield made
-    finally:
-        if not os.environ.get("KEEP"):
-            made.sandbox("down")
 
 
 @pytest.fixture(scope="session")

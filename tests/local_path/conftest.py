@@ -26,15 +26,10 @@ INSTALLED = "/usr/local/bin/k3s-core-ha"
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    made = Nodes(os.environ.get("SANDBOX_NAME", "local-path"), "ha")
-    try:
-        made.start()
+    with Nodes(os.environ.get("SANDBOX_NAME", "local-path"), "ha").started() as made:
         for server in SERVERS:
             made.sandbox("exec", server, "install", "-m", "755", PROBE, INSTALLED)
         yield made
-    finally:
-        if not os.environ.get("KEEP"):
-            made.sandbox("down")
 
 
 @pytest.fixture

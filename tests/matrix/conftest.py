@@ -64,6 +64,13 @@ def clusters() -> Iterator[Clusters]:
             made.down()
 
 
+@pytest.fixture
+def whole(request: pytest.FixtureRequest) -> None:
+    """Only in a run of the whole matrix, which has time for a cluster of five or six nodes."""
+    if request.config.getoption("--cut"):
+        pytest.skip("a run of the whole matrix has time for so many nodes")
+
+
 @pytest.fixture(scope="session")
 def results() -> Results:
     """Of this run and of earlier ones."""

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from cluster import ROOT, Cluster, Json, is_ready, wait_for
@@ -44,6 +47,16 @@ class Nodes(Cluster):
         for node in self.names:
             self.sandbox("exec", node, "sh", "-c", f"cat >{PROBE} && chmod 755 {PROBE}", stdin=HELPER.read_bytes())
         wait_for("metrics", self.metrics, 120)
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Nodes]:
+        """It, up for as long as it is entered. KEEP=1 leaves it up."""
+        try:
+            self.start()
+            yield self
+        finally:
+            if not os.environ.get("KEEP"):
+                self.sandbox("down")
 
     def get(self, kind: str, *words: str) -> list[Json]:
         """Objects of kube-system, with their managers."""

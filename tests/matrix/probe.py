@@ -38,6 +38,14 @@ class Probe:
         return json.loads(self._run(PROBE, "-o", "json", "probe", f"--summarize={RECORD}", *since))["summary"]
 
 
+def answers(nodes: Nodes, node: str, server: str, name: str) -> bool:
+    """Whether, asked from the node, the server answers every query for the name, and not by a word that there is none."""
+    ask = ("--server", server, "--name", name, "--rate=5", "--duration=1")
+    printed = nodes.sandbox("exec", node, PROBE, "-o", "json", "probe", *ask)
+    fresh = json.loads(printed.splitlines()[-1])["summary"]["fresh"]
+    return fresh["answered"] == fresh["planned"] > 0
+
+
 def see_nothing_lost(seen: dict[str, Any]) -> None:
     """Every fresh query was answered. Of a fixed port's, the few that were under way when a kube-proxy forgot an
     endpoint may be lost (docs/architecture.md).

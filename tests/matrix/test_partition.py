@@ -44,10 +44,9 @@ def as_shipped(nodes: Nodes) -> bool:
     )
 
 
-def test_server_cut_off(clusters: Clusters, request: pytest.FixtureRequest) -> None:
+@pytest.mark.usefixtures("whole")
+def test_server_cut_off(clusters: Clusters) -> None:
     """Before a run that knows nothing of it; and in the midst of one."""
-    if request.config.getoption("--cut"):
-        pytest.skip("five nodes: a run of the whole matrix has time for them")
     nodes = clusters.of("ha")
     told = nodes.set_aside(["coredns"])
     cut_off(nodes)

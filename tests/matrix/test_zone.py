@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 ZONE_B = ("server-2", "agent-2")
 
 
-def test_zone_lost(clusters: Clusters, request: pytest.FixtureRequest) -> None:
+@pytest.mark.usefixtures("whole")
+def test_zone_lost(clusters: Clusters) -> None:
     """What level zone promises: the others go on answering; a client without a replica loses a share until the dead
     endpoint goes, and one with a replica of its own loses nothing.
     """
-    if request.config.getoption("--cut"):
-        pytest.skip("six nodes: a run of the whole matrix has time for them")
     nodes = clusters.of("zones")
     done = nodes.helper("apply", {"level": "zone"})
     assert done["level"]["name"] == "zone", done["level"]

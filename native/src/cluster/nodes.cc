@@ -169,6 +169,13 @@ bool selects(const Json& selector, const Json& labels) {
   return std::all_of(expressions.begin(), expressions.end(), [&](const Json& r) { return satisfies(r, labels); });
 }
 
+bool is_ready(const Json& object) {
+  const Json& conditions = at(at(object, "status"), "conditions");
+  return std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
+    return text(condition, "type") == "Ready" && text(condition, "status") == "True";
+  });
+}
+
 bool is_server(const Json& node) {
   return at(at(node["metadata"], "labels"), "node-role.kubernetes.io/control-plane").is_string();
 }

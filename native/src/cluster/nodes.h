@@ -39,6 +39,9 @@ struct Node {
 /// Whether the Node carries the control plane.
 bool is_server(const Json& node);
 
+/// Whether a Node or a Pod has the condition Ready.
+bool is_ready(const Json& object);
+
 /// Whether a label selector (matchLabels, matchExpressions) selects an object of these labels.
 bool selects(const Json& selector, const Json& labels);
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ha/turn.h"
 
-#include <algorithm>
-
+#include "cluster/nodes.h"
 #include "cluster/snapshot.h"
 
 namespace core_ha::ha {
@@ -11,13 +10,6 @@ namespace {
 
 std::string mark_of(const Json& node) {
   return node["metadata"].value("annotations", Json::object()).value(std::string(reconciles_annotation), "");
-}
-
-bool ready(const Json& node) {
-  const Json conditions = node.value("status", Json::object()).value("conditions", Json::array());
-  return std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
-    return condition.value("type", "") == "Ready" && condition.value("status", "") == "True";
-  });
 }
 
 }  // namespace
@@ -31,7 +23,7 @@ std::string whose_turn(const Json& nodes) {
   std::string first;
   for (const auto& node : nodes) {
     const std::string name = node["metadata"].value("name", "");
-    if (!mark_of(node).empty() && ready(node) && (first.empty() || name < first)) first = name;
+    if (!mark_of(node).empty() && cluster::is_ready(node) && (first.empty() || name < first)) first = name;
   }
   return first;
 }

@@ -35,7 +35,6 @@ namespace core_ha::ha {
 namespace {
 
 constexpr int lameduck_seconds = 5;
-const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
 
 Json chart_labels() {
   return {{"matchLabels", {{"app.kubernetes.io/instance", coredns_chart.chart.name}}}};

@@ -56,6 +56,15 @@ void derive_pods(const Planner& planner, CoreDns& coredns) {
   if (helm) place_by_values(coredns.base, planner.spec.coredns_values);
 }
 
+Json wished_deployment(const Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+  const bool custom = is_custom(planner.spec, coredns_component);
+  const Json theirs = custom ? to_be(planner, coredns_deployment) : shipped(planner, coredns_deployment);
+  const Json& base = theirs.is_null() ? *coredns.deployment : theirs;
+  const Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods),
+                                     coredns_overlay(coredns, planner.spec, zones_of(nodes), planner.snapshot.minor()));
+  return custom ? cluster::overlay(theirs, wish) : wish;
+}
+
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
                  Count count) {
   const int minor = planner.snapshot.minor();
@@ -64,15 +73,8 @@ void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<clu
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");
   }
-  const bool custom = is_custom(planner.spec, coredns_component);
-  const Json theirs = custom ? to_be(planner, coredns_deployment) : shipped(planner, coredns_deployment);
-  const Json& base = theirs.is_null() ? *coredns.deployment : theirs;
-  Json wish = cluster::overlay(settings_body(base, planner.spec.coredns_pods),
-                               coredns_overlay(coredns, planner.spec, zones_of(nodes), minor));
-  if (custom) {
-    planner.set_aside(coredns_deployment);
-    wish = cluster::overlay(theirs, wish);
-  }
+  if (is_custom(planner.spec, coredns_component)) planner.set_aside(coredns_deployment);
+  Json wish = wished_deployment(planner, coredns, nodes);
   // Manifests of ours hold the count, and an apply that drops it would reset it to 1 at once. It leaves our set by
   // itself when the autoscaler, or a scale of ours, changes it.
   if (cluster::applied_fields(*coredns.deployment, kube::field_manager).contains(replicas_field))

@@ -18,6 +18,9 @@ bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cl
 /// where it is ours or is to be, with what the wish says of pods.
 void derive_pods(const Planner& planner, CoreDns& coredns);
 
+/// Our whole set for the Deployment but its count: the overlay, under strategy custom with all that the release ships.
+Json wished_deployment(const Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes);
+
 /// What every strategy on the packaged Deployment has in common: queries that prefer their own node's replica, the
 /// overlay with so many replicas, the PodDisruptionBudget. Refuses where it could not be carried out.
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cluster/managed_fields.h"
+#include "cluster/nodes.h"
 #include "ha/plan.h"
 #include "ha/strategies/own_chart.h"
 
@@ -32,13 +33,6 @@ bool ending(const Json& object) {
 bool of_coredns(const Json& pod) {
   const Json& labels = labels_of(pod);
   return labels.value("k8s-app", "") == "kube-dns" || labels.contains(cluster::retiring_label);
-}
-
-bool ready(const Json& pod) {
-  const Json conditions = pod.value("status", Json::object()).value("conditions", Json::array());
-  return std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
-    return condition.value("type", "") == "Ready" && condition.value("status", "") == "True";
-  });
 }
 
 }  // namespace
@@ -101,7 +95,7 @@ CoreDns view_coredns(const cluster::Snapshot& snapshot) {
                     .charted = of_chart,
                     .chartic = maker.starts_with(coredns_chart.chart.name + "-"),
                     .serves = labels.contains("k8s-app"),
-                    .ready = ready(object),
+                    .ready = cluster::is_ready(object),
                     .node = object["spec"].value("nodeName", "")});
   }
   return view;

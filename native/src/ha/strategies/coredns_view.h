@@ -14,6 +14,7 @@ namespace core_ha::ha {
 inline const kube::ObjectRef coredns_deployment{"apps/v1", "Deployment", "kube-system", "coredns"};
 inline const kube::ObjectRef coredns_daemonset{"apps/v1", "DaemonSet", "kube-system", "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_service{"v1", "Service", "kube-system", "kube-dns"};
+inline const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
 inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPodAutoscaler", "kube-system",
                                                 "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};

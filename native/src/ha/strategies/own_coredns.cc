@@ -246,10 +246,7 @@ void view_absent(const Planner& planner, CoreDns& coredns) {
 void plan_own_coredns(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
                       const std::vector<cluster::Node>& nodes) {
   if (!plan_service(planner, coredns, nodes)) return;
-  const Json theirs = to_be(planner, coredns_deployment);
-  Json body = cluster::overlay(settings_body(theirs, planner.spec.coredns_pods),
-                               coredns_overlay(coredns, planner.spec, zones_of(nodes), planner.snapshot.minor()));
-  body = cluster::overlay(theirs, body);
+  Json body = wished_deployment(planner, coredns, nodes);
   body["spec"]["replicas"] = sizing.min_replicas;
   planner.apply("coredns-deployment", body, "k3s was started with --disable coredns, so this is CoreDNS");
   planner.add({.id = "coredns-rollout",

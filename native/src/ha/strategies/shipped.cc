@@ -32,8 +32,6 @@ namespace core_ha::ha {
 
 namespace {
 
-const kube::ObjectRef coredns_config{"v1", "ConfigMap", "kube-system", "coredns"};
-
 /// The head of an apply body for an object, which may have no namespace.
 Json head_of(const Json& object) {
   Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
