@@ -47,9 +47,8 @@ def test_disabled(nodes: Nodes) -> None:
     assert "started with --disable coredns" in str(nodes.refused(PACKAGED))
     hosts = nodes.one("configmaps", "coredns")["data"]["NodeHosts"]
     assert hosts.split()[1::2] == ["server-1"], hosts
-    wait_for(
-        "the node's name", lambda: answers(nodes, "server-1", "10.43.0.10", "server-1"), 30
-    )  # what is lost, the client tells
+    # What is lost meanwhile, the client tells.
+    wait_for("the node's name", lambda: answers(nodes, "server-1", "10.43.0.10", "server-1"), 30)
 
     nodes.sandbox("exec", "server-1", "rm", CONFIG)
     nodes.restart_all()

@@ -39,7 +39,7 @@ class Probe:
 
 
 def answers(nodes: Nodes, node: str, server: str, name: str) -> bool:
-    """Whether, asked from the node, the server answers every query for the name, and not by a word that there is none."""
+    """Whether the server, asked from the node, answers each query for the name, and not with NXDOMAIN."""
     ask = ("--server", server, "--name", name, "--rate=5", "--duration=1")
     printed = nodes.sandbox("exec", node, PROBE, "-o", "json", "probe", *ask)
     fresh = json.loads(printed.splitlines()[-1])["summary"]["fresh"]
