@@ -26,3 +26,15 @@ function(core_ha_precompile target)
       $<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>)
   endif()
 endfunction()
+
+# core_ha_unite(TARGET): where CMAKE_UNITY_BUILD is set, the sources of each directory are compiled as one, in less than
+# half the time: what templates make is made once. A name without linkage is then one in its directory.
+function(core_ha_unite target)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    get_filename_component(directory ${source} DIRECTORY)
+    string(MAKE_C_IDENTIFIER "${directory}" group)
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${target}${group})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
+endfunction()

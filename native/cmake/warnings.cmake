@@ -6,7 +6,7 @@ target_compile_options(core_ha_warnings INTERFACE
   -Wall
   -Wextra
   -Wpedantic
-  -Wshadow
+  $<$<NOT:$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wshadow>  # There, names of another file; clang-tidy looks at each alone.
   -Wconversion
   -Wno-sign-conversion        # Sizes and the signed counts of JSON meet everywhere; the lossy cases stay on.
   -Wold-style-cast

@@ -13,7 +13,7 @@ using core_ha::act::rollout_status;
 
 namespace {
 
-Json deployment(const Json& status, int replicas = 3, int generation = 2) {
+Json deployment_with(const Json& status, int replicas = 3, int generation = 2) {
   return {{"metadata", {{"generation", generation}}}, {"spec", {{"replicas", replicas}}}, {"status", status}};
 }
 
@@ -89,22 +89,22 @@ TEST_CASE("a DaemonSet's pods on nodes that are not ready are not waited for, an
 
 TEST_CASE("rollout_status.go: nothing counts before the controller has seen the generation") {
   const auto status = rollout_status(
-      deployment({{"observedGeneration", 1}, {"replicas", 3}, {"updatedReplicas", 3}, {"availableReplicas", 3}}));
+      deployment_with({{"observedGeneration", 1}, {"replicas", 3}, {"updatedReplicas", 3}, {"availableReplicas", 3}}));
   CHECK(status.state == Rollout::State::waiting);
 }
 
 TEST_CASE("rollout_status.go: ProgressDeadlineExceeded is a failure") {
   const Json condition{{"type", "Progressing"}, {"status", "False"}, {"reason", "ProgressDeadlineExceeded"}};
-  CHECK(rollout_status(deployment({{"observedGeneration", 2}, {"conditions", {condition}}})).state ==
+  CHECK(rollout_status(deployment_with({{"observedGeneration", 2}, {"conditions", {condition}}})).state ==
         Rollout::State::failed);
 }
 
 TEST_CASE("rollout_status.go: updated = spec, then no old ones, then available = updated") {
   const auto words = [](int all, int updated, int available) {
-    return rollout_status(deployment({{"observedGeneration", 2},
-                                      {"replicas", all},
-                                      {"updatedReplicas", updated},
-                                      {"availableReplicas", available}}));
+    return rollout_status(deployment_with({{"observedGeneration", 2},
+                                           {"replicas", all},
+                                           {"updatedReplicas", updated},
+                                           {"availableReplicas", available}}));
   };
   CHECK(words(3, 2, 3).words == "2 of 3 new replicas exist");
   CHECK(words(4, 3, 3).words == "1 old replicas are still there");
@@ -114,7 +114,7 @@ TEST_CASE("rollout_status.go: updated = spec, then no old ones, then available =
 }
 
 TEST_CASE("rollout_status.go: an empty status of a new Deployment is waiting, and odd shapes do not end it") {
-  CHECK(rollout_status(deployment(Json::object())).state == Rollout::State::waiting);
-  CHECK(rollout_status(deployment({{"observedGeneration", 2}}, 0)).state == Rollout::State::done);
+  CHECK(rollout_status(deployment_with(Json::object())).state == Rollout::State::waiting);
+  CHECK(rollout_status(deployment_with({{"observedGeneration", 2}}, 0)).state == Rollout::State::done);
   CHECK(rollout_status(Json{{"status", {{"conditions", {1, "x", nullptr}}}}}).state == Rollout::State::waiting);
 }

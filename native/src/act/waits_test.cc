@@ -18,7 +18,7 @@ namespace {
 const ha::Step rollout{
     .id = "rollout", .action = ha::Action::wait_rollout, .object = {"apps/v1", "Deployment", "kube-system", "coredns"}};
 
-Json deployment(int available) {
+Json deployment_of(int available) {
   return {{"metadata", {{"name", "coredns"}, {"namespace", "kube-system"}, {"resourceVersion", "7"}}},
           {"spec", {{"replicas", 3}}},
           {"status", {{"replicas", 3}, {"updatedReplicas", 3}, {"availableReplicas", available}}}};
@@ -31,7 +31,7 @@ HttpsServer::Handler told(const std::string& event, const Json& object) {
       return Reply{.body = Json{{"kind", "DeploymentList"},
                                 {"apiVersion", "apps/v1"},
                                 {"metadata", {{"resourceVersion", "5"}}},
-                                {"items", {deployment(1)}}}
+                                {"items", {deployment_of(1)}}}
                                .dump()};
     return Reply{.fault = Reply::Fault::hang, .chunks = {Json{{"type", event}, {"object", object}}.dump() + "\n"}};
   };
@@ -46,7 +46,7 @@ Result<void> wait(const HttpsServer& server) {
 }  // namespace
 
 TEST_CASE("a rollout is waited for by one list and one watch") {
-  const HttpsServer server(told("MODIFIED", deployment(3)));
+  const HttpsServer server(told("MODIFIED", deployment_of(3)));
   CHECK(wait(server));
   REQUIRE(server.seen().size() == 2);
   CHECK(server.seen()[0].path.find("fieldSelector=metadata.name%3Dcoredns") != std::string::npos);
@@ -75,7 +75,7 @@ TEST_CASE("pods are waited for until none that is selected may run; one that has
 }
 
 TEST_CASE("rollout_status.go: a Deployment that is deleted while it is waited for is a failure") {
-  const HttpsServer server(told("DELETED", deployment(1)));
+  const HttpsServer server(told("DELETED", deployment_of(1)));
   const auto waited = wait(server);
   REQUIRE_FALSE(waited);
   CHECK(waited.error().status == ExitStatus::api);

@@ -42,7 +42,7 @@ void write(const Json& value, std::size_t indent, bool after_dash, std::string& 
       begin_line();
       out += scalar(Json(key)) + ":";
       if (nested(child)) {
-        out += "\n";
+        out += '\n';
         write(child, indent + 2, false, out);
       } else {
         out += " " + scalar(child) + "\n";

@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr const char* footer =
+constexpr const char* lead_footer =
     R"(  k3s-core-ha lead --name LEASE --namespace NAMESPACE [OPTIONS] -- PROGRAM [ARGUMENT...]
 
 PROGRAM runs only while the Lease is held: never beside another one's. When the Lease is lost, PROGRAM is sent
@@ -43,7 +43,7 @@ Examples:
   k3s-core-ha lead --namespace default --name quick --lease-duration 6s --renew-deadline 4s --retry-period 1s \
       -- ./serve)";
 
-struct Arguments {
+struct LeadArguments {
   std::string name;
   std::string ns;
   std::string identity;
@@ -79,7 +79,7 @@ std::string check_name(const std::string& text) {
   return fmt::format("\"{}\" is no name of a Kubernetes object: lower-case letters, digits, - and . only", text);
 }
 
-Outcome lead(const Context& context, const Arguments& arguments) {
+Outcome lead(const Context& context, const LeadArguments& arguments) {
   if (context.program.empty()) return Error{ExitStatus::usage, "lead needs a program to run, after --"};
   const core_ha::lead::Timing timing{.lease_duration = *parse_duration(arguments.lease_duration),
                                      .renew_deadline = *parse_duration(arguments.renew_deadline),
@@ -114,8 +114,8 @@ Outcome lead(const Context& context, const Arguments& arguments) {
 
 void add_lead(CLI::App& app, Context& context) {
   CLI::App* const verb = app.add_subcommand("lead", "Run a program only while a Lease is held, so that one is active");
-  verb->footer(footer);
-  const auto arguments = std::make_shared<Arguments>();
+  verb->footer(lead_footer);
+  const auto arguments = std::make_shared<LeadArguments>();
   const CLI::Validator name(check_name, "");
   const CLI::Validator duration(check_duration, "");
   verb->add_option("--name", arguments->name, "the Lease")->type_name("LEASE")->required()->check(name);

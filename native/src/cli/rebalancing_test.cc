@@ -47,7 +47,7 @@ struct Crowded : Cluster {
   }
 };
 
-const cli::Rebalancing quick{.wait_timeout = 1s, .between_tries = 1ms};
+const cli::Rebalancing quick_moves{.wait_timeout = 1s, .between_tries = 1ms};
 
 }  // namespace
 
@@ -57,7 +57,7 @@ TEST_CASE("rebalance: one pod is evicted, and noted beforehand") {
   cluster.client.after_write = [&](const Call& call) {
     if (call.verb == "delete") noted_before = !cluster.note().empty();
   };
-  const auto done = cli::rebalance(cluster.client, quick);
+  const auto done = cli::rebalance(cluster.client, quick_moves);
   REQUIRE(done);
   CHECK(done->changed);
   CHECK(done->words == "server-1 has 2 replicas and agent-2 has 0: one was moved.");
@@ -68,7 +68,7 @@ TEST_CASE("rebalance: one pod is evicted, and noted beforehand") {
 
 TEST_CASE("rebalance: a dry run writes nothing") {
   Crowded cluster;
-  auto dry = quick;
+  auto dry = quick_moves;
   dry.dry_run = true;
   const auto done = cli::rebalance(cluster.client, dry);
   REQUIRE(done);
@@ -86,7 +86,7 @@ TEST_CASE("rebalance: kubectl drain.go: 429 is a budget saying not yet, 404 is d
       if (call.verb == "delete" && ++tries < 4) return status_error(429, "TooManyRequests", "would violate the budget");
       return std::nullopt;
     };
-    REQUIRE(cli::rebalance(cluster.client, quick));
+    REQUIRE(cli::rebalance(cluster.client, quick_moves));
     CHECK(tries == 4);
     CHECK(cluster.pods() == 2);
   }
@@ -95,7 +95,7 @@ TEST_CASE("rebalance: kubectl drain.go: 429 is a budget saying not yet, 404 is d
       if (call.verb == "delete") return status_error(429, "TooManyRequests", "would violate the budget");
       return std::nullopt;
     };
-    auto impatient = quick;
+    auto impatient = quick_moves;
     impatient.wait_timeout = 0s;
     const auto done = cli::rebalance(cluster.client, impatient);
     REQUIRE_FALSE(done);
@@ -109,7 +109,7 @@ TEST_CASE("rebalance: kubectl drain.go: 429 is a budget saying not yet, 404 is d
       cluster.client.objects.erase(call.path);
       return status_error(404, "NotFound");
     };
-    CHECK(cli::rebalance(cluster.client, quick));
+    CHECK(cli::rebalance(cluster.client, quick_moves));
   }
 }
 

@@ -18,7 +18,7 @@ std::set<std::string> names_of(const std::string& word) {
 }
 
 std::string fault_of_set_aside(const std::string& word) {
-  if (word.find('=') == std::string::npos || word.starts_with("="))
+  if (word.find('=') == std::string::npos || word.starts_with('='))
     return "is " + word + "; allowed is NODE=NAME,…, or NODE= where none is";
   for (const auto& name : names_of(word))
     if (name != cluster::coredns_manifest && name != cluster::metrics_server_manifest)

@@ -109,7 +109,7 @@ std::vector<std::string> flag_values(const std::vector<std::string>& args, std::
   for (std::size_t i = 0; i < args.size(); ++i) {
     const std::string_view arg = args[i];
     if (arg == flag) {
-      const bool alone = i + 1 == args.size() || args[i + 1].starts_with("-");
+      const bool alone = i + 1 == args.size() || args[i + 1].starts_with('-');
       values.push_back(alone ? "true" : args[i + 1]);
     } else if (arg.starts_with(flag) && arg.size() > flag.size() && arg[flag.size()] == '=') {
       values.emplace_back(arg.substr(flag.size() + 1));
@@ -162,9 +162,9 @@ void redact_node(Json& node) {
   bool next = false;
   for (auto& arg : *args) {
     const auto equals = arg.find('=');
-    if (next && !arg.starts_with("-")) arg = "********";
-    next = arg.starts_with("-") && equals == std::string::npos && secret_flag(arg);
-    if (arg.starts_with("-") && equals != std::string::npos && secret_flag(arg.substr(0, equals)))
+    if (next && !arg.starts_with('-')) arg = "********";
+    next = arg.starts_with('-') && equals == std::string::npos && secret_flag(arg);
+    if (arg.starts_with('-') && equals != std::string::npos && secret_flag(arg.substr(0, equals)))
       arg = arg.substr(0, equals + 1) + "********";
   }
   annotations[args_annotation] = Json(*args).dump();

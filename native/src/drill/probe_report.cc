@@ -127,7 +127,7 @@ std::string to_text(const Json& summary) {
     text += "not sent because of";
     for (const auto& [name, count] : errors->items())
       text += fmt::format(" {} ({})", name, count.get<std::int64_t>());
-    text += "\n";
+    text += '\n';
   }
   return text;
 }

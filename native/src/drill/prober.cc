@@ -36,7 +36,6 @@
 namespace core_ha::drill {
 namespace {
 
-constexpr std::int64_t second_ns = 1'000'000'000;
 constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
 constexpr int ports_tried = 64;
 constexpr int sends_in_a_row = 64;  // when late, between two looks at what has come

@@ -19,7 +19,6 @@ namespace core_ha::drill {
 namespace {
 
 constexpr std::uint16_t dns_port = 53;
-constexpr std::int64_t second_ns = 1'000'000'000;
 
 std::int64_t clock_ns(clockid_t clock) {
   timespec now{};

@@ -15,6 +15,8 @@
 
 namespace core_ha::drill {
 
+inline constexpr std::int64_t second_ns = 1'000'000'000;
+
 /// An IPv4 or IPv6 address with a port.
 class Endpoint {
  public:

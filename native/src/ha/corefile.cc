@@ -93,7 +93,7 @@ class Reader {
       return nullptr;
     }
     if (!opens(line)) return "outside of its servers there are imports alone";
-    if (line.starts_with("(")) return "it has a snippet";
+    if (line.starts_with('(')) return "it has a snippet";
     return open_server(words_of(line));
   }
 

@@ -8,7 +8,7 @@ using namespace core_ha::ha;
 
 namespace {
 
-const std::string packaged = R"(.:53 {
+const std::string shipped_corefile = R"(.:53 {
     errors
     health
     # of the cluster's own
@@ -41,7 +41,7 @@ bool says(const std::string& text, const std::string& words) {
 }  // namespace
 
 TEST_CASE("corefile: what k3s ships, as the chart's values") {
-  const auto values = chart_values_of(packaged);
+  const auto values = chart_values_of(shipped_corefile);
   REQUIRE(values);
   CHECK((*values)["extraConfig"] == Json{{"import", {{"parameters", "/etc/coredns/custom/*.server"}}}});
   REQUIRE((*values)["servers"].size() == 1);
@@ -84,7 +84,7 @@ TEST_CASE("corefile: what the values have no place for is told with its line") {
 }
 
 TEST_CASE("corefile: lameduck, and another place of a file") {
-  Json servers = (*chart_values_of(packaged))["servers"];
+  Json servers = (*chart_values_of(shipped_corefile))["servers"];
   add_lameduck(servers, 5);
   replace_path(servers, "/etc/coredns/NodeHosts", "/etc/coredns/k3s/NodeHosts");
   CHECK(servers[0]["plugins"][1] == Json{{"name", "health"}, {"configBlock", "lameduck 5s"}});

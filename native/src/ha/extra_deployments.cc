@@ -17,7 +17,7 @@ namespace core_ha::ha {
 namespace {
 
 constexpr int most_replicas = 1000;
-constexpr std::size_t longest_name = 241;  // with `k3s-core-ha-` before it, it names the PodDisruptionBudget
+constexpr std::size_t longest_extra_name = 241;  // with `k3s-core-ha-` before it, it names the PodDisruptionBudget
 constexpr const char* label_pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 constexpr const char* subdomain_pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
@@ -42,9 +42,9 @@ std::optional<std::string> fault_of_extra(const Json& item) {
         return fmt::format(".namespace is {}; allowed is a namespace's name, as web", found_words(value));
     } else if (key == "name") {
       if (!value.is_string() || !is_dns_subdomain(value.get_ref<const std::string&>()) ||
-          value.get_ref<const std::string&>().size() > longest_name)
+          value.get_ref<const std::string&>().size() > longest_extra_name)
         return fmt::format(".name is {}; allowed is a Deployment's name of at most {} characters, as site",
-                           found_words(value), longest_name);
+                           found_words(value), longest_extra_name);
     } else if (key != "replicas") {
       return fmt::format(" has a key {}; known are namespace, name, replicas", found_words(key));
     } else if (!value.is_null() && !is_count(value)) {
@@ -104,9 +104,10 @@ Json to_json(const std::vector<ExtraDeployment>& extras) {
 }
 
 Json extras_schema() {
-  const Json properties = {{"namespace", {{"type", "string"}, {"pattern", label_pattern}, {"maxLength", 63}}},
-                           {"name", {{"type", "string"}, {"pattern", subdomain_pattern}, {"maxLength", longest_name}}},
-                           {"replicas", {{"type", "integer"}, {"minimum", 1}, {"maximum", most_replicas}}}};
+  const Json properties = {
+      {"namespace", {{"type", "string"}, {"pattern", label_pattern}, {"maxLength", 63}}},
+      {"name", {{"type", "string"}, {"pattern", subdomain_pattern}, {"maxLength", longest_extra_name}}},
+      {"replicas", {{"type", "integer"}, {"minimum", 1}, {"maximum", most_replicas}}}};
   return {{"items",
            {{"type", "object"},
             {"required", {"namespace", "name"}},

@@ -23,6 +23,13 @@ std::vector<std::string> ids(const Plan& plan) {
   return out;
 }
 
+std::string refusal_of(const Plan& plan, ExitStatus status) {
+  REQUIRE(plan.refusal);
+  CHECK(plan.refusal->status == status);
+  CHECK(plan.steps.empty());
+  return plan.refusal->message;
+}
+
 void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps) {
   for (std::size_t i = 0; i < std::min(steps, plan.steps.size()); ++i)
     cluster.carry_out(plan.steps[i]);

@@ -11,12 +11,18 @@ namespace core_ha::ha::testing {
 
 inline const Spec autoscaling;
 inline const Spec packaged = packaged_spec();
+/// CoreDNS as k3s ships it, so that the steps are another component's.
+inline const Spec shipped_dns{.coredns_strategy = "packaged"};
+inline const Spec by_replicas{.coredns_strategy = "replicas"};
 
 /// A wish that parse_spec takes.
 Spec wish(const Json& document = Json::object());
 
 /// The steps' ids, without those that keep the wish itself.
 std::vector<std::string> ids(const Plan& plan);
+
+/// The sentence of a plan that is refused with this exit status.
+std::string refusal_of(const Plan& plan, ExitStatus status);
 
 void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = SIZE_MAX);
 

@@ -15,7 +15,7 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-State kept(const SimulatedCluster& cluster) {
+State kept_state(const SimulatedCluster& cluster) {
   REQUIRE(cluster.snapshot.configmaps.size() == 1);
   const auto state = read_state(cluster.snapshot.configmaps[0]);
   REQUIRE(state);
@@ -42,15 +42,15 @@ TEST_CASE("state: the same wish is the same text, without what is so by default"
 TEST_CASE("state: each other wish is a later revision, the same one none") {
   SimulatedCluster cluster(3);
   reach(cluster, wish());
-  CHECK(kept(cluster).revision == 1);
-  CHECK(kept(cluster).spec == "{}");
+  CHECK(kept_state(cluster).revision == 1);
+  CHECK(kept_state(cluster).spec == "{}");
   CHECK(cluster.snapshot.configmaps[0]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "k3s-core-ha");
   reach(cluster, wish({{"coredns_cpu_utilization", 60}}));
-  CHECK(kept(cluster).revision == 2);
+  CHECK(kept_state(cluster).revision == 2);
   reach(cluster, wish({{"coredns_cpu_utilization", 60}}));
-  CHECK(kept(cluster).revision == 2);
+  CHECK(kept_state(cluster).revision == 2);
   reach(cluster, wish());
-  CHECK(kept(cluster).revision == 3);
+  CHECK(kept_state(cluster).revision == 3);
 }
 
 TEST_CASE("state: written first, gone last") {

@@ -27,11 +27,6 @@ std::string with_query(std::string path, const std::vector<std::pair<std::string
   return path;
 }
 
-std::string text(const Json& map, const char* key) {
-  const auto it = map.find(key);
-  return it != map.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
 /// A collection whose pages come one after the other, beside others.
 struct Listing {
   const Read& read;
@@ -66,7 +61,7 @@ struct Listing {
     continue_token.clear();
     if (read.list && answer->is_object()) {
       if (const auto metadata = answer->find("metadata"); metadata != answer->end() && metadata->is_object())
-        continue_token = text(*metadata, "continue");
+        continue_token = text_of(*metadata, "continue");
       name_items(*answer);
     }
     if (whole.is_null()) {
@@ -80,7 +75,7 @@ struct Listing {
 
   /// Items of a list carry neither kind nor apiVersion; ours do, so that each can stand alone.
   static void name_items(Json& list) {
-    const std::string kind = text(list, "kind");
+    const std::string kind = text_of(list, "kind");
     auto items = list.find("items");
     if (items == list.end() || items->is_null()) {
       list["items"] = Json::array();

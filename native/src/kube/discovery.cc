@@ -13,11 +13,6 @@ const Json& member(const Json& map, const char* key) {
   return it == map.end() ? none : *it;
 }
 
-std::string text(const Json& map, const char* key) {
-  const Json& value = member(map, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
 }  // namespace
 
 Read discovery_read() {
@@ -31,11 +26,11 @@ std::set<std::string> group_versions(const Json& apis) {
   std::set<std::string> served{"v1"};
   for (const Json& group : member(apis, "groups"))
     for (const Json& version : member(group, "versions"))
-      if (const std::string name = text(version, "groupVersion"); !name.empty()) served.insert(name);
+      if (const std::string name = text_of(version, "groupVersion"); !name.empty()) served.insert(name);
   for (const Json& group : member(apis, "items"))
     for (const Json& version : member(group, "versions"))
-      if (const std::string name = text(member(group, "metadata"), "name"); text(version, "freshness") != "Stale")
-        served.insert(name + "/" + text(version, "version"));
+      if (const std::string name = text_of(member(group, "metadata"), "name"); text_of(version, "freshness") != "Stale")
+        served.insert(name + "/" + text_of(version, "version"));
   return served;
 }
 

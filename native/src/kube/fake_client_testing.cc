@@ -30,6 +30,7 @@ Json& entry_of(Json& object, const std::string& manager, const std::string& oper
   return entries.back();
 }
 
+// NOLINTNEXTLINE(misc-const-correctness): the field is erased through it.
 void erase_field(Json& object, const cluster::FieldPath& path) {
   cluster::FieldPath parent(path.begin(), path.end() - 1);
   if (Json* at = const_cast<Json*>(cluster::value_at(object, parent)); at != nullptr && at->is_object())

@@ -54,24 +54,19 @@ Error refuse(std::string message) {
   return Error{ExitStatus::usage, std::move(message)};
 }
 
-std::string text(const Json& map, const char* key) {
-  const auto it = map.find(key);
-  return it != map.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
 Result<void> add_entries(const Json& document, const char* list, const char* field, const fs::path& file,
                          std::map<std::string, Entry>& into) {
   const auto it = document.find(list);
   if (it == document.end() || it->is_null()) return {};
   if (!it->is_array()) return refuse(fmt::format("kubeconfig {}: {} is not a list", file.string(), list));
   for (const Json& item : *it) {
-    if (!item.is_object() || text(item, "name").empty())
+    if (!item.is_object() || text_of(item, "name").empty())
       return refuse(fmt::format("kubeconfig {}: an entry of {} has no name", file.string(), list));
     const auto value = item.find(field);
     if (value != item.end() && !value->is_object() && !value->is_null())
-      return refuse(fmt::format("kubeconfig {}: {} \"{}\" is not a map", file.string(), field, text(item, "name")));
+      return refuse(fmt::format("kubeconfig {}: {} \"{}\" is not a map", file.string(), field, text_of(item, "name")));
     // The first file that names an entry wins it whole.
-    into.try_emplace(text(item, "name"),
+    into.try_emplace(text_of(item, "name"),
                      Entry{value == item.end() || value->is_null() ? Json::object() : *value, file});
   }
   return {};
@@ -93,7 +88,7 @@ Result<void> merge_file(const fs::path& file, Merged& merged) {
        {std::tuple{"clusters", "cluster", &merged.clusters}, std::tuple{"users", "user", &merged.users},
         std::tuple{"contexts", "context", &merged.contexts}})
     if (auto added = add_entries(*document, list, field, file, *map); !added) return added;
-  if (merged.current_context.empty()) merged.current_context = text(*document, "current-context");
+  if (merged.current_context.empty()) merged.current_context = text_of(*document, "current-context");
   return {};
 }
 
@@ -139,7 +134,7 @@ Result<std::string> data_or_file(const Entry& entry, const std::string& key, con
     if (!decoded) return refuse(fmt::format("{}: {}-data is no valid base64", whose, key));
     return std::move(*decoded);
   }
-  const std::string file = text(entry.value, key.c_str());
+  const std::string file = text_of(entry.value, key.c_str());
   if (file.empty()) return std::string();
   auto content = read_file(entry.file.parent_path() / file);
   if (!content) return refuse(fmt::format("{}: {} {}", whose, key, content.error().message));
@@ -155,13 +150,13 @@ Result<std::string> read_token(const fs::path& file) {
 
 Result<void> read_cluster(const Entry& entry, const std::string& name, http::Connection& connection) {
   const std::string whose = fmt::format("kubeconfig {}: cluster \"{}\"", entry.file.string(), name);
-  const std::string server = text(entry.value, "server");
+  const std::string server = text_of(entry.value, "server");
   if (server.empty()) return refuse(whose + " has no server");
   auto url = http::server_url(server);
   if (!url) return refuse(fmt::format("{}: server {}", whose, url.error().message));
   connection.servers = {std::move(*url)};
-  connection.tls_server_name = text(entry.value, "tls-server-name");
-  connection.proxy_url = text(entry.value, "proxy-url");
+  connection.tls_server_name = text_of(entry.value, "tls-server-name");
+  connection.proxy_url = text_of(entry.value, "proxy-url");
   const auto insecure = entry.value.find("insecure-skip-tls-verify");
   connection.insecure = insecure != entry.value.end() && insecure->is_boolean() && insecure->get<bool>();
   auto ca = data_or_file(entry, "certificate-authority", whose);
@@ -187,15 +182,15 @@ Result<void> read_user(Entry& entry, const std::string& name, http::Connection& 
   if (connection.client_cert_pem.empty() != connection.client_key_pem.empty())
     return refuse(fmt::format("{} has a client certificate without its key, or the reverse", whose));
 
-  std::string token = text(entry.value, "token");
-  if (const std::string file = text(entry.value, "tokenFile"); token.empty() && !file.empty()) {
+  std::string token = text_of(entry.value, "token");
+  if (const std::string file = text_of(entry.value, "tokenFile"); token.empty() && !file.empty()) {
     auto content = read_token(entry.file.parent_path() / file);
     if (!content) return refuse(fmt::format("{}: tokenFile {}", whose, content.error().message));
     token = std::move(*content);
   }
   connection.token = SecretString::take(std::move(token));
-  connection.username = text(entry.value, "username");
-  connection.password = SecretString::take(text(entry.value, "password"));
+  connection.username = text_of(entry.value, "username");
+  connection.password = SecretString::take(text_of(entry.value, "password"));
   if (!connection.token.empty() && !connection.username.empty())
     return refuse(whose + " has both a token and a user name: only one can be used");
   return {};
@@ -254,8 +249,8 @@ Result<http::Connection> load_kubeconfig(const KubeconfigSearch& search) {
   if (name.empty()) return refuse(fmt::format("kubeconfig {} has no current-context: give --context", source));
   const auto context = merged.contexts.find(name);
   if (context == merged.contexts.end()) return refuse(fmt::format("kubeconfig {} has no context \"{}\"", source, name));
-  const std::string cluster_name = text(context->second.value, "cluster");
-  const std::string user_name = text(context->second.value, "user");
+  const std::string cluster_name = text_of(context->second.value, "cluster");
+  const std::string user_name = text_of(context->second.value, "user");
   const auto cluster = merged.clusters.find(cluster_name);
   if (cluster == merged.clusters.end())
     return refuse(fmt::format("kubeconfig {}: context \"{}\" names cluster \"{}\", which is not there", source, name,
@@ -263,7 +258,7 @@ Result<http::Connection> load_kubeconfig(const KubeconfigSearch& search) {
   http::Connection connection;
   connection.context = name;
   connection.source = source;
-  connection.namespace_ = text(context->second.value, "namespace");
+  connection.namespace_ = text_of(context->second.value, "namespace");
   if (auto done = read_cluster(cluster->second, cluster_name, connection); !done) return done.error();
   if (!user_name.empty()) {
     const auto user = merged.users.find(user_name);

@@ -11,17 +11,12 @@ bool ends_with_vowel_and_y(std::string_view word) {
   return std::string_view("aeiou").find(word[word.size() - 2]) != std::string_view::npos;
 }
 
-std::string text_at(const Json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
 }  // namespace
 
 std::string to_string(const ObjectRef& ref) {
   std::string text = ref.api_version + " " + ref.kind;
   if (ref.name.empty() && ref.ns.empty()) return text;
-  text += " ";
+  text += ' ';
   if (!ref.ns.empty()) text += ref.ns + "/";
   return text + ref.name;
 }
@@ -50,11 +45,11 @@ std::string rest_path(const ObjectRef& ref, std::string_view subresource) {
 ObjectRef ref_of(const Json& object) {
   ObjectRef ref;
   if (!object.is_object()) return ref;
-  ref.api_version = text_at(object, "apiVersion");
-  ref.kind = text_at(object, "kind");
+  ref.api_version = text_of(object, "apiVersion");
+  ref.kind = text_of(object, "kind");
   if (const auto metadata = object.find("metadata"); metadata != object.end() && metadata->is_object()) {
-    ref.ns = text_at(*metadata, "namespace");
-    ref.name = text_at(*metadata, "name");
+    ref.ns = text_of(*metadata, "namespace");
+    ref.name = text_of(*metadata, "name");
   }
   return ref;
 }

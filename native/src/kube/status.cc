@@ -10,11 +10,6 @@ namespace {
 
 constexpr size_t shown_of_foreign_body = 200;
 
-std::string text(const Json& map, const char* key) {
-  const auto it = map.find(key);
-  return it != map.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
 std::string path_only(const std::string& path) {
   return path.substr(0, path.find('?'));
 }
@@ -80,13 +75,13 @@ std::vector<FieldConflict> conflicts_of(const Json& status) {
   const auto causes = details->find("causes");
   if (causes == details->end() || !causes->is_array()) return conflicts;
   for (const Json& cause : *causes) {
-    if (!cause.is_object() || text(cause, "reason") != "FieldManagerConflict") continue;
+    if (!cause.is_object() || text_of(cause, "reason") != "FieldManagerConflict") continue;
     // conflict with "deploy@server-1" using apps/v1: the owner has no field of its own.
-    const std::string message = text(cause, "message");
+    const std::string message = text_of(cause, "message");
     const auto open = message.find('"');
     const auto close = open == std::string::npos ? open : message.find('"', open + 1);
     conflicts.push_back(
-        {text(cause, "field"), close == std::string::npos ? message : message.substr(open + 1, close - open - 1)});
+        {text_of(cause, "field"), close == std::string::npos ? message : message.substr(open + 1, close - open - 1)});
   }
   return conflicts;
 }
@@ -95,10 +90,10 @@ ApiError refusal(const Json& status, int code, const std::string& method, const 
   ApiError error;
   error.status = ExitStatus::api;
   error.code = code;
-  error.reason = text(status, "reason");
+  error.reason = text_of(status, "reason");
   error.conflicts = conflicts_of(status);
   if (error.reason.empty()) error.reason = reason_of(code, method);
-  error.message = fmt::format("the API refused {} ({} {}): {}", what, code, error.reason, text(status, "message"));
+  error.message = fmt::format("the API refused {} ({} {}): {}", what, code, error.reason, text_of(status, "message"));
   return error;
 }
 
@@ -119,8 +114,8 @@ ApiResult<Json> read_answer(const http::Request& request, http::Response&& respo
                                 excerpt(response.body));
     return error;
   }
-  if (!body.is_object() || text(body, "kind") != "Status") body = {{"message", excerpt(response.body)}};
-  if (text(body, "message").empty()) body["message"] = excerpt(response.body);
+  if (!body.is_object() || text_of(body, "kind") != "Status") body = {{"message", excerpt(response.body)}};
+  if (text_of(body, "message").empty()) body["message"] = excerpt(response.body);
   return refusal(body, response.code, request.method, what);
 }
 

@@ -48,7 +48,7 @@ HttpsServer::Handler serving(std::function<Reply(int, const SeenRequest&)> watch
   };
 }
 
-std::unique_ptr<ApiClient> client_of(const HttpsServer& server) {
+std::unique_ptr<ApiClient> watcher_of(const HttpsServer& server) {
   auto client = ApiClient::open(server.connection(), {.connect_timeout = 2s, .request_timeout = 5s}, {});
   REQUIRE(client);
   return std::move(*client);
@@ -75,7 +75,7 @@ TEST_CASE("tools/cache/reflector.go: a watch goes on from the list's version, wi
         .chunks = {event("ADDED", pod("b", 11)), event("DELETED", pod("a", 12)), event("DELETED", pod("b", 13))}};
   }));
   std::vector<size_t> counts;
-  const auto seen_empty = client_of(server)->follow(
+  const auto seen_empty = watcher_of(server)->follow(
       pods,
       [&](const Objects& found) {
         counts.push_back(found.size());
@@ -107,7 +107,7 @@ TEST_CASE("tools/cache/reflector.go: the next watch goes on from the last event'
                      .chunks = {event("MODIFIED", pod("a", 11)), event("BOOKMARK", pod("", 20)), "{\"type\": \"DEL"}};
       return Reply{.chunks = {event("DELETED", pod("a", 21))}};
     }));
-    CHECK(*client_of(server)->follow(pods, until_empty, Deadline::after(20s)));
+    CHECK(*watcher_of(server)->follow(pods, until_empty, Deadline::after(20s)));
     const auto seen = server.seen();
     REQUIRE(seen.size() == 3);
     CHECK(has(seen[2], "resourceVersion=20"));
@@ -121,7 +121,7 @@ TEST_CASE("tools/cache/reflector.go: 410, as the answer or as an ERROR event, me
       if (number > 1) return Reply{.chunks = {event("DELETED", pod("a", 11))}};
       return as_event ? Reply{.chunks = {event("ERROR", gone)}} : Reply{.code = 410, .body = gone.dump()};
     }));
-    CHECK(*client_of(server)->follow(pods, until_empty, Deadline::after(20s)));
+    CHECK(*watcher_of(server)->follow(pods, until_empty, Deadline::after(20s)));
     CHECK(lists_in(server.seen()) == 2);
   }
 }
@@ -131,7 +131,7 @@ TEST_CASE("tools/cache/reflector.go: an ERROR event carries a Status, which deci
     // What the server cannot do now is asked again, what it refuses is an error.
     return Reply{.chunks = {event("ERROR", number == 1 ? status(500, "InternalError") : status(403, "Forbidden"))}};
   }));
-  const auto answer = client_of(server)->follow(pods, until_empty, Deadline::after(20s));
+  const auto answer = watcher_of(server)->follow(pods, until_empty, Deadline::after(20s));
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == "Forbidden");
   CHECK(answer.error().message == "the API refused to watch on (403 Forbidden): so it is");
@@ -142,7 +142,7 @@ TEST_CASE("tools/cache/reflector.go: connection refused is tried again after a p
   const auto handler =
       serving([](int, const SeenRequest&) { return Reply{.chunks = {event("DELETED", pod("a", 11))}}; });
   auto server = std::make_unique<HttpsServer>(handler);
-  const auto client = client_of(*server);
+  const auto client = watcher_of(*server);
   const int port = server->port();
   std::thread outage;
   const auto answer = client->follow(
@@ -171,7 +171,7 @@ TEST_CASE("tools/cache/reflector.go, rest/with_retry.go: a busy server's Retry-A
     return Reply{.chunks = {event("DELETED", pod("a", 11))}};
   }));
   const auto start = Deadline::Clock::now();
-  CHECK(*client_of(server)->follow(pods, until_empty, Deadline::after(20s)));
+  CHECK(*watcher_of(server)->follow(pods, until_empty, Deadline::after(20s)));
   CHECK(Deadline::Clock::now() - start >= 1s);
   CHECK(lists_in(server.seen()) == 1);
 }
@@ -179,7 +179,7 @@ TEST_CASE("tools/cache/reflector.go, rest/with_retry.go: a busy server's Retry-A
 TEST_CASE("a watch ends with the caller's deadline, or the run's") {
   const HttpsServer server(
       serving([](int, const SeenRequest&) { return Reply{.fault = Reply::Fault::hang, .chunks = {"\n"}}; }));
-  const auto client = client_of(server);
+  const auto client = watcher_of(server);
   CHECK_FALSE(*client->follow(pods, until_empty, Deadline::after(200ms)));
   client->set_deadline(Deadline::after(200ms));
   CHECK_FALSE(*client->follow(pods, until_empty, Deadline::after(60s)));
@@ -192,7 +192,7 @@ TEST_CASE("a signal ends a watch at once") {
     std::raise(SIGINT);
     return Reply{.fault = Reply::Fault::hang, .chunks = {"\n"}};
   }));
-  const auto answer = client_of(server)->follow(pods, until_empty, Deadline::after(20s));
+  const auto answer = watcher_of(server)->follow(pods, until_empty, Deadline::after(20s));
   reset_interrupts();
   REQUIRE_FALSE(answer);
   CHECK(answer.error().status == ExitStatus::interrupted);
@@ -201,7 +201,7 @@ TEST_CASE("a signal ends a watch at once") {
 TEST_CASE("what may not be read is an error, not a wait") {
   const HttpsServer server(
       [](const SeenRequest&) { return Reply{.code = 403, .body = status(403, "Forbidden").dump()}; });
-  const auto answer = client_of(server)->follow(pods, until_empty, Deadline::after(20s));
+  const auto answer = watcher_of(server)->follow(pods, until_empty, Deadline::after(20s));
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == "Forbidden");
 }

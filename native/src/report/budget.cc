@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array phases{"detected", "evicted", "replaced"};
 
-std::string span_words(const Json& span) {
+std::string phase_words(const Json& span) {
   if (!span.is_array()) return "when it is back";
   return fmt::format("{} to {} s", span[0].dump(), span[1].dump());
 }
@@ -23,7 +23,7 @@ std::vector<std::string> row(const std::string& title, const std::string& role, 
   std::vector<std::string> cells{title, role};
   cells.reserve(cells.size() + phases.size());
   for (const char* phase : phases)
-    cells.push_back(span_words(spans[phase]));
+    cells.push_back(phase_words(spans[phase]));
   return cells;
 }
 

@@ -16,10 +16,10 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
     }
   std::string out;
   for (const auto& row : rows) {
-    out += " ";
+    out += ' ';
     for (std::size_t i = 0; i < row.size(); ++i)
       out += i + 1 == row.size() ? " " + row[i] : fmt::format(" {:<{}} ", row[i], widths[i]);
-    out += "\n";
+    out += '\n';
   }
   return out;
 }

@@ -20,7 +20,7 @@ std::optional<std::string> handed_on(const std::vector<std::string>& args, const
   std::optional<std::string> last;
   for (const auto& value : cluster::flag_values(args, flag)) {
     std::string_view text = value;
-    while (text.starts_with("-"))
+    while (text.starts_with('-'))
       text.remove_prefix(1);
     if (text.starts_with(name) && text.size() > name.size() && text[name.size()] == '=')
       last = text.substr(name.size() + 1);
@@ -98,11 +98,11 @@ std::optional<int> go_seconds(std::string_view text) {
     std::size_t letters = 1;
     if (text.starts_with("ms"))
       unit = 0.001, letters = 2;
-    else if (text.starts_with("h"))
+    else if (text.starts_with('h'))
       unit = 3600;
-    else if (text.starts_with("m"))
+    else if (text.starts_with('m'))
       unit = 60;
-    else if (text.starts_with("s"))
+    else if (text.starts_with('s'))
       unit = 1;
     else
       return std::nullopt;

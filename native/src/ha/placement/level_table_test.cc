@@ -75,7 +75,7 @@ struct Row {
   int metrics;  ///< replicas of metrics-server
 };
 
-struct Situation {
+struct Table {
   const char* what;
   Change change;
   std::vector<Row> rows;
@@ -88,7 +88,7 @@ TEST_CASE("level: what clusters of each size get") {
                                {5, "node", 3, 6, 5, 2}, {50, "node", 4, 8, 50, 2}, {500, "node", 32, 64, 500, 2}};
   const std::vector<Row> zoned{{1, "none", 1, 5, 1, 1}, {2, "zone", 2, 5, 2, 2},   {3, "zone", 3, 6, 3, 2},
                                {5, "zone", 3, 6, 5, 2}, {50, "zone", 4, 8, 50, 2}, {500, "zone", 32, 64, 500, 2}};
-  const std::vector<Situation> situations{
+  const std::vector<Table> situations{
       {"nothing special", as_it_is, usual},
       {"each second node cordoned", cordoned, usual},
       {"each second node away for hours", away_for_hours, usual},

@@ -20,8 +20,6 @@ namespace core_ha::ha {
 
 namespace {
 
-const cluster::FieldPath paused_field{"f:spec", "f:paused"};
-
 std::string step_id(const Component& component, std::string_view what) {
   return fmt::format("{}-{}", component.id, what);
 }

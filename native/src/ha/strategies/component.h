@@ -29,6 +29,8 @@ struct Component {
   std::string_view label = id;  ///< what objects of ours say that they are for
 };
 
+inline const cluster::FieldPath paused_field{"f:spec", "f:paused"};
+
 /// Whose the count of replicas is.
 enum class Count {
   at_least,  ///< an autoscaler's: raised where it is lower

@@ -24,7 +24,6 @@ namespace {
 
 const Spec control_plane{.coredns_strategy = "daemonset"};
 const Spec all{.coredns_strategy = "daemonset", .coredns_daemonset_nodes = "all"};
-const Spec replicas{.coredns_strategy = "replicas"};
 
 /// Three nodes, two of them servers.
 SimulatedCluster three_nodes() {
@@ -44,7 +43,7 @@ std::string name_of(const Spec& spec) {
   return spec.coredns_strategy + (spec.coredns_strategy == "daemonset" ? " " + spec.coredns_daemonset_nodes : "");
 }
 
-const std::vector<const Spec*> strategies{&packaged, &autoscaling, &replicas, &control_plane, &all};
+const std::vector<const Spec*> strategies{&packaged, &autoscaling, &by_replicas, &control_plane, &all};
 
 /// The cluster of each strategy.
 SimulatedCluster at(const Spec& spec) {

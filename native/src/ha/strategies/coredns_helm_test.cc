@@ -27,7 +27,6 @@ Spec helm(Json more = Json::object()) {
   return wish(more);
 }
 const Spec daemons{.coredns_strategy = "daemonset", .coredns_daemonset_nodes = "all"};
-const Spec fixed{.coredns_strategy = "replicas"};
 
 SimulatedCluster with_helm(int nodes = 3) {
   SimulatedCluster cluster(nodes);
@@ -87,13 +86,6 @@ void check_reached(const SimulatedCluster& cluster, const Spec& spec) {
   check_ours(cluster, 3, spec.coredns_strategy == "autoscaling");
 }
 
-std::string refusal_of(const Plan& plan, ExitStatus status) {
-  REQUIRE(plan.refusal);
-  CHECK(plan.refusal->status == status);
-  CHECK(plan.steps.empty());
-  return plan.refusal->message;
-}
-
 bool says(const std::string& text, const std::string& words) {
   return text.find(words) != std::string::npos;
 }
@@ -146,7 +138,7 @@ TEST_CASE("coredns helm: the chart, its values, and the packaged Deployment out 
 }
 
 TEST_CASE("coredns helm: from each strategy and to each, stopped anywhere, and taken back") {
-  for (const Spec& other : {packaged, autoscaling, fixed, daemons})
+  for (const Spec& other : {packaged, autoscaling, by_replicas, daemons})
     for (const bool out : {false, true}) {
       CAPTURE(other.coredns_strategy);
       CAPTURE(out);

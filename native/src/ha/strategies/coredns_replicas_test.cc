@@ -18,8 +18,6 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-const Spec replicas{.coredns_strategy = "replicas"};
-
 Spec fixed(int count) {
   return wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", count}});
 }
@@ -35,7 +33,7 @@ void reach_above(SimulatedCluster& cluster, const Spec& spec, int floor) {
 
 TEST_CASE("replicas: a fixed count with overlay and budget, and no autoscaler") {
   SimulatedCluster cluster(3);
-  const Plan plan = make_plan(replicas, cluster.snapshot);
+  const Plan plan = make_plan(by_replicas, cluster.snapshot);
   REQUIRE_FALSE(plan.refusal);
   for (const auto& step : plan.steps) {
     CAPTURE(step.id);
@@ -43,9 +41,9 @@ TEST_CASE("replicas: a fixed count with overlay and budget, and no autoscaler") 
     if (step.action == Action::apply && step.object.kind == "Deployment")
       CHECK_FALSE(step.body["spec"].contains("replicas"));  // the count goes through the scale subresource alone
   }
-  reach_above(cluster, replicas, 1);
+  reach_above(cluster, by_replicas, 1);
   check_ours(cluster, 3, false);
-  CHECK(make_plan(replicas, cluster.snapshot).components["coredns"]["strategy"] == "replicas");
+  CHECK(make_plan(by_replicas, cluster.snapshot).components["coredns"]["strategy"] == "replicas");
 }
 
 TEST_CASE("replicas: handed over from the autoscaler, which goes before the count is ours") {
@@ -91,27 +89,27 @@ TEST_CASE("replicas: a wish for more or fewer is one change of the count") {
 
 TEST_CASE("replicas: a count that drifted is put back, one that another program holds is a conflict") {
   SimulatedCluster cluster(5);
-  reach(cluster, replicas);
+  reach(cluster, by_replicas);
   SUBCASE("scaled in by hand") {
     cluster.scale_by("kubectl", 1);
-    reach(cluster, replicas);
+    reach(cluster, by_replicas);
     check_ours(cluster, 3, false);
   }
   SUBCASE("scaled out by hand") {
     cluster.scale_by("kubectl", 5);
-    reach_above(cluster, replicas, 3);
+    reach_above(cluster, by_replicas, 3);
     check_ours(cluster, 3, false);
   }
   SUBCASE("set back by a release of k3s that declares it") {
     cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 1, "deploy@server-1");
     cluster.settle();
-    reach(cluster, replicas);
+    reach(cluster, by_replicas);
     check_ours(cluster, 3, false);
   }
   SUBCASE("held by another program") {
     cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 5, "argocd-controller");
     cluster.settle();
-    const Plan plan = make_plan(replicas, cluster.snapshot);
+    const Plan plan = make_plan(by_replicas, cluster.snapshot);
     REQUIRE(plan.refusal);
     CHECK(plan.refusal->status == ExitStatus::conflict);
     CHECK(plan.refusal->message.find(".spec.replicas") != std::string::npos);
@@ -119,16 +117,16 @@ TEST_CASE("replicas: a count that drifted is put back, one that another program 
   }
   SUBCASE("another program holds the very count that is wished") {
     cluster.set_field(cluster.deployment(), {"f:spec", "f:replicas"}, 3, "argocd-controller");
-    CHECK(make_plan(replicas, cluster.snapshot).steps.empty());
+    CHECK(make_plan(by_replicas, cluster.snapshot).steps.empty());
   }
 }
 
 TEST_CASE("replicas: a count that manifests hold is taken over without falling to one") {
-  for (const auto& next : {replicas, autoscaling, fixed(4), fixed(2)}) {
+  for (const auto& next : {by_replicas, autoscaling, fixed(4), fixed(2)}) {
     CAPTURE(next.coredns_strategy);
     CAPTURE(next.coredns_replicas.value_or(0));
     SimulatedCluster cluster(4);
-    for (const Json& object : manifests(make_plan(replicas, cluster.snapshot)))
+    for (const Json& object : manifests(make_plan(by_replicas, cluster.snapshot)))
       if (object["kind"] == "Deployment") cluster.apply(object, "k3s-core-ha");
     cluster.settle();
     cluster.losses.clear();  // kubectl lets the Deployment roll as it will
@@ -141,7 +139,7 @@ TEST_CASE("replicas: a count that manifests hold is taken over without falling t
 
 TEST_CASE("replicas: a count that manifests hold is let go when the old pods are free, not before") {
   SimulatedCluster cluster(4);
-  for (const Json& object : manifests(make_plan(replicas, cluster.snapshot)))
+  for (const Json& object : manifests(make_plan(by_replicas, cluster.snapshot)))
     if (object["kind"] == "Deployment") cluster.apply(object, std::string(kube::field_manager));
   cluster.settle();
   cluster.losses.clear();  // kubectl lets the Deployment roll as it will
@@ -180,8 +178,8 @@ TEST_CASE("replicas: carried on, or taken back, from every point that a run can 
     Spec first;   ///< reached whole
     Spec second;  ///< stopped half-way
   };
-  const std::vector<Way> ways{{packaged, replicas},
-                              {replicas, packaged},
+  const std::vector<Way> ways{{packaged, by_replicas},
+                              {by_replicas, packaged},
                               {autoscaling, fixed(2)},
                               {fixed(2), autoscaling},
                               {fixed(4), fixed(2)}};

@@ -151,7 +151,7 @@ bool is_unschedulable(const Json& packaged) {
 }
 
 /// The pods of a Deployment that run or may yet run.
-std::vector<const Json*> pods_of(const cluster::Snapshot& snapshot, const Json* deployment) {
+std::vector<const Json*> unfinished_pods_of(const cluster::Snapshot& snapshot, const Json* deployment) {
   std::vector<const Json*> pods;
   if (deployment == nullptr) return pods;
   for (const auto& pod : snapshot.pods) {
@@ -204,8 +204,8 @@ class LocalPath {
         packaged_(planner.live(local_path.deployment)),
         model_(model_of(planner, packaged_)),
         standby_(planner.live(local_path_standby)),
-        packaged_pods_(pods_of(planner.snapshot, packaged_)),
-        standby_pods_(pods_of(planner.snapshot, standby_)) {}
+        packaged_pods_(unfinished_pods_of(planner.snapshot, packaged_)),
+        standby_pods_(unfinished_pods_of(planner.snapshot, standby_)) {}
 
   void plan(const std::vector<std::string>& named) {
     if (packaged_ == nullptr) return clear_away("local-path-provisioner is gone");
@@ -433,7 +433,7 @@ Json local_path_stands(const Planner& planner) {
   const bool ours = standby != nullptr && is_unschedulable(*packaged);
   const Json* serving = ours ? standby : packaged;
   std::set<std::string> nodes;
-  for (const Json* pod : pods_of(planner.snapshot, serving))
+  for (const Json* pod : unfinished_pods_of(planner.snapshot, serving))
     if (const std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty()) nodes.insert(node);
   Json stands = {{"strategy", ours ? "replicas" : "packaged"},
                  {"replicas", replicas_of(*serving)},

@@ -28,7 +28,7 @@ namespace core_ha::ha {
 namespace {
 
 /// How long a pod answers on after its endpoint is taken away, in seconds: API servers learn of it within one or two.
-constexpr int pre_stop_seconds = 5;
+constexpr int metrics_pre_stop_seconds = 5;
 
 Json overlay(const Planner& planner, const Json& deployment, const Zones& zones) {
   Json body = apply_body(metrics_server.deployment);
@@ -49,7 +49,7 @@ Json overlay(const Planner& planner, const Json& deployment, const Zones& zones)
   if (planner.snapshot.minor() >= pre_stop_sleep_minor)
     body["spec"]["template"]["spec"] = cluster::overlay(
         pod, {{"containers", answers_on(deployment["spec"]["template"]["spec"]["containers"].at(0).value("name", ""),
-                                        pre_stop_seconds)}});
+                                        metrics_pre_stop_seconds)}});
   return body;
 }
 

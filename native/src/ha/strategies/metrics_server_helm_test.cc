@@ -21,23 +21,22 @@ using namespace core_ha::ha::testing;
 namespace {
 
 /// CoreDNS as k3s ships it, so that the steps are metrics-server's.
-Spec helm(Json more = Json::object()) {
+Spec helm_metrics(Json more = Json::object()) {
   more["metrics_server_strategy"] = "helm";
   more["coredns_strategy"] = "packaged";
   if (!more.contains("metrics_server_chart")) more["metrics_server_chart"] = {{"version", "3.4.5"}};
   return wish(more);
 }
-const Spec replicas{.coredns_strategy = "packaged"};
 const Spec shipped_metrics{.coredns_strategy = "packaged", .metrics_server_strategy = "packaged"};
 
-SimulatedCluster with_helm(int nodes = 3) {
+SimulatedCluster metrics_with_helm(int nodes = 3) {
   SimulatedCluster cluster(nodes);
   cluster.ship_metrics_server();
   cluster.ship_helm();
   return cluster;
 }
 
-Json values_of(const SimulatedCluster& cluster) {
+Json metrics_values_of(const SimulatedCluster& cluster) {
   const Json* config = cluster::find_named(cluster.snapshot.helmchartconfigs, "metrics-server-ha");
   REQUIRE(config != nullptr);
   return (*config)["spec"]["values"];
@@ -72,19 +71,19 @@ bool says(const std::vector<std::string>& all, const std::string& words) {
 }  // namespace
 
 TEST_CASE("metrics-server helm: the chart, its values, and the packaged Deployment out of the way") {
-  SimulatedCluster cluster = with_helm();
-  const Plan plan = make_plan(helm(), cluster.snapshot);
+  SimulatedCluster cluster = metrics_with_helm();
+  const Plan plan = make_plan(helm_metrics(), cluster.snapshot);
   REQUIRE_FALSE(plan.refusal);
   CHECK(ids(plan) == std::vector<std::string>{"metrics-server-helm-values", "metrics-server-helm",
                                               "metrics-server-helm-chart", "metrics-server-helm-rollout",
                                               "metrics-server-set-aside"});
-  reach(cluster, helm());
-  check_reached(cluster, helm());
+  reach(cluster, helm_metrics());
+  check_reached(cluster, helm_metrics());
   const Json chart = cluster.snapshot.helmcharts[0]["spec"];
   CHECK(chart["repo"] == "https://kubernetes-sigs.github.io/metrics-server/");
   CHECK(chart["chart"] == "metrics-server");
   CHECK_FALSE(chart.contains("bootstrap"));
-  const Json values = values_of(cluster);
+  const Json values = metrics_values_of(cluster);
   CHECK(values["replicas"] == 2);
   CHECK(values["apiService"] == Json{{"create", false}});
   CHECK(values["podLabels"] == Json{{"k8s-app", "metrics-server"}});
@@ -92,44 +91,44 @@ TEST_CASE("metrics-server helm: the chart, its values, and the packaged Deployme
   CHECK(values["podDisruptionBudget"] == Json{{"enabled", true}, {"maxUnavailable", 1}});
   CHECK(values["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"] ==
         Json{{"matchLabels", {{"app.kubernetes.io/instance", "metrics-server-ha"}}}});
-  const Plan next = make_plan(helm(), cluster.snapshot);
+  const Plan next = make_plan(helm_metrics(), cluster.snapshot);
   CHECK(next.components["metrics_server"]["strategy"] == "helm");
   CHECK(next.components["metrics_server"]["replicas"] == 2);
 }
 
 TEST_CASE("metrics-server helm: arguments of k3s's, and the port that they have") {
-  SimulatedCluster cluster = with_helm();
+  SimulatedCluster cluster = metrics_with_helm();
   cluster.deployment(1)["spec"]["template"]["spec"]["containers"][0]["args"] = {"--cert-dir=/tmp", "--secure-port=4443",
                                                                                 "--metric-resolution=15s"};
-  reach(cluster, helm());
-  CHECK(values_of(cluster)["defaultArgs"] == Json{"--cert-dir=/tmp", "--metric-resolution=15s"});
-  CHECK(values_of(cluster)["containerPort"] == 4443);
+  reach(cluster, helm_metrics());
+  CHECK(metrics_values_of(cluster)["defaultArgs"] == Json{"--cert-dir=/tmp", "--metric-resolution=15s"});
+  CHECK(metrics_values_of(cluster)["containerPort"] == 4443);
 }
 
 TEST_CASE("metrics-server helm: pods that keep away from the chart's are never beside them") {
-  SimulatedCluster cluster = with_helm();
-  reach(cluster, replicas);
-  const auto steps = ids(make_plan(helm(), cluster.snapshot));
+  SimulatedCluster cluster = metrics_with_helm();
+  reach(cluster, shipped_dns);
+  const auto steps = ids(make_plan(helm_metrics(), cluster.snapshot));
   const auto at = [](const std::vector<std::string>& all, const char* id) {
     const auto found = std::find(all.begin(), all.end(), id);
     REQUIRE(found != all.end());
     return found;
   };
   CHECK(at(steps, "metrics-server-rollout") < at(steps, "metrics-server-helm"));
-  reach(cluster, helm());
-  const auto back = ids(make_plan(replicas, cluster.snapshot));
+  reach(cluster, helm_metrics());
+  const auto back = ids(make_plan(shipped_dns, cluster.snapshot));
   CHECK(at(back, "metrics-server-scaled") < at(back, "metrics-server-helm-ended"));
   CHECK(at(back, "metrics-server-helm-ended") < at(back, "metrics-server-overlay"));
 }
 
 TEST_CASE("metrics-server helm: from each strategy and to each, stopped anywhere, and taken back") {
-  for (const Spec& other : {shipped_metrics, replicas})
+  for (const Spec& other : {shipped_metrics, shipped_dns})
     for (const bool out : {false, true}) {
       CAPTURE(other.metrics_server_strategy);
       CAPTURE(out);
-      const Spec from = out ? helm() : other;
-      const Spec to = out ? other : helm();
-      SimulatedCluster start = with_helm();
+      const Spec from = out ? helm_metrics() : other;
+      const Spec to = out ? other : helm_metrics();
+      SimulatedCluster start = metrics_with_helm();
       reach(start, from);
       check_reached(start, from);
       const Plan plan = make_plan(to, start.snapshot);
@@ -154,24 +153,24 @@ TEST_CASE("metrics-server helm: from each strategy and to each, stopped anywhere
 }
 
 TEST_CASE("metrics-server helm: what is not k3s's, or finds no room, is left alone") {
-  SimulatedCluster cluster = with_helm();
+  SimulatedCluster cluster = metrics_with_helm();
   SUBCASE("not there") {
     cluster.snapshot.deployments.erase(1);
-    const Plan plan = make_plan(helm(), cluster.snapshot);
+    const Plan plan = make_plan(helm_metrics(), cluster.snapshot);
     CHECK(ids(plan).empty());
     CHECK(says(plan.warnings, "nothing stands in for it"));
   }
   SUBCASE("somebody's own") {
     cluster.deployment(1)["metadata"].erase("annotations");
-    const Plan plan = make_plan(helm(), cluster.snapshot);
+    const Plan plan = make_plan(helm_metrics(), cluster.snapshot);
     CHECK(ids(plan).empty());
     CHECK(says(plan.warnings, "is not the one that k3s ships"));
   }
   SUBCASE("no second node takes pods now, and the chart that is there stays in the wish") {
-    reach(cluster, helm());
+    reach(cluster, helm_metrics());
     cluster.cordon(0);
     cluster.cordon(1);
-    const Plan plan = make_plan(replicas, cluster.snapshot);
+    const Plan plan = make_plan(shipped_dns, cluster.snapshot);
     CHECK(ids(plan).empty());
     CHECK(says(plan.unmet, "metrics-server is left as it is for now"));
     carry_out(cluster, plan);
@@ -180,15 +179,15 @@ TEST_CASE("metrics-server helm: what is not k3s's, or finds no room, is left alo
 }
 
 TEST_CASE("metrics-server helm: one replica, of a wish for one") {
-  SimulatedCluster cluster = with_helm();
-  reach(cluster, helm({{"metrics_server_replicas", 1}}));
-  CHECK(values_of(cluster)["replicas"] == 1);
-  CHECK_FALSE(values_of(cluster).contains("podDisruptionBudget"));
+  SimulatedCluster cluster = metrics_with_helm();
+  reach(cluster, helm_metrics({{"metrics_server_replicas", 1}}));
+  CHECK(metrics_values_of(cluster)["replicas"] == 1);
+  CHECK_FALSE(metrics_values_of(cluster).contains("podDisruptionBudget"));
   CHECK(cluster.deployment(1)["spec"]["replicas"] == 0);
 }
 
 TEST_CASE("helm: manifests keep the charts from being deleted, and the counts at 0") {
-  SimulatedCluster cluster = with_helm();
+  SimulatedCluster cluster = metrics_with_helm();
   cluster.stage();
   const Plan plan = make_plan(wish({{"coredns_strategy", "helm"},
                                     {"coredns_chart", {{"version", "1"}}},

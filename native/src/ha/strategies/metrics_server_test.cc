@@ -20,8 +20,6 @@ using namespace core_ha::ha::testing;
 
 namespace {
 
-const Spec shipped_dns{.coredns_strategy = "packaged"};
-
 SimulatedCluster with_metrics(int nodes) {
   SimulatedCluster cluster(nodes);
   cluster.ship_metrics_server();
@@ -67,7 +65,7 @@ std::vector<Json*> metrics_pods(SimulatedCluster& cluster) {
   return found;
 }
 
-void check_shipped_again(SimulatedCluster& cluster) {
+void check_metrics_shipped_again(SimulatedCluster& cluster) {
   SimulatedCluster fresh = with_metrics(static_cast<int>(cluster.snapshot.nodes.size()));
   CHECK(pods_of_metrics(cluster) == 1);
   CHECK(cluster.deployment(1)["spec"] == fresh.deployment(1)["spec"]);
@@ -101,7 +99,7 @@ TEST_CASE("metrics-server: scaled out, then changed, then guarded; and back in r
                                                       "metrics-server-rollout", "metrics-server-count",
                                                       "metrics-server-scaled-in", "metrics-server-count-free"});
   reach(cluster, packaged);
-  check_shipped_again(cluster);
+  check_metrics_shipped_again(cluster);
 }
 
 TEST_CASE("metrics-server: stopped anywhere, the next run comes to the same end") {
@@ -118,7 +116,7 @@ TEST_CASE("metrics-server: stopped anywhere, the next run comes to the same end"
       carry_out(cluster, make_plan(goal, cluster.snapshot), point);
       reach(cluster, goal);
       if (back)
-        check_shipped_again(cluster);
+        check_metrics_shipped_again(cluster);
       else
         CHECK(pods_of_metrics(cluster) == 2);
     }
@@ -153,7 +151,7 @@ TEST_CASE("metrics-server: counts") {
     SimulatedCluster cluster = with_metrics(3);
     reach(cluster, shipped_dns);
     reach(cluster, wish({{"coredns_strategy", "packaged"}, {"level", "none"}}));
-    check_shipped_again(cluster);
+    check_metrics_shipped_again(cluster);
   }
   SUBCASE("a number of the user's") {
     SimulatedCluster cluster = with_metrics(3);

@@ -194,7 +194,7 @@ ChartWay design_without(Planner& planner, const OwnChart& own) {
   return way;
 }
 
-ChartWay design_back(Planner& planner, const Planner& earlier, const OwnChart& own) {
+ChartWay design_back(const Planner& planner, const Planner& earlier, const OwnChart& own) {
   ChartWay way;
   const Json* config = earlier.live(own.chart.config());
   way.chart = body_of(*earlier.live(own.chart.chart()));

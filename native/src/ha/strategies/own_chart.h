@@ -62,7 +62,7 @@ ChartWay design_own(Planner& planner, const OwnChart& own, const Json& values, i
 /// Without it: what is to go.
 ChartWay design_without(Planner& planner, const OwnChart& own);
 /// As it was before a change.
-ChartWay design_back(Planner& planner, const Planner& earlier, const OwnChart& own);
+ChartWay design_back(const Planner& planner, const Planner& earlier, const OwnChart& own);
 
 /// Plans the chart with its configuration, and waits for what it makes; `waits`: also where nothing changes.
 void plan_own(Planner& planner, const OwnChart& own, const ChartWay& way, bool waits);

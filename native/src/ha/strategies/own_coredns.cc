@@ -181,7 +181,7 @@ std::vector<std::string> dns_addresses(const cluster::Snapshot& snapshot) {
 }
 
 /// `IP name` of each address of each node, a line each, as k3s writes it.
-std::string node_hosts(const cluster::Snapshot& snapshot) {
+std::string node_hosts_of(const cluster::Snapshot& snapshot) {
   std::map<std::string, std::vector<std::string>> nodes;
   for (const auto& node : snapshot.nodes)
     for (const auto& address : node.value("status", Json::object()).value("addresses", Json::array()))
@@ -217,7 +217,7 @@ void stage_own_coredns(cluster::Snapshot& snapshot) {
     if (object["kind"] == "ConfigMap") {
       std::string& corefile = object["data"]["Corefile"].get_ref<std::string&>();
       corefile.replace(corefile.find("DOMAIN"), 6, domain.empty() ? "cluster.local" : domain);
-      object["data"]["NodeHosts"] = node_hosts(snapshot);
+      object["data"]["NodeHosts"] = node_hosts_of(snapshot);
     } else if (object["kind"] == "Deployment") {
       object["spec"]["template"]["spec"]["containers"][0]["image"] =
           registry.empty() ? image : fmt::format("{}/{}", registry, image);

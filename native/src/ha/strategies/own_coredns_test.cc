@@ -46,7 +46,7 @@ const Json& staged(const SimulatedCluster& cluster, const char* kind) {
   return cluster.snapshot.manifests;
 }
 
-Spec custom(const char* key = "coredns_replicas", Json value = 3) {
+Spec custom_with(const char* key = "coredns_replicas", Json value = 3) {
   return wish({{"coredns_strategy", "custom"}, {key, std::move(value)}});
 }
 
@@ -86,7 +86,7 @@ TEST_CASE("own CoreDNS: only where no server ships k3s's") {
 
 TEST_CASE("own CoreDNS: made whole, kept, its NodeHosts fed, and not taken away") {
   SimulatedCluster cluster = without_coredns(disabled);
-  const Plan plan = make_plan(custom(), cluster.snapshot);
+  const Plan plan = make_plan(custom_with(), cluster.snapshot);
   REQUIRE_FALSE(plan.refusal);
   CHECK(plan.components["coredns"]["strategy"].is_null());
   carry_out(cluster, plan);
@@ -95,15 +95,15 @@ TEST_CASE("own CoreDNS: made whole, kept, its NodeHosts fed, and not taken away"
   CHECK(cluster.snapshot.clusterroles.size() == 1);
   CHECK(cluster.snapshot.serviceaccounts.size() == 1);
   cluster.rolled = 0;
-  reach(cluster, custom());
+  reach(cluster, custom_with());
   CHECK(cluster.rolled == 0);
-  CHECK(make_plan(custom(), cluster.snapshot).components["coredns"]["strategy"] == "custom");
+  CHECK(make_plan(custom_with(), cluster.snapshot).components["coredns"]["strategy"] == "custom");
 
   cluster.join("agent-3");
   cluster.snapshot.nodes.back()["status"]["addresses"] =
       Json::array({{{"type", "InternalIP"}, {"address", "10.0.0.4"}}});
   stage_own_coredns(cluster.snapshot);
-  const Plan fed = make_plan(custom(), cluster.snapshot);
+  const Plan fed = make_plan(custom_with(), cluster.snapshot);
   CHECK(ids(fed) == std::vector<std::string>{"coredns-configmaps"});
   CHECK(fed.steps[0].body["data"]["NodeHosts"].get<std::string>().find("10.0.0.4 agent-3\n") != std::string::npos);
 
@@ -116,15 +116,15 @@ TEST_CASE("own CoreDNS: made whole, kept, its NodeHosts fed, and not taken away"
 }
 
 TEST_CASE("own CoreDNS: a run that was stopped half-way goes on") {
-  const Plan whole = make_plan(custom(), without_coredns(disabled).snapshot);
+  const Plan whole = make_plan(custom_with(), without_coredns(disabled).snapshot);
   for (std::size_t done = 0; done <= whole.steps.size(); ++done) {
     SimulatedCluster cluster = without_coredns(disabled);
     for (std::size_t i = 0; i < done; ++i)
       cluster.carry_out(whole.steps[i]);
     for (int round = 0; round < 2; ++round)
-      carry_out(cluster, make_plan(custom(), cluster.snapshot));
+      carry_out(cluster, make_plan(custom_with(), cluster.snapshot));
     CHECK(cluster.serving() == 3);
-    CHECK(make_plan(custom(), cluster.snapshot).steps.empty());
+    CHECK(make_plan(custom_with(), cluster.snapshot).steps.empty());
   }
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("own CoreDNS: a ConfigMap of the user's has the nodes' names, too") {
                        {"metadata", {{"name", "coredns"}, {"namespace", "kube-system"}}},
                        {"data", {{"Corefile", ". {\n    forward . 192.0.2.1\n}\n"}}}};
   SimulatedCluster cluster = without_coredns(disabled);
-  carry_out(cluster, make_plan(custom("coredns_manifest", Json::array({config})), cluster.snapshot));
+  carry_out(cluster, make_plan(custom_with("coredns_manifest", Json::array({config})), cluster.snapshot));
   const Json* made = cluster::find_named(cluster.snapshot.configmaps, "coredns");
   REQUIRE(made != nullptr);
   CHECK(made->at("data")["Corefile"] == config["data"]["Corefile"]);
@@ -149,12 +149,12 @@ TEST_CASE("own CoreDNS: another strategy says what would do") {
 
 TEST_CASE("own CoreDNS: shipped by k3s again, its NodeHosts stay") {
   SimulatedCluster cluster = without_coredns(disabled);
-  carry_out(cluster, make_plan(custom(), cluster.snapshot));
-  reach(cluster, custom());
+  carry_out(cluster, make_plan(custom_with(), cluster.snapshot));
+  reach(cluster, custom_with());
   cluster.node(0)["metadata"]["annotations"]["k3s.io/node-args"] = Json::array({"server"}).dump();
   for (auto& object : cluster.snapshot.manifests["coredns"])
     if (object["kind"] == "ConfigMap") object["data"].erase("NodeHosts");
-  reach(cluster, custom());
+  reach(cluster, custom_with());
   const auto& configs = cluster.snapshot.configmaps;
   const Json* config = cluster::find_named(configs, "coredns");
   REQUIRE(config != nullptr);

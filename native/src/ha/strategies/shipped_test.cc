@@ -26,7 +26,7 @@ namespace {
 const Json toleration = {{"key", "dedicated"}, {"operator", "Exists"}, {"effect", "NoSchedule"}};
 
 /// Strategy custom with all that the overlay must refuse.
-Spec custom() {
+Spec custom_in_all() {
   return wish({{"coredns_strategy", "custom"},
                {"coredns_image", "registry.example/coredns:own"},
                {"coredns_resources", {{"requests", {{"cpu", "0.05"}}}, {"limits", {{"memory", "1024Mi"}}}}},
@@ -41,7 +41,7 @@ SimulatedCluster staged_cluster() {
   return cluster;
 }
 
-SimulatedCluster at(const Spec& spec) {
+SimulatedCluster staged_at(const Spec& spec) {
   SimulatedCluster cluster = staged_cluster();
   reach(cluster, spec);
   cluster.rolled = 0;
@@ -99,7 +99,7 @@ TEST_CASE("custom: needs the proof of every server, and what it builds on") {
   SimulatedCluster cluster(3);
   cluster.stage();
   cluster.node(1)["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = "true";
-  const Plan unproven = make_plan(custom(), cluster.snapshot, {}, {.set_aside = {{"server-1", {"coredns"}}}});
+  const Plan unproven = make_plan(custom_in_all(), cluster.snapshot, {}, {.set_aside = {{"server-1", {"coredns"}}}});
   REQUIRE(unproven.refusal);
   CHECK(unproven.refusal->status == ExitStatus::unsafe);
   CHECK(mentions(unproven.refusal->message, "coredns.yaml.skip"));
@@ -107,29 +107,29 @@ TEST_CASE("custom: needs the proof of every server, and what it builds on") {
   CHECK(unproven.steps.empty());
 
   const OnNodes both{.set_aside = {{"server-1", {"coredns"}}, {"agent-1", {"coredns"}}}};
-  const Plan plan = make_plan(custom(), cluster.snapshot, {}, both);
+  const Plan plan = make_plan(custom_in_all(), cluster.snapshot, {}, both);
   REQUIRE_FALSE(plan.refusal);
   carry_out(cluster, plan);
   CHECK(cluster.node(1)["metadata"]["annotations"][set_aside_annotation] == "coredns");
-  CHECK(make_plan(custom(), cluster.snapshot).steps.empty());
+  CHECK(make_plan(custom_in_all(), cluster.snapshot).steps.empty());
 
   cluster.snapshot.manifests = Json::object();
-  const Plan remote = make_plan(custom(), cluster.snapshot);
+  const Plan remote = make_plan(custom_in_all(), cluster.snapshot);
   REQUIRE(remote.refusal);
   CHECK(mentions(remote.refusal->message, "--manifests"));
 
   // A server that is gone for weeks has no say.
   SimulatedCluster old = staged_cluster();
   old.node(1)["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = "true";
-  CHECK(make_plan(custom(), old.snapshot).refusal);
+  CHECK(make_plan(custom_in_all(), old.snapshot).refusal);
   old.silence(1, 30 * 86400);
-  CHECK_FALSE(make_plan(custom(), old.snapshot).refusal);
+  CHECK_FALSE(make_plan(custom_in_all(), old.snapshot).refusal);
 }
 
 TEST_CASE("custom: what k3s declares is as wished, and stays so") {
-  SimulatedCluster cluster = at(custom());
+  SimulatedCluster cluster = staged_at(custom_in_all());
   check_custom(cluster);
-  CHECK(make_plan(custom(), cluster.snapshot).components["coredns"]["strategy"] == "custom");
+  CHECK(make_plan(custom_in_all(), cluster.snapshot).components["coredns"]["strategy"] == "custom");
   const auto before = cluster.snapshot.deployments;
   cluster.start_k3s(true);
   CHECK(cluster.snapshot.deployments == before);
@@ -137,7 +137,7 @@ TEST_CASE("custom: what k3s declares is as wished, and stays so") {
   SUBCASE("a server without its .skip sets it back, and the next run mends that") {
     cluster.start_k3s(false);
     CHECK(pod_spec(cluster)["containers"][0]["image"] != "registry.example/coredns:own");
-    reach(cluster, custom());
+    reach(cluster, custom_in_all());
     check_custom(cluster);
   }
   SUBCASE("the next release is followed") {
@@ -145,7 +145,7 @@ TEST_CASE("custom: what k3s declares is as wished, and stays so") {
     pod["metadata"]["labels"]["release"] = "new";
     pod["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent";
     cluster.snapshot.manifests["coredns"][1]["rules"].push_back({{"apiGroups", {"discovery.k8s.io"}}});
-    reach(cluster, custom());
+    reach(cluster, custom_in_all());
     check_custom(cluster);
     CHECK(cluster.deployment()["spec"]["template"]["metadata"]["labels"]["release"] == "new");
     CHECK(pod_spec(cluster)["containers"][0]["imagePullPolicy"] == "IfNotPresent");
@@ -236,8 +236,8 @@ TEST_CASE("custom: from any strategy and to any, nothing is lost") {
                                      wish({{"coredns_strategy", "custom"}, {"coredns_replicas", 2}})};
   for (const auto& other : strategies) {
     CAPTURE(other.coredns_strategy);
-    SimulatedCluster cluster = at(other);
-    reach_with_proof(cluster, custom());
+    SimulatedCluster cluster = staged_at(other);
+    reach_with_proof(cluster, custom_in_all());
     check_custom(cluster);
     reach_with_proof(cluster, other);
     CHECK(cluster.losses == std::vector<std::string>{});
@@ -247,10 +247,10 @@ TEST_CASE("custom: from any strategy and to any, nothing is lost") {
 }
 
 TEST_CASE("custom: stopped anywhere, the next run comes to the same end, and a failed one to what was") {
-  const Spec spec = custom();
+  const Spec spec = custom_in_all();
   for (const Spec& other : {autoscaling, packaged}) {
     for (const bool back : {false, true}) {
-      const SimulatedCluster start = at(back ? spec : other);
+      const SimulatedCluster start = staged_at(back ? spec : other);
       const Spec& goal = back ? other : spec;
       SimulatedCluster proven = start;
       proven.node(0)["metadata"]["annotations"][set_aside_annotation] = "coredns";
@@ -286,7 +286,7 @@ TEST_CASE("custom: stopped anywhere, the next run comes to the same end, and a f
 }
 
 TEST_CASE("custom: under other strategies what k3s would set back is refused, and named") {
-  SimulatedCluster cluster = at(autoscaling);
+  SimulatedCluster cluster = staged_at(autoscaling);
   for (const char* strategy : {"autoscaling", "replicas"}) {
     for (const Json& wished : {Json{{"coredns_image", "x"}}, Json{{"coredns_tolerations", {toleration}}}}) {
       Json document = wished;
@@ -298,10 +298,10 @@ TEST_CASE("custom: under other strategies what k3s would set back is refused, an
     }
   }
   // A DaemonSet is ours alone.
-  SimulatedCluster daemons = at(wish({{"coredns_strategy", "daemonset"},
-                                      {"coredns_daemonset_nodes", "all"},
-                                      {"coredns_image", "own"},
-                                      {"coredns_tolerations", {toleration}}}));
+  SimulatedCluster daemons = staged_at(wish({{"coredns_strategy", "daemonset"},
+                                             {"coredns_daemonset_nodes", "all"},
+                                             {"coredns_image", "own"},
+                                             {"coredns_tolerations", {toleration}}}));
   const Json& pod = daemons.snapshot.daemonsets[0]["spec"]["template"]["spec"];
   CHECK(pod["containers"][0]["image"] == "own");
   CHECK(pod["tolerations"].size() == 3);
@@ -314,7 +314,7 @@ TEST_CASE("custom: a .skip that nothing wants is told of") {
     return mentions(warning, "coredns.yaml.skip") && mentions(warning, "server-1");
   }));
   // On the way back it is about to go.
-  const SimulatedCluster leaving = at(custom());
+  const SimulatedCluster leaving = staged_at(custom_in_all());
   for (const auto& warning :
        make_plan(autoscaling, leaving.snapshot, {}, {.set_aside = {{"server-1", {"coredns"}}}}).warnings)
     CHECK_FALSE(mentions(warning, ".skip"));
@@ -339,8 +339,8 @@ TEST_CASE("custom: metrics-server, too") {
 }
 
 TEST_CASE("custom: its manifests keep every object of k3s's") {
-  const SimulatedCluster cluster = at(custom());
-  const auto objects = manifests(make_plan(custom(), cluster.snapshot));
+  const SimulatedCluster cluster = staged_at(custom_in_all());
+  const auto objects = manifests(make_plan(custom_in_all(), cluster.snapshot));
   int kept = 0;
   for (const auto& object : objects)
     if (object["metadata"].value("annotations", Json::object()).contains(keep_annotation)) ++kept;

@@ -53,7 +53,6 @@ namespace core_ha::ha {
 
 namespace {
 
-const cluster::FieldPath paused_field{"f:spec", "f:paused"};
 const cluster::FieldPath template_field{"f:spec", "f:template"};
 
 class Swap {

@@ -36,7 +36,7 @@ namespace {
 constexpr const char* title = "traefik";
 const Chart traefik{.name = "traefik", .id = "traefik"};
 /// How long a pod answers on after its endpoint is taken away, in seconds: kube-proxies learn of it within one or two.
-constexpr int pre_stop_seconds = 5;
+constexpr int traefik_pre_stop_seconds = 5;
 constexpr const char* required_nodes = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 
 /// What is in the HelmChartConfig without us, with a spec even where there is none.
@@ -221,7 +221,7 @@ Json Values::ours() const {
       !planner_.spec.traefik_replicas && given.is_number_integer() && given.get<int>() == replicas_;
   if (!scaled && !left_to_others) values["deployment"]["replicas"] = replicas_;
   if (planner_.snapshot.minor() >= pre_stop_sleep_minor && at(effective_, "/deployment/lifecycle/preStop").is_null())
-    values["deployment"]["lifecycle"]["preStop"]["sleep"]["seconds"] = pre_stop_seconds;
+    values["deployment"]["lifecycle"]["preStop"]["sleep"]["seconds"] = traefik_pre_stop_seconds;
   values["updateStrategy"] = {{"type", "RollingUpdate"},
                               {"rollingUpdate", {{"maxUnavailable", alone_ ? 1 : 0}, {"maxSurge", alone_ ? 0 : 1}}}};
   const Json& selector = deployment_["spec"]["selector"];
@@ -342,7 +342,7 @@ void design_helm(Planner& planner, Traefik& design) {
   design.body = std::move(body);
 }
 
-void design_packaged(Planner& planner, Traefik& design) {
+void design_packaged(const Planner& planner, Traefik& design) {
   const Json* config = planner.live(traefik_config);
   const auto kept = kept_mark(planner.snapshot, traefik.name);
   const bool there =
