@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Every target installs what it needs first (tests/setup) and says so.
+# What builds or tests installs what it needs first (tests/setup) and says so.
 
 SHELL := /bin/bash
 SANDBOX := tests/sandbox/sandbox
@@ -14,13 +14,13 @@ help: ## Show what each target does
 	@printf '\nmake demo COMPARE=1 also measures the packaged state (it takes the 6 minutes that its outage lasts).\n'
 	@printf 'make test ONLY=lint,unit runs some groups alone; tests/run --list names them.\n'
 	@printf 'make test FRESH=1 also runs again what has passed on this very tree.\n'
-	@printf 'make test FULL=1 also builds Kubernetes 1.31 and 1.35 from source (a quarter of an hour each) and tests on them.\n'
+	@printf 'make test FULL=1 takes hours: Kubernetes 1.31 and 1.35 too, every point at which a run can be killed, all predictions.\n'
 
 demo: dist ## Start a small cluster, run the role on it, kill a node, and show what DNS clients saw
 	@tests/setup sandbox python
 	@$(VENV)/python tests/demo/demo.py $(if $(COMPARE),--compare)
 
-test: ## Run every check: linters, units, the sandbox's own tests, and the scenarios on real clusters
+test: ## Run the checks, an hour: linters, units, the sandbox's own tests, scenarios on real clusters
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
 
@@ -33,9 +33,9 @@ down: ## Stop every cluster that demo and test started
 
 build: ## Build the helper for this machine: build/k3s-core-ha
 	@tests/setup build
-	@cmake --preset dev >build/cmake-dev.log || { cat build/cmake-dev.log; exit 1; }
-	@cmake --build --preset dev -j $(JOBS) --target k3s-core-ha
-	@ln -sf dev/k3s-core-ha build/k3s-core-ha
+	@cmake --preset program >build/cmake.log || { cat build/cmake.log; exit 1; }
+	@cmake --build --preset program -j $(JOBS)
+	@ln -sf program/k3s-core-ha build/k3s-core-ha
 	@build/k3s-core-ha version
 
 dist: ## Build the Galaxy artefact with the static helper: build/dist/k3s_ha-core-*.tar.gz

@@ -18,7 +18,8 @@ options:
   kubeconfig:
     description:
       - The kubeconfig to use, C(/etc/rancher/k3s/k3s.yaml) on a server of k3s.
-      - When not given, the files that the environment variable E(KUBECONFIG) names are used, else C(~/.kube/config).
+      - When not given, the files that the environment variable E(KUBECONFIG) names are used, else
+        C(/etc/rancher/k3s/k3s.yaml), else C(~/.kube/config).
     type: path
   context:
     description:

@@ -59,7 +59,7 @@ level:
   type: dict
   contains:
     name:
-      description: V(none) or V(node).
+      description: V(none), V(node) or V(zone).
       type: str
     reason:
       description: One sentence.

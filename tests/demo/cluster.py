@@ -71,11 +71,13 @@ class Cluster:
         for pod in self.dns_pods():
             if pod["spec"]["nodeName"].startswith("server-"):
                 self.kubectl("cordon", "server-1")
+                print("   server-1 is cordoned for the moment, and the pod deleted", flush=True)
                 try:
                     self.kubectl("delete", "pod", "-n", "kube-system", pod["metadata"]["name"])
                     wait_for("CoreDNS on an agent", 120, lambda: bool(self._agents_with_dns()))
                 finally:
                     self.kubectl("uncordon", "server-1")
+                    print("   server-1 takes pods again", flush=True)
         wait_for("CoreDNS on an agent", 120, lambda: bool(self._agents_with_dns()))
         return self._agents_with_dns()[0]
 

@@ -7,6 +7,7 @@ import json
 import pathlib
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,12 +46,13 @@ class Run:
 
 @dataclass
 class Point:
-    """Where a run is ended: at a write, before the server has it or before the helper has the answer."""
+    """Where something happens to a run: at a write, before the server has it or before the helper has the answer."""
 
     write: int  # how many were done before it
     forward: bool
-    signal: signal.Signals
+    signal: signal.Signals | None = None  # that the helper gets
     cut: bool = True
+    act: Callable[[], None] = lambda: None  # what others do
 
 
 class Helper:
@@ -61,17 +63,20 @@ class Helper:
         self.directory = directory
 
     def run(self, *words: str, spec: Any = None, output: str = "json", at: Point | None = None) -> Run:
-        """One run to its end; `spec` is the wish, `at` the point where it is ended."""
+        """One run to its end; `spec` is the wish, `at` where something happens to it."""
         command = [str(HELPER), "--kubeconfig", str(self.proxy.kubeconfig), "-o", output, *words]
         if spec is not None:
             command += ["--spec", "-"]
         errors = self.directory / "helper.stderr"
         with errors.open("w") as stderr:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
-            trap = None
-            if at is not None:
-                trap = Trap(at.write, at.forward, lambda: process.send_signal(at.signal), at.cut)
-            self.proxy.arm(trap)
+
+            def spring() -> None:
+                at.act()
+                if at.signal is not None:
+                    process.send_signal(at.signal)
+
+            self.proxy.arm(None if at is None else Trap(at.write, at.forward, spring, at.cut))
             try:
                 stdout, _ = process.communicate("" if spec is None else json.dumps(spec), timeout=LONGEST)
             finally:

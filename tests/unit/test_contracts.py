@@ -79,6 +79,12 @@ def test_exit_statuses_are_those_of_the_helper(root: pathlib.Path) -> None:
     assert {number: names[name] for name, number in numbers.items()} == EXIT_STATUS
 
 
+def test_the_helpers_help_lists_each_exit_status(root: pathlib.Path) -> None:
+    said = subprocess.run([root / "build/k3s-core-ha", "--help"], check=True, capture_output=True, text=True).stdout
+    listed = re.findall(r"^ +(\d+)  \S", said.split("Exit status:", 1)[1], re.MULTILINE)
+    assert {int(number) for number in listed} == set(EXIT_STATUS)
+
+
 def test_the_helper_is_given_the_time_that_it_may_take_to_go_back(root: pathlib.Path) -> None:
     header = (root / "native/src/act/act.h").read_text()
     found = re.search(r"seconds time_to_go_back\{(\d+)\};", header)

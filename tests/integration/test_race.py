@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Others change the cluster while a run is at work: the run ends where it would have without them."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import pytest
+from cluster import Server, wait_for
+from helper import Helper, Point
+from state import AUTOSCALER, DEPLOYMENT, PODS, RETIRING, Endpoints
+from ways import FULL, PACKAGED, Ways, spec
+
+MOST = 4  # as many as there are nodes
+
+
+def scale_by_autoscaler(server: Server, scaled: list[float]) -> None:
+    """The autoscaler wants more, and they run; notes when. Below its minimum it needs neither load nor a metric."""
+    server.patch(AUTOSCALER, {"spec": {"minReplicas": MOST}})
+
+    def running() -> bool:
+        pods = [pod for pod in server.get(PODS)["items"] if pod["metadata"]["labels"].get("k8s-app") == "kube-dns"]
+        serving = [pod for pod in pods if RETIRING not in pod["metadata"]["labels"]]
+        return server.get(DEPLOYMENT)["spec"]["replicas"] == MOST and len(serving) >= MOST
+
+    wait_for(f"{MOST} replicas by the autoscaler", running, 25)
+    scaled.append(time.monotonic())
+
+
+def test_autoscaler_acts_meanwhile(server: Server, ways: Ways, helper: Helper, subtests: pytest.Subtests) -> None:
+    """The autoscaler adds a pod that the plan does not know, at each write before it is gone: none is left over."""
+    back = ways.way("autoscaling", PACKAGED)
+    gone = next(i for i, request in enumerate(back.done) if str(request) == f"DELETE {AUTOSCALER}")
+    for write in range(gone + 1) if FULL else [gone]:
+        with subtests.test(write=write):
+            ways.go("autoscaling")
+            ways.at = "on the way"
+            scaled: list[float] = []
+            act = functools.partial(scale_by_autoscaler, server, scaled)
+            point = Point(write, forward=False, cut=False, act=act)
+            with Endpoints(server) as endpoints:
+                run = helper.run("apply", *ways.words, spec=spec(PACKAGED), at=point)
+            assert run.status == 0, run.stderr
+            assert scaled, "the autoscaler did not act in the midst of the run"
+            ways.arrive(PACKAGED)
+            assert endpoints.below(len(ways.ends[PACKAGED]["pods"])) == []
+            print(f"\nscaled to {MOST} before write {write} ({back.done[write]}): {len(run.done)} writes in all")
+            assert helper.apply(spec(PACKAGED), *ways.words).done == []
