@@ -22,6 +22,8 @@ REVISIONS = f"/apis/apps/v1/{SYSTEM}/controllerrevisions?labelSelector=k3s-core-
 SERVICE = f"/api/v1/{SYSTEM}/services/kube-dns"
 AUTOSCALER = f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-ha-coredns"
 BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns"
+METRICS = f"/apis/apps/v1/{SYSTEM}/deployments/metrics-server"
+METRICS_BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-metrics-server"
 CONFIG = f"/api/v1/{SYSTEM}/configmaps/coredns"
 ACCOUNT = f"/api/v1/{SYSTEM}/serviceaccounts/coredns"
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:coredns"
@@ -68,7 +70,7 @@ def _of_coredns(thing: Json) -> bool:
 
 
 def state(server: Server) -> Json:
-    """Everything of CoreDNS's, and everything of ours."""
+    """Everything of CoreDNS's, everything of ours, and metrics-server, which a wish for CoreDNS has more of, too."""
     pods = [pod for pod in server.get(PODS)["items"] if _of_coredns(pod)]
     sets = [one for one in server.get(SETS)["items"] if _of_coredns(one) and one["spec"]["replicas"] > 0]
     template = sets[0]["metadata"]["labels"][HASH] if sets else None
@@ -80,6 +82,7 @@ def state(server: Server) -> Json:
         "others": [_lasting(server.get(path)) for path in (CONFIG, ACCOUNT, ROLE, BINDING)],
         "autoscaler": _lasting(server.find(AUTOSCALER)),
         "budget": _lasting(server.find(BUDGET)),
+        "metrics": [_lasting(server.find(path)) for path in (METRICS, METRICS_BUDGET)],
         "wish": _lasting(server.find(WISH)),
         "sets": [one["spec"]["replicas"] for one in sets],
         "pods": sorted(([_labels(pod, template), is_ready(pod)] for pod in pods), key=json.dumps),

@@ -36,13 +36,21 @@ def test_killed_between_any_two_requests(strategy: str, few: int, ways: Ways, su
                 print(f"to {end}, write {point.write} {when} ({request}): {time.monotonic() - begun:.0f} s")
 
 
-@pytest.mark.parametrize(("start", "end"), [(PACKAGED, "autoscaling"), ("autoscaling", PACKAGED)])
-def test_told_to_stop(start: str, end: str, ways: Ways, helper: Helper, subtests: pytest.Subtests) -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "signals"),
+    [
+        (PACKAGED, "autoscaling", (signal.SIGTERM, signal.SIGINT)),
+        ("autoscaling", PACKAGED, (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
+def test_told_to_stop(
+    start: str, end: str, signals: tuple[signal.Signals, ...], ways: Ways, helper: Helper, subtests: pytest.Subtests
+) -> None:
     """SIGINT and SIGTERM: what was done is undone, or stays where everything serves; the next run carries on."""
     writes = len(ways.way(start, end).done)
-    signals = itertools.cycle((signal.SIGTERM, signal.SIGINT))
     # A run that is told at its last write has nothing left to leave undone.
-    for point in evenly([Point(write, False, next(signals), cut=False) for write in range(writes - 1)], 1):
+    points = evenly([Point(write, False, cut=False) for write in range(writes - 1)], 1)
+    for point, point.signal in zip(points, itertools.cycle(signals), strict=False):
         with subtests.test(write=point.write, signal=point.signal):
             ways.go(start)
             wished = len(ways.ends[end]["pods"])

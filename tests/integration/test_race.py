@@ -28,9 +28,14 @@ def scale_by_autoscaler(server: Server, scaled: list[float]) -> None:
     scaled.append(time.monotonic())
 
 
-def test_autoscaler_acts_meanwhile(server: Server, ways: Ways, helper: Helper, subtests: pytest.Subtests) -> None:
-    """The autoscaler adds a pod that the plan does not know, at each write before it is gone: none is left over."""
-    back = ways.way("autoscaling", PACKAGED)
+@pytest.mark.parametrize("end", [PACKAGED, "replicas"])
+def test_autoscaler_acts_meanwhile(
+    end: str, server: Server, ways: Ways, helper: Helper, subtests: pytest.Subtests
+) -> None:
+    """The autoscaler adds a pod that the plan does not know, at each write before it is gone: none is left over, and
+    nobody is without its pods when the count changes hands.
+    """
+    back = ways.way("autoscaling", end)
     gone = next(i for i, request in enumerate(back.done) if str(request) == f"DELETE {AUTOSCALER}")
     for write in range(gone + 1) if FULL else [gone]:
         with subtests.test(write=write):
@@ -40,10 +45,12 @@ def test_autoscaler_acts_meanwhile(server: Server, ways: Ways, helper: Helper, s
             act = functools.partial(scale_by_autoscaler, server, scaled)
             point = Point(write, forward=False, cut=False, act=act)
             with Endpoints(server) as endpoints:
-                run = helper.run("apply", *ways.words, spec=spec(PACKAGED), at=point)
+                run = helper.run("apply", *ways.words, spec=spec(end), at=point)
             assert run.status == 0, run.stderr
             assert scaled, "the autoscaler did not act in the midst of the run"
-            ways.arrive(PACKAGED)
-            assert endpoints.below(len(ways.ends[PACKAGED]["pods"])) == []
-            print(f"\nscaled to {MOST} before write {write} ({back.done[write]}): {len(run.done)} writes in all")
-            assert helper.apply(spec(PACKAGED), *ways.words).done == []
+            ways.arrive(end)
+            assert endpoints.below(len(ways.ends[end]["pods"])) == []
+            print(
+                f"\nto {end}, scaled to {MOST} before write {write} ({back.done[write]}): {len(run.done)} writes in all"
+            )
+            assert helper.apply(spec(end), *ways.words).done == []

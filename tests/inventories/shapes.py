@@ -32,9 +32,10 @@ RESERVED = Shape(
     "reserved",
     "small",
     level="node",
-    dns_nodes=("agent-1", "agent-2", "server-1"),  # CoreDNS tolerates the taint
+    dns_nodes=("agent-1", "agent-2", "server-1"),  # CoreDNS tolerates the taints
     settings=(
         "node-taint=CriticalAddonsOnly=true:NoExecute",
+        "node-taint+=node-role.kubernetes.io/control-plane=true:NoSchedule",
         "cluster-cidr=10.49.0.0/16,fd00:49::/56",
         "service-cidr=10.50.0.0/16,fd00:50::/112",
         "cluster-dns=10.50.0.53,fd00:50::35",
