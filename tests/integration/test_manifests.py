@@ -23,7 +23,7 @@ def of_both(end: Json) -> Json:
     count came to be (a field of ours, or a call of the scale subresource).
     """
     end = copy.deepcopy(end)
-    for thing in [end["deployment"], end["daemonset"], end["service"], *end["others"]]:
+    for thing in [end["deployment"], end["daemonset"], end["service"], *end["others"], *end["metrics"]]:
         if thing is None:
             continue
         del thing["ours"]
