@@ -14,6 +14,8 @@ from state import Endpoints, difference, settled, state
 PACKAGED = "packaged"
 STRATEGIES = ("autoscaling", "replicas", "daemonset", "custom")
 FULL = bool(os.environ.get("FULL"))
+# "0/3", "1/3" and "2/3", each with a SANDBOX_NAME of its own, share a full run among three clusters.
+SHARD = tuple(int(part) for part in os.environ.get("SHARD", "0/1").split("/"))
 
 
 def kill_points(run: Run) -> list[Point]:
@@ -40,8 +42,10 @@ def spec(strategy: str) -> Json:
 
 
 def evenly(points: list[Point], count: int) -> list[Point]:
-    """So many of the points, evenly spread; all of them in a full run."""
-    if FULL or len(points) <= count:
+    """So many of the points, evenly spread; in a full run all of them, or this cluster's share."""
+    if FULL:
+        return points[SHARD[0] :: SHARD[1]]
+    if len(points) <= count:
         return points
     return [points[(2 * i + 1) * len(points) // (2 * count)] for i in range(count)]
 
