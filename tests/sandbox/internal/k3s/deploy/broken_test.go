@@ -175,6 +175,7 @@ func TestLoopWithABrokenManifest(t *testing.T) {
 		t.Error("the mended file was not applied")
 	}
 	k.write(t, "own.yaml", broken)
-	k.looked(t)
+	k.looked(t) // finds it broken
+	k.looked(t) // and what follows
 	k.mustRun(t, "an edit, then a file that breaks at run time", "example.org", true)
 }
