@@ -235,7 +235,9 @@ func (s sandbox) haRestartsWithoutFirst(t *testing.T) {
 	s.t = t
 	if s.try(soon, "", "exec", "server-1", "true").status == 0 {
 		s.run(soon, "kill", "server-1")
-		eventually(t, time.Minute, "a leader of etcd among the others", func() bool { return s.etcdLeader(others("server-1")) != "" })
+		eventually(t, time.Minute, "a leader of etcd among the others", func() bool {
+			return s.etcdLeader(others("server-1")) != ""
+		})
 	}
 	s.run(2*time.Minute, "exec", "server-3", "systemctl", "restart", "k3s")
 	s.ownAPI("server-3")

@@ -18,8 +18,8 @@ const ownConfigMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, nam
 
 // configMapText is a ConfigMap's document of a manifest.
 func configMapText(name, state string) string {
-	const document = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: kube-system}\ndata: {state: %q}\n"
-	return fmt.Sprintf(document, name, state)
+	const metadata = "metadata: {name: %s, namespace: kube-system}\n"
+	return fmt.Sprintf("---\napiVersion: v1\nkind: ConfigMap\n"+metadata+"data: {state: %q}\n", name, state)
 }
 
 func TestFileOfTheSameAddOnPrunesThePackagedObjects(t *testing.T) {

@@ -114,8 +114,8 @@ func TestDurableFields(t *testing.T) {
 		{"template annotation", `{"template":{"metadata":{"annotations":{"a":"b"}}}}`, false},
 		{"maxSurge", `{"strategy":{"rollingUpdate":{"maxSurge":1}}}`, true},
 		{"terminationGracePeriodSeconds", pod(`{"terminationGracePeriodSeconds":40}`), true},
-		{"nodeTaintsPolicy in k3s's entry, held whole", spreadEntry("DoNotSchedule", whole+`,"nodeTaintsPolicy":"Honor"`), false},
-		{"matchLabelKeys in k3s's entry, held whole", spreadEntry("DoNotSchedule", whole+`,"matchLabelKeys":["pod-template-hash"]`), false},
+		{"nodeTaintsPolicy in k3s's entry", spreadEntry("DoNotSchedule", whole+`,"nodeTaintsPolicy":"Honor"`), false},
+		{"matchLabelKeys in k3s's entry", spreadEntry("DoNotSchedule", whole+`,"matchLabelKeys":["pod-template-hash"]`), false},
 		{"a spread entry with another key", pod(`{"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"example.org/rack","whenUnsatisfiable":"ScheduleAnyway"}]}`), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
