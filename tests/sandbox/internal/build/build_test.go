@@ -5,6 +5,7 @@ package build
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -125,6 +126,58 @@ func TestRealK3sMustBeAProgram(t *testing.T) {
 	t.Setenv("K3S_CORE_HA_CACHE", t.TempDir())
 	if _, err := New(versions.Current(), filepath.Join(t.TempDir(), "none")); failure.Exit(err) != failure.Usage {
 		t.Errorf("a k3s that is not there: %v", err)
+	}
+}
+
+// A real k3s, played by a script, takes the place of every program that the sandbox builds.
+func TestRealK3sIsTheBundle(t *testing.T) {
+	t.Setenv("K3S_CORE_HA_CACHE", t.TempDir())
+	release := t.TempDir()
+	real, images := filepath.Join(release, "k3s"), "k3s-airgap-images-amd64.tar.zst"
+	if err := os.WriteFile(real, []byte("#!/bin/sh\necho real \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(release, images), []byte("images"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	everything := func() Result {
+		t.Helper()
+		b, err := New(versions.Current(), real)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The nodes' system is the same as ever, and is not built here.
+		if err := os.MkdirAll(b.path(b.base()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.need(b.bundle(b.base(), nil)); err != nil {
+			t.Fatal(err)
+		}
+		made, err := b.Everything()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	made := everything()
+	out, err := exec.Command(made.Kubectl[0], append(made.Kubectl[1:], "version")...).Output()
+	if err != nil || string(out) != "real kubectl version\n" {
+		t.Errorf("kubectl of the bundle: %q, %v", out, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(made.Bundle, imagesDir, images)); err != nil || string(text) != "images" {
+		t.Errorf("images beside it: %q, %v", text, err)
+	}
+	programs, err := os.ReadDir(filepath.Join(made.Bundle, "bin"))
+	if err != nil || len(programs) != 1 {
+		t.Errorf("programs beside it: %v, %v", programs, err)
+	}
+
+	// Another program of the same path is another bundle.
+	if err := os.WriteFile(real, []byte("#!/bin/sh\necho later \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if later := everything(); later.Bundle == made.Bundle {
+		t.Error("a later k3s in its place gets the earlier one's bundle")
 	}
 }
 

@@ -4,9 +4,11 @@ package deploy_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,23 +16,25 @@ import (
 
 const ownConfigMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: kube-system}\n"
 
+// configMapText is a ConfigMap's document of a manifest.
+func configMapText(name, state string) string {
+	const metadata = "metadata: {name: %s, namespace: kube-system}\n"
+	return fmt.Sprintf("---\napiVersion: v1\nkind: ConfigMap\n"+metadata+"data: {state: %q}\n", name, state)
+}
+
 func TestFileOfTheSameAddOnPrunesThePackagedObjects(t *testing.T) {
 	k := fresh(t)
+	k.six(t)
 	k.write(t, "coredns.ha.yaml", ownConfigMap)
 	k.pass(t)
-	ctx := context.Background()
-	if _, err := k.client.CoreV1().Services("kube-system").Get(ctx, "kube-dns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("kube-dns: %v", err)
-	}
+	k.mustBeGone(t, "pruned")
 	k.pass(t)
-	if _, err := k.client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("recreated before a restart: %v", err)
-	}
+	k.mustBeGone(t, "not before a restart")
 	if err := os.Remove(k.file("coredns.ha.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	k.restart(t)
-	k.coredns(t)
+	k.six(t)
 }
 
 func TestDeletingAFileDeletesNothing(t *testing.T) {
@@ -52,12 +56,12 @@ func TestDeletingAFileDeletesNothing(t *testing.T) {
 func TestBrokenManifest(t *testing.T) {
 	ctx := context.Background()
 	k := fresh(t)
-	k.write(t, "own.yaml", ownConfigMap)
+	k.write(t, "own.yaml", ownConfigMap+configMapText("neighbour", "old"))
 	k.pass(t)
 	good, _ := k.addon(t, "own")
 
 	// At run time only that file is tried again, and the old checksum stays.
-	k.write(t, "own.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: NOT_VALID, namespace: kube-system}\n")
+	k.write(t, "own.yaml", configMapText("NOT_VALID", "new")+configMapText("neighbour", "new"))
 	for range 2 {
 		before := k.writes.Load()
 		if err := k.deploy.Pass(ctx, false); err == nil {
@@ -71,6 +75,16 @@ func TestBrokenManifest(t *testing.T) {
 		t.Errorf("checksum %q, was %q", sum, good)
 	}
 	k.event(t, "own", "ApplyManifestFailed", "NOT_VALID")
+
+	// A file is not applied as a whole: what left it is pruned and what is good of
+	// it applied, though one object failed.
+	configMaps := k.client.CoreV1().ConfigMaps("kube-system")
+	if _, err := configMaps.Get(ctx, "own", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("what left the file: %v", err)
+	}
+	if cm, err := configMaps.Get(ctx, "neighbour", metav1.GetOptions{}); err != nil || cm.Data["state"] != "new" {
+		t.Errorf("what is good of it: %v, %v", cm.Data, err)
+	}
 
 	k.write(t, "own.yaml", "a: [\n")
 	if err := k.deploy.Pass(ctx, false); err == nil {
@@ -92,4 +106,76 @@ func TestBrokenManifest(t *testing.T) {
 			t.Error("not set back by a forced pass beside a broken file")
 		}
 	}
+}
+
+// looked waits until the running loop has gone over all files once since now: in
+// the order of names before.yaml comes first, and it is seen applied twice.
+func (k *k3s) looked(t *testing.T) {
+	t.Helper()
+	configMaps := k.client.CoreV1().ConfigMaps("kube-system")
+	for range 2 {
+		mark := touched.String()
+		k.write(t, "before.yaml", configMapText("before", mark))
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			cm, err := configMaps.Get(context.Background(), "before", metav1.GetOptions{})
+			if err == nil && cm.Data["state"] == mark {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the loop does not apply before.yaml: %v", err)
+			}
+		}
+	}
+}
+
+// The loop itself, at a higher rate: a file that is broken at the start keeps its
+// passes forced until it is mended, and one that breaks later does not.
+func TestLoopWithABrokenManifest(t *testing.T) {
+	k := fresh(t)
+	k.write(t, "own.yaml", broken)
+	k = k.begin(t)
+	k.deploy.Period = 100 * time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); k.deploy.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	edit := func() {
+		t.Helper()
+		if err := k.deployment(t, pod(image), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	<-k.deploy.Passed()
+	versions := k.versions(t)
+	k.looked(t)
+	k.looked(t)
+	if after := k.versions(t); after != versions {
+		t.Errorf("while nobody edits, %s became %s", versions, after)
+	}
+	for range 2 {
+		edit()
+		k.looked(t)
+		k.mustRun(t, "an edit while a file is broken since the start", "example.org", false)
+	}
+
+	k.write(t, "own.yaml", ownConfigMap)
+	// The pass that applies the mended file is forced, and one more is if it met a conflict.
+	for end := time.Now().Add(time.Minute); ; {
+		edit()
+		k.looked(t)
+		if strings.Contains(k.image(t), "example.org") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("passes are forced after the file was mended")
+		}
+	}
+	if sum, _ := k.addon(t, "own"); sum == "" {
+		t.Error("the mended file was not applied")
+	}
+	k.write(t, "own.yaml", broken)
+	k.looked(t) // finds it broken
+	k.looked(t) // and what follows
+	k.mustRun(t, "an edit, then a file that breaks at run time", "example.org", true)
 }

@@ -28,8 +28,7 @@ import (
 
 const (
 	controllerName = "deploy"
-	// Period of the loop.
-	Period = 15 * time.Second
+	period         = 15 * time.Second
 	// gvksAnnotation remembers the kinds that an AddOn applied, so that objects
 	// whose kind left the manifest are found and pruned.
 	gvksAnnotation = "addon.k3s.cattle.io/gvks"
@@ -39,6 +38,8 @@ const (
 // Controller applies the manifests of one directory. Every server runs one; it
 // is not leader-elected.
 type Controller struct {
+	Period time.Duration // from the end of one of Run's passes to the next
+
 	dir      string
 	disabled map[string]bool
 	log      func(format string, args ...any)
@@ -70,6 +71,7 @@ func New(cfg *rest.Config, node, dir string, disabled map[string]bool, log func(
 	broadcaster := record.NewBroadcaster()
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events(metav1.NamespaceSystem)})
 	return &Controller{
+		Period:    period,
 		dir:       dir,
 		disabled:  disabled,
 		log:       log,
@@ -101,7 +103,7 @@ func (c *Controller) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(Period):
+		case <-time.After(c.Period):
 		}
 	}
 }

@@ -15,6 +15,7 @@ func TestScan(t *testing.T) {
 		"coredns.yaml", "coredns.yaml.skip", "local-storage.yaml", "own.json", "own.txt", ".hidden.yaml", "UPPER.YML",
 		"metrics-server/metrics-server-deployment.yaml", "metrics-server/auth-reader.yaml", "auth-reader.yaml.skip",
 		"metrics-server.skip", "a/b/deep.yaml", "coredns.ha.yaml",
+		"metrics-server/metrics-apiservice.yaml", "metrics-server/metrics-apiservice.yaml.skip",
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -30,7 +31,7 @@ func TestScan(t *testing.T) {
 		want     map[string]fate // files that are neither applied nor deleted are left out
 	}{
 		{
-			"skip matches by bare file name in any directory", nil,
+			"skip matches by bare file name, at top level and beside the file; a directory's does nothing", nil,
 			map[string]fate{
 				"UPPER.YML": apply, "a/b/deep.yaml": apply, "coredns.ha.yaml": apply, "local-storage.yaml": apply,
 				"metrics-server/metrics-server-deployment.yaml": apply, "own.json": apply,
@@ -42,6 +43,7 @@ func TestScan(t *testing.T) {
 				"UPPER.YML": apply, "a/b/deep.yaml": apply, "coredns.ha.yaml": apply, "local-storage.yaml": apply, "own.json": apply,
 				"coredns.yaml": disable, "metrics-server/auth-reader.yaml": disable,
 				"metrics-server/metrics-server-deployment.yaml": disable,
+				"metrics-server/metrics-apiservice.yaml":        disable, "metrics-server/metrics-apiservice.yaml.skip": disable,
 			},
 		},
 		{

@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"k3s-ha.core/sandbox/internal/k3s/config"
@@ -109,9 +110,10 @@ type cluster struct {
 	cfg    *rest.Config
 	client kubernetes.Interface
 	addons versioned.Interface
+	meta   metadata.Interface
 
-	started          bool
-	requests, writes atomic.Int64 // of the deploy controller
+	started                  bool
+	requests, writes, others atomic.Int64 // of the deploy controller; others: about an object of the name "other"
 }
 
 var (
@@ -162,6 +164,9 @@ func (c *cluster) up() error {
 	if c.addons, err = versioned.NewForConfig(c.cfg); err != nil {
 		return err
 	}
+	if c.meta, err = metadata.NewForConfig(c.cfg); err != nil {
+		return err
+	}
 	return deploy.CreateCRDs(ctx, c.cfg, true)
 }
 
@@ -176,6 +181,9 @@ func (r counter) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.c.requests.Add(1)
 		if req.Method != http.MethodGet {
 			r.c.writes.Add(1)
+		}
+		if strings.HasSuffix(req.URL.Path, "/other") {
+			r.c.others.Add(1)
 		}
 	}
 	return r.next.RoundTrip(req)
@@ -306,6 +314,19 @@ func (c *cluster) service(t *testing.T) *corev1.Service {
 func (c *cluster) configMap(t *testing.T) *corev1.ConfigMap {
 	t.Helper()
 	return must(t)(c.client.CoreV1().ConfigMaps("kube-system").Get(context.Background(), "coredns", metav1.GetOptions{})).(*corev1.ConfigMap)
+}
+
+// kubectl runs the real one as the cluster's admin.
+func (c *cluster) kubectl(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(os.Getenv("K3S_COMPONENTS"), "kube"), append([]string{
+		"kubectl", "--namespace=kube-system",
+		"--kubeconfig=" + filepath.Join(c.dir, "k3s.yaml"), "--cache-dir=" + filepath.Join(c.dir, "kubectl"),
+	}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+	}
 }
 
 // specJSON is a Deployment's spec in a form that can be compared.

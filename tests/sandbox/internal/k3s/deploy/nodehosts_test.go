@@ -4,6 +4,7 @@ package deploy_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,15 @@ func TestNodeHosts(t *testing.T) {
 	cm := k.configMap(t)
 	if cm.Data["NodeHosts"] == "" || cm.Data["foreign"] != "x" || cm.Data["Corefile"] == "edited" {
 		t.Errorf("after a restart: %v", cm.Data)
+	}
+
+	// Under .skip they go on being fed.
+	k.write(t, "coredns.yaml.skip", "")
+	k = k.restart(t)
+	k.node(t, "agent-2", "192.0.2.22")
+	k.waitHosts(t, "192.0.2.21 agent-1\n192.0.2.22 agent-2\n192.0.2.11 "+self+"\n")
+	if err := os.Remove(k.file("coredns.yaml.skip")); err != nil {
+		t.Fatal(err)
 	}
 
 	// Disabled and enabled again: no key until a Node changes, then its line only.

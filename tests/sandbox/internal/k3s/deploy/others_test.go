@@ -4,57 +4,88 @@ package deploy_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Objects that carry CoreDNS's label but that k3s did not make are left alone,
 // by --disable too.
 func TestObjectsOfOthersAreUntouched(t *testing.T) {
 	k := fresh(t)
-	ctx := context.Background()
-	meta := metav1.ObjectMeta{Name: "other", Labels: map[string]string{"k8s-app": "kube-dns"}}
-	budgets, maps := k.client.PolicyV1().PodDisruptionBudgets("kube-system"), k.client.CoreV1().ConfigMaps("kube-system")
-	pdb, err := budgets.Create(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: meta}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
+	var manifest strings.Builder
+	resources := map[string]schema.GroupVersionResource{}
+	for kind, o := range map[string]struct {
+		group    schema.GroupVersion
+		resource string
+		content  string
+	}{
+		"PodDisruptionBudget": {policyv1.SchemeGroupVersion, "poddisruptionbudgets", "spec: {}"},
+		"HorizontalPodAutoscaler": {
+			autoscalingv2.SchemeGroupVersion, "horizontalpodautoscalers",
+			"spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: coredns}}",
+		},
+		"DaemonSet": {
+			appsv1.SchemeGroupVersion, "daemonsets",
+			"spec: {selector: {matchLabels: {own: x}}, template: {metadata: {labels: {own: x, k8s-app: kube-dns}}, " +
+				"spec: {containers: [{name: c, image: example.org/other:1}]}}}",
+		},
+		"Service":   {corev1.SchemeGroupVersion, "services", "spec: {selector: {k8s-app: kube-dns}, ports: [{port: 53}]}"},
+		"ConfigMap": {corev1.SchemeGroupVersion, "configmaps", "data: {}"},
+	} {
+		resources[kind] = o.group.WithResource(o.resource)
+		const document = "apiVersion: %s\nkind: %s\nmetadata: {name: other, labels: {k8s-app: kube-dns}}\n%s\n---\n"
+		fmt.Fprintf(&manifest, document, o.group, kind, o.content)
 	}
-	cm, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
+	k.kubectl(t, manifest.String(), "create", "-f", "-")
+	defer k.kubectl(t, manifest.String(), "delete", "-f", "-", "--ignore-not-found")
+	versions := func() map[string]string {
+		all := map[string]string{}
+		for kind, r := range resources {
+			o, err := k.meta.Resource(r).Namespace("kube-system").Get(context.Background(), "other", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[kind] = string(o.UID) + " " + o.ResourceVersion
+		}
+		return all
 	}
+	before, requests := versions(), k.others.Load()
 	for _, disable := range [][]string{nil, {"coredns"}, nil} {
 		k = k.restart(t, disable...)
-		p, err := budgets.Get(ctx, "other", metav1.GetOptions{})
-		if err != nil || p.ResourceVersion != pdb.ResourceVersion {
-			t.Errorf("PodDisruptionBudget with disable %v: %v", disable, err)
-		}
-		m, err := maps.Get(ctx, "other", metav1.GetOptions{})
-		if err != nil || m.ResourceVersion != cm.ResourceVersion {
-			t.Errorf("ConfigMap with disable %v: %v", disable, err)
+		if after := versions(); !maps.Equal(after, before) {
+			t.Errorf("with disable %v: %v became %v", disable, before, after)
 		}
 	}
-	if err := budgets.Delete(ctx, "other", metav1.DeleteOptions{}); err != nil {
-		t.Error(err)
-	}
-	if err := maps.Delete(ctx, "other", metav1.DeleteOptions{}); err != nil {
-		t.Error(err)
+	if n := k.others.Load() - requests; n != 0 {
+		t.Errorf("%d requests about them", n)
 	}
 }
 
+// whole is what else k3s's spread entry over hosts holds.
+const whole = `,"maxSkew":1,"labelSelector":{"matchLabels":{"k8s-app":"kube-dns"}}`
+
+func spreadEntryFor(key, when, more string) string {
+	return pod(fmt.Sprintf(`{"topologySpreadConstraints":[{"topologyKey":%q,"whenUnsatisfiable":%q%s}]}`, key, when, more))
+}
+
 func spreadEntry(when, more string) string {
-	return pod(`{"topologySpreadConstraints":[{"topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"` + when + `"` + more + `}]}`)
+	return spreadEntryFor("kubernetes.io/hostname", when, more)
 }
 
 // An entry with k3s's topologyKey and another whenUnsatisfiable is reordered once.
 func TestSpreadEntryWithAnotherWhenUnsatisfiable(t *testing.T) {
 	k := fresh(t)
-	if err := k.deployment(t, spreadEntry("ScheduleAnyway", `,"maxSkew":1,"labelSelector":{"matchLabels":{"k8s-app":"kube-dns"}}`), false); err != nil {
+	if err := k.deployment(t, spreadEntry("ScheduleAnyway", whole), false); err != nil {
 		t.Fatal(err)
 	}
 	applied := k.coredns(t)

@@ -4,9 +4,11 @@ package deploy_test
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -42,16 +44,19 @@ func TestFirstStart(t *testing.T) {
 	if len(d.OwnerReferences) > 0 {
 		t.Errorf("owner references %v", d.OwnerReferences)
 	}
-	if len(d.Labels["objectset.rio.cattle.io/hash"]) != 40 {
-		t.Errorf("labels %v", d.Labels)
+	const id = "" // k3s gives none
+	hash := sha1.Sum([]byte(id + "k3s.cattle.io/v1, Kind=Addon" + "coredns" + "kube-system"))
+	if got, want := d.Labels["objectset.rio.cattle.io/hash"], hex.EncodeToString(hash[:]); got != want {
+		t.Errorf("hash %q, want %q", got, want)
 	}
 	for key, want := range map[string]string{
+		"objectset.rio.cattle.io/id":              id,
 		"objectset.rio.cattle.io/owner-gvk":       "k3s.cattle.io/v1, Kind=Addon",
 		"objectset.rio.cattle.io/owner-name":      "coredns",
 		"objectset.rio.cattle.io/owner-namespace": "kube-system",
 	} {
-		if d.Annotations[key] != want {
-			t.Errorf("annotation %s is %q", key, d.Annotations[key])
+		if got, ok := d.Annotations[key]; !ok || got != want {
+			t.Errorf("annotation %s is %q", key, got)
 		}
 	}
 	if d.Annotations["objectset.rio.cattle.io/applied"] == "" {
@@ -62,8 +67,10 @@ func TestFirstStart(t *testing.T) {
 			t.Errorf("manager %s %s", m.Manager, m.Operation)
 		}
 	}
-	if fields := string(d.ManagedFields[0].FieldsV1.Raw); !strings.Contains(fields, `"f:replicas"`) || !strings.Contains(fields, `"f:maxSurge"`) {
-		t.Error("deploy@ does not own the defaults of the create")
+	for _, field := range []string{"replicas", "maxSurge", "terminationGracePeriodSeconds"} {
+		if !strings.Contains(string(d.ManagedFields[0].FieldsV1.Raw), `"f:`+field+`"`) {
+			t.Errorf("deploy@ does not own %s, a default of the create", field)
+		}
 	}
 }
 
@@ -107,7 +114,8 @@ func TestDurableFields(t *testing.T) {
 		{"template annotation", `{"template":{"metadata":{"annotations":{"a":"b"}}}}`, false},
 		{"maxSurge", `{"strategy":{"rollingUpdate":{"maxSurge":1}}}`, true},
 		{"terminationGracePeriodSeconds", pod(`{"terminationGracePeriodSeconds":40}`), true},
-		{"nodeTaintsPolicy in k3s's entry, held whole", pod(`{"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"k8s-app":"kube-dns"}},"nodeTaintsPolicy":"Honor"}]}`), false},
+		{"nodeTaintsPolicy in k3s's entry", spreadEntry("DoNotSchedule", whole+`,"nodeTaintsPolicy":"Honor"`), false},
+		{"matchLabelKeys in k3s's entry", spreadEntry("DoNotSchedule", whole+`,"matchLabelKeys":["pod-template-hash"]`), false},
 		{"a spread entry with another key", pod(`{"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"example.org/rack","whenUnsatisfiable":"ScheduleAnyway"}]}`), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -124,17 +132,8 @@ func TestDurableFields(t *testing.T) {
 				t.Errorf("a restart took generation %d to %d", applied.Generation, d.Generation)
 			}
 
-			// An upgrade: another image, a new label, another memory limit.
-			text := k.read(t, "coredns.yaml")
-			text = strings.Replace(text, "rancher/mirrored-coredns-coredns:", "rancher/mirrored-coredns-coredns:next-", 1)
-			text = strings.Replace(text, "memory: 170Mi", "memory: 171Mi", 1)
-			text = strings.Replace(text, "kubernetes.io/name: CoreDNS", "kubernetes.io/name: CoreDNS\n    next: release", 1)
-			k.write(t, "coredns.yaml", text)
-			k.pass(t)
+			k.nextRelease(t)
 			d := k.coredns(t)
-			if !strings.Contains(d.Spec.Template.Spec.Containers[0].Image, "next-") || d.Labels["next"] != "release" {
-				t.Fatal("the upgrade was not applied")
-			}
 			// Applying the same again unforced neither conflicts nor changes anything.
 			if err := k.deployment(t, row.spec, false); err != nil {
 				t.Errorf("after the upgrade: %v", err)
@@ -146,7 +145,39 @@ func TestDurableFields(t *testing.T) {
 	}
 }
 
-func TestContestedFieldsAreSetBack(t *testing.T) {
+// nextRelease is an upgrade: another image, another memory limit, and a new label
+// of the Deployment and the Service.
+func (k *k3s) nextRelease(t *testing.T) {
+	t.Helper()
+	text := k.read(t, "coredns.yaml")
+	text = strings.Replace(text, "rancher/mirrored-coredns-coredns:", "rancher/mirrored-coredns-coredns:next-", 1)
+	text = strings.Replace(text, "memory: 170Mi", "memory: 171Mi", 1)
+	text = strings.ReplaceAll(text, "kubernetes.io/name: CoreDNS", "kubernetes.io/name: CoreDNS\n    next: release")
+	k.write(t, "coredns.yaml", text)
+	k.pass(t)
+	k.mustRun(t, "an upgrade", "next-", true)
+	if k.coredns(t).Labels["next"] != "release" || k.service(t).Labels["next"] != "release" {
+		t.Fatal("the upgrade was not applied")
+	}
+}
+
+// The row of replicas, where it is kubectl that scales.
+func TestReplicasByKubectlScale(t *testing.T) {
+	k := fresh(t)
+	k.kubectl(t, "", "scale", "deployment/coredns", "--replicas=3")
+	scaled := k.coredns(t)
+	k = k.restart(t)
+	if d := k.coredns(t); *d.Spec.Replicas != 3 || d.ResourceVersion != scaled.ResourceVersion {
+		t.Errorf("%d replicas after a restart, generation %d became %d", *d.Spec.Replicas, scaled.Generation, d.Generation)
+	}
+	k.nextRelease(t)
+	if n := *k.coredns(t).Spec.Replicas; n != 3 {
+		t.Errorf("%d replicas after an upgrade", n)
+	}
+}
+
+// Contested fields are set back at a start; under .skip a change of them lasts.
+func TestContestedFields(t *testing.T) {
 	for name, spec := range map[string]string{
 		"tolerations":                pod(`{"tolerations":[{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":20}]}`),
 		"maxSkew of k3s's entry":     pod(`{"topologySpreadConstraints":[{"maxSkew":2,"topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule"}]}`),
@@ -168,13 +199,32 @@ func TestContestedFieldsAreSetBack(t *testing.T) {
 			if d := k.coredns(t); d.Generation != packaged.Generation+1 {
 				t.Error("set back by a quiet pass")
 			}
-			k.restart(t)
+			k = k.restart(t)
 			d := k.coredns(t)
 			if d.Generation != packaged.Generation+2 {
 				t.Errorf("generation %d after the restart, was %d", d.Generation, packaged.Generation)
 			}
 			if got, want := specJSON(t, d), specJSON(t, packaged); got != want {
 				t.Errorf("not as packaged:\n%s\n%s", got, want)
+			}
+
+			k.write(t, "coredns.yaml.skip", "")
+			if err := k.deployment(t, spec, true); err != nil {
+				t.Fatal(err)
+			}
+			edited := k.coredns(t)
+			if edited.Generation != d.Generation+1 {
+				t.Errorf("generation %d after the same change again, was %d", edited.Generation, d.Generation)
+			}
+			k = k.restart(t)
+			if d := k.coredns(t); d.ResourceVersion != edited.ResourceVersion {
+				t.Error("the change did not outlive a restart under .skip")
+			}
+			k = k.begin(t)
+			k.upgrade(t)
+			k.first(t)
+			if d := k.coredns(t); d.ResourceVersion != edited.ResourceVersion {
+				t.Error("the change did not outlive an upgrade under .skip")
 			}
 		})
 	}
@@ -191,6 +241,10 @@ func TestTrafficDistributionOfTheService(t *testing.T) {
 	k = k.restart(t)
 	if after := k.service(t); after.ResourceVersion != s.ResourceVersion {
 		t.Errorf("a restart patched the Service: %v", after.Spec.TrafficDistribution)
+	}
+	k.nextRelease(t)
+	if after := k.service(t).Spec.TrafficDistribution; after == nil || *after != "PreferSameNode" {
+		t.Errorf("after an upgrade it is %v", after)
 	}
 	k.restart(t, "coredns")
 	k.restart(t)
@@ -225,20 +279,41 @@ func TestWayBackByAnEmptySet(t *testing.T) {
 	}
 }
 
+// Under .skip a restart ignores the file, too.
 func TestDeletedByHandStaysGoneUntilARestart(t *testing.T) {
-	k := fresh(t)
-	deployments := k.client.AppsV1().Deployments("kube-system")
-	if err := deployments.Delete(context.Background(), "coredns", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	for name, skip := range map[string]bool{"without .skip": false, "with .skip": true} {
+		t.Run(name, func(t *testing.T) {
+			k := fresh(t)
+			if skip {
+				k.write(t, "coredns.yaml.skip", "")
+			}
+			deployments := k.client.AppsV1().Deployments("kube-system")
+			if err := deployments.Delete(context.Background(), "coredns", metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			gone := func() bool {
+				_, err := deployments.Get(context.Background(), "coredns", metav1.GetOptions{})
+				return apierrors.IsNotFound(err)
+			}
+			k.pass(t)
+			k.touch(t, "coredns.yaml") // the checksum is the same
+			k.pass(t)
+			if !gone() {
+				t.Error("back after two passes")
+			}
+			k = k.restart(t)
+			if gone() != skip {
+				t.Errorf("after a restart: gone %t", gone())
+			}
+			if skip {
+				if err := os.Remove(k.file("coredns.yaml.skip")); err != nil {
+					t.Fatal(err)
+				}
+				k.restart(t)
+				k.coredns(t)
+			}
+		})
 	}
-	k.pass(t)
-	k.touch(t, "coredns.yaml") // the checksum is the same
-	k.pass(t)
-	if _, err := deployments.Get(context.Background(), "coredns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("after two passes: %v", err)
-	}
-	k.restart(t)
-	k.coredns(t)
 }
 
 func TestSkip(t *testing.T) {
@@ -256,40 +331,61 @@ func TestSkip(t *testing.T) {
 	if strings.Contains(k.read(t, "coredns.yaml"), "edited") {
 		t.Error("the staged file was not rewritten")
 	}
-	// A Deployment deleted by hand stays gone, over restarts too: tested by
-	// TestDeletedByHand without .skip; here the way back without a restart.
-	if err := os.Remove(k.file("coredns.yaml.skip")); err != nil {
-		t.Fatal(err)
-	}
-	k.pass(t)
-	unchanged := func(what string) {
-		t.Helper()
-		if d := k.coredns(t); d.ResourceVersion != edited.ResourceVersion {
-			t.Errorf("%s set the edit back", what)
-		}
-	}
-	unchanged("removing .skip alone")
-	k.touch(t, "coredns.yaml")
-	k.pass(t)
-	unchanged("a touch alone")
-	forget(t, k)
-	k.pass(t)
-	unchanged("forgetting the checksum alone")
-	k.touch(t, "coredns.yaml")
-	k.pass(t)
-	d := k.coredns(t)
-	if strings.Contains(d.Spec.Template.Spec.Containers[0].Image, "example.org") || d.UID != edited.UID || d.Generation != edited.Generation+1 {
-		t.Errorf("touch and checksum: image %s, generation %d after %d", d.Spec.Template.Spec.Containers[0].Image, d.Generation, edited.Generation)
-	}
 }
 
-// forget sets the AddOn's checksum to "".
-func forget(t *testing.T, k *k3s) {
-	t.Helper()
-	_, err := k.addons.K3sV1().Addons("kube-system").Patch(context.Background(), "coredns", types.MergePatchType,
-		[]byte(`{"spec":{"checksum":""}}`), metav1.PatchOptions{})
-	if err != nil {
-		t.Fatal(err)
+// The ways back from .skip without a restart.
+func TestWaysBackFromSkip(t *testing.T) {
+	ctx := context.Background()
+	k := fresh(t)
+	addons := k.addons.K3sV1().Addons("kube-system")
+	for _, way := range []struct {
+		name   string
+		forget func() error
+	}{
+		{"forgetting the checksum", func() error {
+			patch := []byte(`{"spec":{"checksum":""}}`)
+			_, err := addons.Patch(ctx, "coredns", types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		}},
+		{"deleting the AddOn", func() error { return addons.Delete(ctx, "coredns", metav1.DeleteOptions{}) }},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			k.write(t, "coredns.yaml.skip", "")
+			if err := k.deployment(t, `{"minReadySeconds":3,"template":{"spec":`+image+`}}`, true); err != nil {
+				t.Fatal(err)
+			}
+			k = k.restart(t)
+			before, edited := uids(k.six(t)), k.coredns(t)
+			unchanged := func(what string) {
+				t.Helper()
+				if d := k.coredns(t); d.ResourceVersion != edited.ResourceVersion {
+					t.Errorf("%s set the edit back", what)
+				}
+			}
+			if err := os.Remove(k.file("coredns.yaml.skip")); err != nil {
+				t.Fatal(err)
+			}
+			k.pass(t)
+			unchanged("removing .skip alone")
+			k.touch(t, "coredns.yaml")
+			k.pass(t)
+			unchanged("a touch alone")
+			if err := way.forget(); err != nil {
+				t.Fatal(err)
+			}
+			k.pass(t)
+			unchanged(way.name + " alone")
+			k.touch(t, "coredns.yaml")
+			k.pass(t)
+			k.mustRun(t, "a touch and "+way.name, "example.org", false)
+			d := k.coredns(t)
+			if d.Generation != edited.Generation+1 || d.Spec.MinReadySeconds != 3 {
+				t.Errorf("generation %d after %d, minReadySeconds %d", d.Generation, edited.Generation, d.Spec.MinReadySeconds)
+			}
+			if after := uids(k.six(t)); !maps.Equal(after, before) {
+				t.Errorf("uids %v were %v", after, before)
+			}
+		})
 	}
 }
 
@@ -300,16 +396,8 @@ func TestDisable(t *testing.T) {
 		t.Fatal(err)
 	}
 	k = k.restart(t, "coredns") // and disable beats .skip
-	ctx := context.Background()
-	_, deployment := k.client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
-	_, service := k.client.CoreV1().Services("kube-system").Get(ctx, "kube-dns", metav1.GetOptions{})
-	_, account := k.client.CoreV1().ServiceAccounts("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
-	_, configMap := k.client.CoreV1().ConfigMaps("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
-	for what, err := range map[string]error{"Deployment": deployment, "Service": service, "ServiceAccount": account, "ConfigMap": configMap} {
-		if !apierrors.IsNotFound(err) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
+	k.mustBeGone(t, "disabled")
+	k.event(t, "coredns", "DeletingManifest", "coredns.yaml")
 	if _, ok := k.addon(t, "coredns"); ok {
 		t.Error("the AddOn is still there")
 	}
@@ -318,9 +406,7 @@ func TestDisable(t *testing.T) {
 	}
 	// Enabled again, the .skip that was left behind keeps coredns away.
 	k = k.restart(t)
-	if _, err := k.client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("with .skip left behind: %v", err)
-	}
+	k.mustBeGone(t, "with .skip left behind")
 	if err := os.Remove(k.file("coredns.yaml.skip")); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"k3s-ha.core/sandbox/internal/k3s/deploy"
 )
@@ -170,21 +170,13 @@ func TestDisableOnOneServerOnly(t *testing.T) {
 	k := fresh(t)
 	other := k.peer(t, t.TempDir(), "coredns")
 	other.first(t)
-	gone := func(when string) {
-		t.Helper()
-		_, err := k.client.AppsV1().Deployments("kube-system").Get(context.Background(), "coredns", metav1.GetOptions{})
-		if !apierrors.IsNotFound(err) {
-			t.Errorf("%s: %v", when, err)
-		}
-	}
-	gone("disabled by the other server")
+	k.mustBeGone(t, "disabled by the other server")
 	k.pass(t)
-	k.touch(t, "coredns.yaml")
-	gone("this server looked again")
+	k.mustBeGone(t, "this server looked again")
 	k = k.restart(t)
-	k.coredns(t)
+	k.six(t)
 	other.pass(t)
-	k.coredns(t) // its file is gone: it has nothing more to delete
+	k.six(t) // its file is gone: it has nothing more to delete
 }
 
 // If the release changes while .skip is there, taking it away is enough.
@@ -205,27 +197,81 @@ func TestReleaseThatChangedUnderSkip(t *testing.T) {
 	k.mustRun(t, "without .skip", "next-", true)
 }
 
-func declare(t *testing.T, k *k3s, line string) {
+// declare gives coredns's manifest a line more, behind the one line that is given
+// without its indentation.
+func declare(t *testing.T, k *k3s, behind, line string) {
 	t.Helper()
-	text := strings.Replace(k.read(t, "coredns.yaml"), "  revisionHistoryLimit: 0\n", "  revisionHistoryLimit: 0\n  "+line+"\n", 1)
-	if !strings.Contains(text, line) {
-		t.Fatal("the manifest has no revisionHistoryLimit to put a line behind")
+	var lines []string
+	found := 0
+	for l := range strings.Lines(k.read(t, "coredns.yaml")) {
+		lines = append(lines, l)
+		if strings.TrimSpace(l) == behind {
+			found++
+			lines = append(lines, l[:strings.Index(l, behind)]+line+"\n")
+		}
 	}
-	k.write(t, "coredns.yaml", text)
+	if found != 1 {
+		t.Fatalf("the manifest has %q %d times", behind, found)
+	}
+	k.write(t, "coredns.yaml", strings.Join(lines, ""))
 }
 
-func TestReplicasThatAReleaseDeclares(t *testing.T) {
-	k := fresh(t)
-	if err := k.deployment(t, `{"replicas":3}`, true); err != nil {
-		t.Fatal(err)
+// What survives an upgrade "unless the new manifest declares it": then it is
+// reset, and our unforced apply conflicts.
+func TestFieldsThatAReleaseDeclares(t *testing.T) {
+	rack := func(d *appsv1.Deployment) string {
+		var entries []string
+		for _, c := range d.Spec.Template.Spec.TopologySpreadConstraints {
+			if c.TopologyKey == "example.org/rack" {
+				entries = append(entries, fmt.Sprint(c.WhenUnsatisfiable, " ", c.MaxSkew))
+			}
+		}
+		return strings.Join(entries, ", ")
 	}
-	declare(t, k, "replicas: 2")
-	k.pass(t)
-	if n := *k.coredns(t).Spec.Replicas; n != 2 {
-		t.Errorf("%d replicas", n)
-	}
-	if err := k.deployment(t, `{"replicas":3}`, false); !apierrors.IsConflict(err) {
-		t.Errorf("our unforced apply: %v", err)
+	for _, row := range []struct {
+		name, spec         string
+		behind, line       string // in the new manifest
+		read               func(*appsv1.Deployment) string
+		applied, afterward string
+	}{
+		{
+			"replicas", `{"replicas":3}`, "revisionHistoryLimit: 0", "replicas: 2",
+			func(d *appsv1.Deployment) string { return fmt.Sprint(*d.Spec.Replicas) }, "3", "2",
+		},
+		{
+			"maxSurge", `{"strategy":{"rollingUpdate":{"maxSurge":1}}}`, "maxUnavailable: 1", "maxSurge: 2",
+			func(d *appsv1.Deployment) string { return d.Spec.Strategy.RollingUpdate.MaxSurge.String() }, "1", "2",
+		},
+		{
+			"terminationGracePeriodSeconds", pod(`{"terminationGracePeriodSeconds":40}`),
+			"dnsPolicy: Default", "terminationGracePeriodSeconds: 20",
+			func(d *appsv1.Deployment) string {
+				return fmt.Sprint(*d.Spec.Template.Spec.TerminationGracePeriodSeconds)
+			}, "40", "20",
+		},
+		{
+			"a spread entry with another key", spreadEntryFor("example.org/rack", "ScheduleAnyway", whole),
+			"topologySpreadConstraints:", "- {maxSkew: 2, topologyKey: example.org/rack, whenUnsatisfiable: ScheduleAnyway}",
+			rack, "ScheduleAnyway 1", "ScheduleAnyway 2",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			k := fresh(t)
+			if err := k.deployment(t, row.spec, true); err != nil {
+				t.Fatal(err)
+			}
+			if got := row.read(k.coredns(t)); got != row.applied {
+				t.Fatalf("applied: %s", got)
+			}
+			declare(t, k, row.behind, row.line)
+			k.pass(t)
+			if got := row.read(k.coredns(t)); got != row.afterward {
+				t.Errorf("after the upgrade: %s", got)
+			}
+			if err := k.deployment(t, row.spec, false); !apierrors.IsConflict(err) {
+				t.Errorf("our unforced apply: %v", err)
+			}
+		})
 	}
 }
 
@@ -234,7 +280,7 @@ func TestReplicasThatAReleaseDeclares(t *testing.T) {
 // manifest. From then on they are kept.
 func TestReplicasThatAReleaseNoLongerDeclares(t *testing.T) {
 	k := fresh(t)
-	declare(t, k, "replicas: 1")
+	declare(t, k, "revisionHistoryLimit: 0", "replicas: 1")
 	k.pass(t)
 	if err := k.deployment(t, `{"replicas":3}`, true); err != nil {
 		t.Fatal(err)
@@ -254,7 +300,7 @@ func TestReplicasThatAReleaseNoLongerDeclares(t *testing.T) {
 
 func TestFieldThatLeftTheManifestIsRemoved(t *testing.T) {
 	k := fresh(t)
-	declare(t, k, "minReadySeconds: 7")
+	declare(t, k, "revisionHistoryLimit: 0", "minReadySeconds: 7")
 	k.pass(t)
 	if n := k.coredns(t).Spec.MinReadySeconds; n != 7 {
 		t.Fatalf("minReadySeconds %d", n)

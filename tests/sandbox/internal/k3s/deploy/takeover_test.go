@@ -6,11 +6,16 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -40,25 +45,47 @@ func ownFile(t *testing.T, k *k3s, addresses bool) string {
 	return strings.Join(kept, "\n")
 }
 
-// six are the packaged objects' metadata.
+// packaged is the metadata of those of coredns's six objects that are there.
+func (c *cluster) packaged(t *testing.T) map[string]metav1.ObjectMeta {
+	t.Helper()
+	rbac := rbacv1.SchemeGroupVersion
+	there := map[string]metav1.ObjectMeta{}
+	for kind, o := range map[string]struct {
+		resource        schema.GroupVersionResource
+		namespace, name string
+	}{
+		"ServiceAccount":     {corev1.SchemeGroupVersion.WithResource("serviceaccounts"), "kube-system", "coredns"},
+		"ClusterRole":        {rbac.WithResource("clusterroles"), "", "system:coredns"},
+		"ClusterRoleBinding": {rbac.WithResource("clusterrolebindings"), "", "system:coredns"},
+		"ConfigMap":          {corev1.SchemeGroupVersion.WithResource("configmaps"), "kube-system", "coredns"},
+		"Deployment":         {appsv1.SchemeGroupVersion.WithResource("deployments"), "kube-system", "coredns"},
+		"Service":            {corev1.SchemeGroupVersion.WithResource("services"), "kube-system", "kube-dns"},
+	} {
+		api := c.meta.Resource(o.resource).Namespace(o.namespace)
+		object, err := api.Get(context.Background(), o.name, metav1.GetOptions{})
+		if err == nil {
+			there[kind] = object.ObjectMeta
+		} else if !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	return there
+}
+
+// six are all of them.
 func (c *cluster) six(t *testing.T) map[string]metav1.ObjectMeta {
 	t.Helper()
-	ctx, get := context.Background(), metav1.GetOptions{}
-	account, err := c.client.CoreV1().ServiceAccounts("kube-system").Get(ctx, "coredns", get)
-	if err != nil {
-		t.Fatal(err)
+	objects := c.packaged(t)
+	if len(objects) != 6 {
+		t.Fatalf("of six objects there are %v", slices.Collect(maps.Keys(objects)))
 	}
-	role, err := c.client.RbacV1().ClusterRoles().Get(ctx, "system:coredns", get)
-	if err != nil {
-		t.Fatal(err)
-	}
-	binding, err := c.client.RbacV1().ClusterRoleBindings().Get(ctx, "system:coredns", get)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]metav1.ObjectMeta{
-		"ServiceAccount": account.ObjectMeta, "ClusterRole": role.ObjectMeta, "ClusterRoleBinding": binding.ObjectMeta,
-		"ConfigMap": c.configMap(t).ObjectMeta, "Deployment": c.coredns(t).ObjectMeta, "Service": c.service(t).ObjectMeta,
+	return objects
+}
+
+func (c *cluster) mustBeGone(t *testing.T, when string) {
+	t.Helper()
+	if left := c.packaged(t); len(left) > 0 {
+		t.Errorf("%s: left are %v", when, slices.Collect(maps.Keys(left)))
 	}
 }
 
@@ -221,5 +248,46 @@ func TestStrategicPatchOfTheWholeDeploymentBreaksItsPorts(t *testing.T) {
 	_, err = k.client.AppsV1().Deployments("kube-system").Patch(context.Background(), "coredns", types.StrategicMergePatchType, body, metav1.PatchOptions{})
 	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "dns-tcp") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The row of .skip: on every server, it leaves what replaces an object to itself
+// and deletes nothing, over restarts too; a new server without it takes the
+// replacement back at its start.
+func TestObjectReplacedUnderSkip(t *testing.T) {
+	k := fresh(t)
+	other := k.peer(t, t.TempDir())
+	k.write(t, "coredns.yaml.skip", "")
+	other.write(t, "coredns.yaml.skip", "")
+	before := uids(k.six(t))
+	packaged := k.image(t)
+
+	ctx := context.Background()
+	deployments := k.client.AppsV1().Deployments("kube-system")
+	replacement := k.coredns(t)
+	replacement.ObjectMeta = metav1.ObjectMeta{Name: "coredns", Labels: map[string]string{"k8s-app": "kube-dns"}}
+	replacement.Spec.Template.Spec.Containers[0].Image = "example.org/other:1"
+	if err := deployments.Delete(ctx, "coredns", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := deployments.Create(ctx, replacement, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before["Deployment"] = ours.UID
+	versions := k.versions(t)
+	k.pass(t)
+	k = k.restart(t)
+	other.first(t)
+	if after := k.versions(t); after != versions || !maps.Equal(uids(k.six(t)), before) {
+		t.Errorf("versions %s became %s; uids %v were %v", versions, after, uids(k.six(t)), before)
+	}
+
+	k.peer(t, t.TempDir()).first(t)
+	if image := k.image(t); image != packaged {
+		t.Errorf("taken back it runs %s, not %s", image, packaged)
+	}
+	if after := k.six(t); !maps.Equal(uids(after), before) || !maps.Equal(owners(after), all("coredns")) {
+		t.Errorf("uids %v were %v, owners %v", uids(after), before, owners(after))
 	}
 }
