@@ -90,6 +90,8 @@ TEST_CASE("observe: Deployments of the user's are one more batch, and what may b
   CHECK(to_json(*snapshot).dump().find("hunter2") == std::string::npos);
 }
 
+// Of a release, whose Secret holds the whole chart and its values, nothing but metadata is asked for: partial objects
+// (PartialObjectMetadataList of meta/v1/types.go).
 TEST_CASE("observe: what is of a Helm chart alone is read where it is asked for, in the same batch or later") {
   testing::ReadOnlyClient client;
   int asked = 0;
