@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Connections, and going on with another server; a case names its row of the client's rules where there is one.
+// Connections, and going on with another server; a case names the file of client-go that sets the rule, if one does.
 #include "http/pool.h"
 
 #include <arpa/inet.h>

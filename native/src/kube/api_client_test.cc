@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The rules of how a Kubernetes client behaves, against a real HTTPS server; each case names its row.
+// How a Kubernetes client behaves, against a real HTTPS server; each case names the file of client-go, apimachinery or
+// kubectl that sets the rule.
 #include "kube/api_client.h"
 
 #include <doctest/doctest.h>
