@@ -65,6 +65,7 @@ MANNERS = {
     "api/errors/errors.go": ("its reason decides",),
     "meta/v1/types.go": ("an apply is strict", "(dryRun=All)", "uid precondition", "metadata alone"),
     "util/retry/util.go": ("five times", "after five"),
+    "util/wait/backoff.go": ("not the same for everyone",),
     "tools/pager": ("410", "do not end", "page by page"),
     "tools/cache/reflector.go": ("with bookmarks", "last event's version", "a new list", "carries a Status", "refused"),
     "aggregated_discovery.go": ("else plain", "the good ones stay"),

@@ -147,7 +147,7 @@ TEST_CASE("transport/round_trippers.go: at -vv, too, nothing that authenticates 
       if (by_token) connection.token = SecretString("t0ken");
       if (!by_token) connection.username = "operator";
       if (!by_token) connection.password = SecretString("hunter2");
-      const VerboseLog log;
+      const VerboseLog captured;
       const auto client = ApiClient::open(std::move(connection), {.request_timeout = 5s, .retry_time = 0ms}, {});
       REQUIRE(client);
       const auto read = (*client)->get(path);
@@ -155,7 +155,7 @@ TEST_CASE("transport/round_trippers.go: at -vv, too, nothing that authenticates 
       CHECK(bool(read) == (path == "/ok"));
       for (const auto* answer : {&read, &written})
         if (!*answer) said += answer->error().message + "\n";
-      const std::string logged = log.text();
+      const std::string logged = captured.text();
       CHECK(logged.find("GET " + path) != std::string::npos);
       said += logged;
     };
