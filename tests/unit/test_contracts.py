@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is written in more than one place is the same in all: exit statuses, spec, options, variables."""
+"""What is written in more than one place is the same in all: exit statuses, spec, options, variables.
+
+And what the helper owes to be a good client of the API is held whole: each manner has a case.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,49 @@ ROLE_ONLY = {
     "data_dir",
     "textfile",
 }
+
+# How a client of Kubernetes behaves: by the file that sets a rule, words of the titles of the cases that hold it.
+MANNERS = {
+    "loader.go": ("an explicit path", "KUBECONFIG before", "first file wins", "an invalid file", "relative paths"),
+    "clientcmd/api/v1/types.go": ("each field",),
+    "validation.go": ("does not fit together",),
+    "client_config.go": ("https only",),
+    "merged_client_builder.go": ("service account",),
+    "rest/config.go": ("all from memory", "its source is wiped"),
+    "transport/round_trippers.go": ("nothing that authenticates is logged",),
+    "util/net/http.go": ("no proxy", "dead peer"),
+    "rest/with_retry.go": ("at most 10", "Retry-After", "reset connection", "EOF", "GOAWAY", "refused is not retried"),
+    "rest/request.go": ("one time for all tries", "never repeated blindly", "and version"),
+    "rest/warnings.go": ("once",),
+    "server/healthz": ("bounded",),
+    "api/errors/errors.go": ("its reason decides",),
+    "meta/v1/types.go": ("an apply is strict", "(dryRun=All)", "uid precondition", "metadata alone"),
+    "util/retry/util.go": ("five times", "after five"),
+    "util/wait/backoff.go": ("not the same for everyone",),
+    "tools/pager": ("410", "do not end", "page by page"),
+    "tools/cache/reflector.go": ("with bookmarks", "last event's version", "a new list", "carries a Status", "refused"),
+    "aggregated_discovery.go": ("else plain", "the good ones stay"),
+    "rollout_status.go": ("generation", "ProgressDeadlineExceeded", "no old ones", "a DaemonSet", "is deleted"),
+    "drain.go": ("names its pod and its uid", "429"),
+    "leaderelection.go": ("renewed each retry period", "our own clock", "released", "after the deadline"),
+}
+
+
+def cases(root: pathlib.Path) -> list[tuple[str, str]]:
+    """Of each case of the helper's tests the title, and what is said of it there and at the head of its file."""
+    found = []
+    for path in sorted((root / "native/src").rglob("*_test.cc")):
+        text = path.read_text()
+        head = text.split("#include", 1)[0]
+        for comment, title in re.findall(r'((?: *//.*\n)*) *TEST_CASE\(\s*"((?:[^"\\]|\\.)*)"', text):
+            found.append((title, head + comment + title))
+    return found
+
+
+def test_each_manner_of_a_client_has_a_case(root: pathlib.Path) -> None:
+    found = cases(root)
+    owed = [(source, words) for source, manners in MANNERS.items() for words in manners]
+    assert [one for one in owed if not any(one[0] in said and one[1] in title for title, said in found)] == []
 
 
 @pytest.fixture

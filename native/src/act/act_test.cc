@@ -2,7 +2,9 @@
 #include "act/act.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -76,7 +78,7 @@ TEST_CASE("what is so already is unchanged, and changes nothing") {
   CHECK(outcome.changes.empty());
 }
 
-TEST_CASE("a dry run changes nothing and tells what would be") {
+TEST_CASE("meta/v1/types.go: a dry run is the server's (dryRun=All), changes nothing and tells what would be") {
   Cluster cluster;
   const auto before = cluster.client.objects;
   const auto outcome =
@@ -86,6 +88,8 @@ TEST_CASE("a dry run changes nothing and tells what would be") {
   CHECK(outcome.states == std::vector<StepState>(5, StepState::planned));
   CHECK(cluster.client.objects == before);
   CHECK(cluster.client.writes().empty());
+  const auto& calls = cluster.client.calls;
+  CHECK(std::count_if(calls.begin(), calls.end(), [](const Call& call) { return call.dry_run; }) == 4);  // each write
   REQUIRE(outcome.changes.size() == 2);
   CHECK(outcome.changes[0].after["spec"]["replicas"] == 3);
   CHECK(outcome.changes[0].after["spec"]["minReadySeconds"] == 3);
@@ -413,6 +417,31 @@ TEST_CASE("what was taken by force goes back to its value, and is nobody's of ou
   CHECK(outcome.error->status == ExitStatus::rolled_back);
   CHECK(cluster.spec()["strategy"]["rollingUpdate"]["maxUnavailable"] == 1);
   CHECK(cluster::applied_fields(*cluster.client.find(deployment), kube::field_manager).empty());
+}
+
+TEST_CASE("util/retry/util.go: disown reads a version that moved on anew, and gives up after five") {
+  const Step widen{.id = "widen",
+                   .action = Action::apply,
+                   .object = deployment,
+                   .body = body_of(deployment, {{"minReadySeconds", 3}, {"paused", true}})};
+  const Step disown{.id = "disown",
+                    .action = Action::disown,
+                    .object = deployment,
+                    .body = body_of(deployment, {{"minReadySeconds", 3}})};
+  for (const int others : {4, 5}) {
+    CAPTURE(others);
+    Cluster cluster;
+    REQUIRE_FALSE(act::carry_out({widen}, cluster.client, quick).error);
+    int tries = 0;
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      if (call.verb != "patch" || call.dry_run || ++tries > others) return std::nullopt;
+      (*cluster.client.find(deployment))["metadata"]["resourceVersion"] = fmt::format("theirs-{}", tries);
+      return std::nullopt;
+    };
+    const auto outcome = act::carry_out({disown}, cluster.client, quick);
+    CHECK(outcome.error.has_value() == (others == 5));
+    CHECK(tries == 5);
+  }
 }
 
 TEST_CASE("disown: we hold no more than is said, every value stays, and a version that moved on is read anew") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// kubectl's pkg/polymorphichelpers/rollout_status.go, a row each.
+// kubectl's pkg/polymorphichelpers/rollout_status.go, a case for each rule.
 #include "act/rollout.h"
 
 #include <doctest/doctest.h>

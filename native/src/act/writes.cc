@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "cluster/managed_fields.h"
@@ -21,6 +22,7 @@ using kube::ApiError;
 using kube::ApiResult;
 
 constexpr int attempts = 6;  // with the pauses between them 15 s: longer than a datastore takes to elect
+constexpr int versions = 5;  // that another writer may move on from while we write (util/retry/util.go)
 const Json::json_pointer replicas_at("/spec/replicas");
 const Json::json_pointer uid_at("/metadata/uid");
 
@@ -314,7 +316,10 @@ Result<Written, WriteError> write_disown(const ha::Step& step, kube::Client& cli
                                 written, options);
       return written;
     }
-    if (!answer.result.error().conflict() || i == attempts) return from(answer, false, written);
+    if (!answer.result.error().conflict() || i == versions) return from(answer, false, written);
+    // Not at once, and not when the other writer does.
+    if (!sleep_for(random_time(options.poll / 10, options.poll)))
+      return WriteError{{ExitStatus::interrupted, "interrupted"}};
   }
 }
 

@@ -22,7 +22,7 @@
 namespace core_ha::cli {
 namespace {
 
-/// A cluster that moved between being observed and being changed is observed anew this often.
+/// A cluster that moved between being observed and being changed is observed anew this often (util/retry/util.go).
 constexpr int attempts = 5;
 
 /// A run that changed something looks again, and does what others have made necessary meanwhile, up to this many

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cli/wished_cluster_testing.h"
 #include "ha/plan_testing.h"
@@ -93,7 +94,7 @@ TEST_CASE("apply: with a wish that is kept already the first write, too, asks wh
   CHECK(cluster.client.writes().empty());
 }
 
-TEST_CASE("apply: a cluster that never holds still is a conflict, not a refusal of the API") {
+TEST_CASE("apply: util/retry/util.go: a cluster that never holds still is tried five times, and then a conflict") {
   Cluster cluster;
   int tries = 0;
   cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
@@ -177,4 +178,48 @@ TEST_CASE("apply: the look at the end leaves alone what another run has wished m
     CHECK(writes == 1);
     CHECK((cluster.client.find(ha::state_object) == nullptr) == taken_away);
   }
+}
+
+TEST_CASE("apply: the count is handed over from an autoscaler that acts between the look and its own end") {
+  enum class When { asked, wish_written, removed };
+  for (const When when : {When::asked, When::wish_written, When::removed}) {
+    CAPTURE(static_cast<int>(when));
+    Cluster cluster;
+    int scaled = 0;
+    const auto scale_once = [&] {
+      if (scaled++ == 0) cluster.autoscale(5);
+    };
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      if (when == When::asked && call.dry_run) scale_once();
+      return std::nullopt;
+    };
+    cluster.client.after_write = [&](const Call& call) {
+      if (when == When::wish_written && call.path.ends_with("configmaps/k3s-core-ha")) scale_once();
+      if (when == When::removed && call.verb == "delete") scale_once();  // it had decided before
+      cluster.settle();
+    };
+    const auto applied = cli::apply_wish(cluster.client, by_replicas, quick);
+    REQUIRE(applied);
+    CHECK_FALSE(applied->acted.error);
+    CHECK(scaled >= 1);
+    CHECK(cluster.client.find(ha::coredns_autoscaler) == nullptr);
+    CHECK(cluster.deployment()["spec"]["replicas"] == 3);
+    CHECK(cluster.client.writes() ==
+          std::vector<std::string>{"apply k3s-core-ha", "delete k3s-core-ha-coredns", "patch scale"});
+  }
+}
+
+TEST_CASE("apply: the count is handed over to an autoscaler that acts at once, and is its own from then on") {
+  Cluster cluster(wish({{"coredns_strategy", "replicas"}, {"coredns_replicas", 2}}));
+  cluster.client.after_write = [&](const Call& call) {
+    if (writes_autoscaler(call)) cluster.autoscale(5);
+    cluster.settle();
+  };
+  const auto applied = cli::apply_wish(cluster.client, autoscaling, quick);
+  REQUIRE(applied);
+  CHECK_FALSE(applied->acted.error);
+  CHECK(cluster.client.find(ha::coredns_autoscaler) != nullptr);
+  CHECK(cluster.deployment()["spec"]["replicas"] == 5);
+  CHECK(cluster.client.writes() ==
+        std::vector<std::string>{"apply k3s-core-ha", "patch scale", "apply k3s-core-ha-coredns"});
 }

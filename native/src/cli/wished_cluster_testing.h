@@ -11,13 +11,13 @@
 
 namespace core_ha::cli::testing {
 
-/// A cluster that is as the default wish has it; changing the autoscaler alone needs no controllers.
+/// A cluster that is as a wish has it; changing the autoscaler alone needs no controllers.
 struct Cluster {
   kube::testing::FakeClient client;
 
-  Cluster() {
+  explicit Cluster(const ha::Spec& spec = ha::testing::autoscaling) {
     ha::SimulatedCluster simulated(3);
-    ha::testing::reach(simulated, ha::testing::autoscaling);
+    ha::testing::reach(simulated, spec);
     const auto& snapshot = simulated.snapshot;
     for (const auto* list : {&snapshot.nodes, &snapshot.deployments, &snapshot.replicasets, &snapshot.services,
                              &snapshot.horizontalpodautoscalers, &snapshot.poddisruptionbudgets, &snapshot.configmaps,
@@ -29,7 +29,7 @@ struct Cluster {
     for (const auto& group : snapshot.groups)
       versions.push_back({{"groupVersion", group}});
     client.objects["/apis"] = {{"groups", Json::array({{{"versions", versions}}})}};
-    write_wish(1, "{}");
+    write_wish(1, ha::to_json(spec).dump());
   }
 
   /// As another run would.
@@ -39,6 +39,25 @@ struct Cluster {
     object["metadata"]["resourceVersion"] = "theirs-" + std::to_string(++writes_);
   }
   Json kept() { return (*client.find(ha::state_object))["data"]; }
+  Json& deployment() { return *client.find(ha::coredns_deployment); }
+  /// The Deployment's controller has carried out what is asked of it.
+  void settle() {
+    const int replicas = deployment()["spec"]["replicas"];
+    for (const char* count : {"replicas", "updatedReplicas", "availableReplicas"})
+      deployment()["status"][count] = replicas;
+  }
+  /// As the controller of autoscalers does it, through the scale subresource.
+  void autoscale(int replicas) {
+    deployment()["spec"]["replicas"] = replicas;
+    Json& managers = deployment()["metadata"]["managedFields"];
+    for (Json& entry : managers)
+      if (entry["fieldsV1"].contains("f:spec")) entry["fieldsV1"]["f:spec"].erase("f:replicas");
+    managers.push_back({{"manager", "kube-controller-manager"},
+                        {"operation", "Update"},
+                        {"subresource", "scale"},
+                        {"fieldsV1", {{"f:spec", {{"f:replicas", Json::object()}}}}}});
+    settle();
+  }
   int utilization() {
     return (*client.find(ha::coredns_autoscaler))["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"];
   }

@@ -96,7 +96,6 @@ TEST_CASE("observe: what is of a Helm chart alone is read where it is asked for,
   client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
     const bool crd = read.path.ends_with("/customresourcedefinitions");
     if (crd || read.path.find("helm.cattle.io") != std::string::npos) ++asked;
-    if (read.path.ends_with("/secrets")) CHECK(read.accept.find("as=PartialObjectMetadataList") != std::string::npos);
     if (read.path.find("helm.cattle.io") != std::string::npos && !crd) return testing::refused(404, "NotFound");
     return small_cluster(read);
   };
@@ -113,6 +112,21 @@ TEST_CASE("observe: what is of a Helm chart alone is read where it is asked for,
   CHECK(with->charts.size() == 2);
   CHECK(client.round_trips == 1);
   CHECK(snapshot_from_json(to_json(*with))->charts == with->charts);
+}
+
+// Its Secret holds the whole chart and its values.
+TEST_CASE("meta/v1/types.go: of a release of Helm metadata alone is read, as a PartialObjectMetadataList") {
+  testing::ReadOnlyClient client;
+  int secrets = 0;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    if (read.path.ends_with("/secrets")) {
+      ++secrets;
+      CHECK(read.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    }
+    return small_cluster(read);
+  };
+  REQUIRE(observe(client, {.charts = {"traefik"}}));
+  CHECK(secrets == 1);
 }
 
 TEST_CASE("observe: a group that is not served is empty, any other failure is the result") {

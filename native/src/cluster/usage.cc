@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/encoding.h"
+#include "kube/status.h"
 
 namespace core_ha::cluster {
 
@@ -16,7 +17,6 @@ namespace {
 
 constexpr const char* pods_path = "/api/v1/pods";
 constexpr const char* not_ended = "status.phase!=Succeeded,status.phase!=Failed";
-constexpr const char* page = "&limit=500";
 
 Resources& operator+=(Resources& into, const Resources& more) {
   into.cpu += more.cpu;
@@ -120,10 +120,12 @@ Json UsageSums::to_json() const {
 
 Result<void> observe_all_usage(kube::Client& client, Snapshot& snapshot) {
   const std::string list = std::string(pods_path) + "?fieldSelector=" + encode_query(not_ended);
+  const std::string page = fmt::format("&limit={}", kube::page_size);
   UsageSums sums;
   std::string token;
   std::string path = list + page;
-  for (;;) {
+  for (int pages = 0;; ++pages) {
+    if (pages == kube::most_pages) return kube::endless_list(list).as_error();
     const auto answer = client.get(path);
     if (!answer) {
       const bool expired = answer.error().code == 410 && !token.empty();

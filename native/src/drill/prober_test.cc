@@ -5,10 +5,12 @@
 #include "drill/prober.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <map>
 #include <thread>
 #include <vector>
@@ -25,6 +27,7 @@ struct Seen {
   std::vector<QueryRecord> records;
   std::vector<Tick> ticks;
   std::vector<std::int64_t> late;
+  std::chrono::nanoseconds processor_time{};  ///< that the thread which probes took, for itself and in the kernel
 
   int of(Ending ending) const {
     int count = 0;
@@ -34,8 +37,16 @@ struct Seen {
   }
 };
 
+std::chrono::nanoseconds processor_time_of_thread() {
+  rusage usage{};
+  REQUIRE(getrusage(RUSAGE_THREAD, &usage) == 0);
+  return std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 Seen probe(const ProbeOptions& options) {
   Seen seen;
+  const auto before = processor_time_of_thread();
   ProbeObserver observer;
   observer.on_record = [&](const QueryRecord& record) { seen.records.push_back(record); };
   observer.on_tick = [&](const Tick& tick) { seen.ticks.push_back(tick); };
@@ -43,6 +54,7 @@ Seen probe(const ProbeOptions& options) {
   Result<ProbeRun> run = run_probe(options, observer);
   REQUIRE(run);
   seen.run = *run;
+  seen.processor_time = processor_time_of_thread() - before;
   return seen;
 }
 
@@ -70,6 +82,8 @@ TEST_SUITE("drill: prober") {
       least_lag = std::min(least_lag, record->lag_ns);
     }
     CHECK(least_lag < 30'000'000);
+    // One core does it, with more than half of it to spare.
+    CHECK(seen.processor_time < 1500ms);
   }
 
   TEST_CASE("each fresh query has a port of its own, each fixed client keeps one") {

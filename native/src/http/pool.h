@@ -58,8 +58,11 @@ bool http2_is_sound(unsigned libcurl);
 bool http2_is_sound();
 
 struct Options {
-  std::chrono::milliseconds connect_timeout{5000};  ///< TLS included
-  std::chrono::milliseconds request_timeout{30000};
+  std::chrono::milliseconds connect_timeout{5000};   ///< TLS included
+  std::chrono::milliseconds request_timeout{30000};  ///< of one try by one server, so that another can take over
+  /// Since its first try, after which a request is not sent again, whatever time the server names: client-go's request
+  /// timeout, too, is for all tries and the pauses between them (rest/request.go).
+  std::chrono::milliseconds retry_time{60000};
   size_t parallel = 16;           ///< requests in flight at a time
   bool http2 = http2_is_sound();  ///< false: HTTP/1.1, with a connection for each request in flight
 };

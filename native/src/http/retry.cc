@@ -23,14 +23,15 @@ std::optional<milliseconds> retry_after(const Request& request, const Response& 
 }
 
 std::vector<Response> Exchanger::send(const std::vector<Request>& requests, Deadline deadline) const {
+  const Deadline last_try = Deadline::earlier(deadline, Deadline::after(retry_time_));
   std::vector<Response> responses = send_(requests, deadline);
   for (int round = 0; round < max_retries; ++round) {
     std::vector<size_t> again;
     milliseconds wait{0};
     for (size_t i = 0; i < requests.size(); ++i) {
       const auto delay = retry_after(requests[i], responses[i]);
-      // A time that lies beyond the deadline would only turn an answer into silence.
-      if (!delay || *delay >= deadline.remaining()) continue;
+      // A time that lies beyond that would only turn an answer into silence.
+      if (!delay || *delay >= last_try.remaining()) continue;
       again.push_back(i);
       wait = std::max(wait, *delay);
     }
@@ -40,7 +41,7 @@ std::vector<Response> Exchanger::send(const std::vector<Request>& requests, Dead
                             requests[again.front()].path,
                             first.answered() ? fmt::format("HTTP {}", first.code) : first.detail,
                             std::chrono::duration<double>(wait).count()));
-    if (!sleep_for(std::min(wait, deadline.remaining()))) return responses;
+    if (!sleep_for(std::min(wait, last_try.remaining()))) return responses;
     std::vector<Request> batch;
     batch.reserve(again.size());
     for (const size_t i : again)

@@ -19,16 +19,18 @@ inline constexpr int max_retries = 10;
 /// repeated here: it may have been carried out, and the caller reads back.
 std::optional<std::chrono::milliseconds> retry_after(const Request& request, const Response& response);
 
-/// Sends all, and again those that may be, until each has its answer, the retries are used up or the time is.
+/// Sends all, and again those that may be, until each has its answer, the retries are used up or the time is: what a
+/// server asks us to wait is bounded also where the run has no deadline.
 class Exchanger {
  public:
   using Send = std::function<std::vector<Response>(const std::vector<Request>&, Deadline)>;
-  explicit Exchanger(Send send) : send_(std::move(send)) {}
+  Exchanger(Send send, std::chrono::milliseconds retry_time) : send_(std::move(send)), retry_time_(retry_time) {}
 
   std::vector<Response> send(const std::vector<Request>& requests, Deadline deadline) const;
 
  private:
   Send send_;
+  std::chrono::milliseconds retry_time_;
 };
 
 }  // namespace core_ha::http

@@ -16,8 +16,6 @@
 namespace core_ha::kube {
 namespace {
 
-constexpr int page_size = 500;
-
 std::string with_query(std::string path, const std::vector<std::pair<std::string, std::string>>& parameters) {
   for (const auto& [key, value] : parameters) {
     if (value.empty()) continue;
@@ -32,6 +30,7 @@ struct Listing {
   const Read& read;
   std::string continue_token = {};
   bool paged = true;  ///< false: the list in one piece, after a token ran out
+  int pages = 0;
   Json whole = {};
   std::optional<ApiError> failed = {};
   bool finished = false;
@@ -71,6 +70,9 @@ struct Listing {
         whole["items"].push_back(std::move(item));
     }
     finished = !paged || continue_token.empty();
+    if (finished || ++pages < most_pages) return;
+    failed = endless_list(read.path);
+    finished = true;
   }
 
   /// Items of a list carry neither kind nor apiVersion; ours do, so that each can stand alone.
@@ -92,17 +94,18 @@ struct Listing {
 
 }  // namespace
 
-ApiClient::ApiClient(std::unique_ptr<http::Pool> pool, Deadline deadline)
+ApiClient::ApiClient(std::unique_ptr<http::Pool> pool, std::chrono::milliseconds retry_time, Deadline deadline)
     : pool_(std::move(pool)),
       exchanger_(
-          [this](const std::vector<http::Request>& requests, Deadline until) { return pool_->send(requests, until); }),
+          [this](const std::vector<http::Request>& requests, Deadline until) { return pool_->send(requests, until); },
+          retry_time),
       deadline_(deadline) {}
 
 Result<std::unique_ptr<ApiClient>> ApiClient::open(http::Connection connection, const http::Options& options,
                                                    Deadline deadline) {
   auto pool = http::Pool::open(std::move(connection), options);
   if (!pool) return pool.error();
-  return std::make_unique<ApiClient>(std::move(*pool), deadline);
+  return std::make_unique<ApiClient>(std::move(*pool), options.retry_time, deadline);
 }
 
 void ApiClient::keep_warnings(http::Response& response) {

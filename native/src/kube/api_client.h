@@ -19,7 +19,7 @@ class ApiClient final : public Client {
  public:
   static Result<std::unique_ptr<ApiClient>> open(http::Connection connection, const http::Options& options,
                                                  Deadline deadline);
-  explicit ApiClient(std::unique_ptr<http::Pool> pool, Deadline deadline);
+  ApiClient(std::unique_ptr<http::Pool> pool, std::chrono::milliseconds retry_time, Deadline deadline);
 
   ApiResult<Json> get(const std::string& path) override;
   std::vector<ApiResult<Json>> read_all(const std::vector<Read>& reads) override;

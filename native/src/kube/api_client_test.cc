@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The rules of how a Kubernetes client behaves, against a real HTTPS server; each case names its row.
+// How a Kubernetes client behaves, against a real HTTPS server; each case names the file of client-go, apimachinery or
+// kubectl that sets the rule.
 #include "kube/api_client.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "http/https_server_testing.h"
 #include "kube/status.h"
@@ -31,6 +37,39 @@ std::unique_ptr<ApiClient> client_of(const HttpsServer& server, std::chrono::mil
   return std::move(*client);
 }
 
+/// What is logged while one lives, at the most detailed level.
+class VerboseLog {
+ public:
+  VerboseLog()
+      : verbosity_(log::verbosity()),
+        stderr_(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)),
+        file_(memfd_create("log", MFD_CLOEXEC)) {
+    REQUIRE(dup2(file_, STDERR_FILENO) == STDERR_FILENO);
+    log::set_verbosity(2);
+  }
+  ~VerboseLog() {
+    log::set_verbosity(verbosity_);
+    dup2(stderr_, STDERR_FILENO);
+    close(stderr_);
+    close(file_);
+  }
+  VerboseLog(const VerboseLog&) = delete;
+  VerboseLog& operator=(const VerboseLog&) = delete;
+
+  std::string text() const {
+    struct stat file{};
+    REQUIRE(fstat(file_, &file) == 0);
+    std::string text(static_cast<size_t>(file.st_size), '\0');
+    REQUIRE(pread(file_, text.data(), text.size(), 0) == file.st_size);
+    return text;
+  }
+
+ private:
+  int verbosity_;
+  int stderr_;
+  int file_;
+};
+
 std::string status_body(int code, const std::string& reason, const std::string& message, Json causes = Json::array()) {
   return Json{{"kind", "Status"},
               {"code", code},
@@ -42,7 +81,7 @@ std::string status_body(int code, const std::string& reason, const std::string& 
 
 }  // namespace
 
-TEST_CASE("a client certificate, the user agent and the CA of the kubeconfig, all from memory") {
+TEST_CASE("rest/config.go: a client certificate, the user agent and the CA of the kubeconfig, all from memory") {
   const HttpsServer server([](const SeenRequest&) { return Reply{.body = R"({"gitVersion":"v1.36.3"})"}; });
   const auto answer = client_of(server)->get("/version");
   REQUIRE(answer);
@@ -84,6 +123,56 @@ TEST_CASE("token and basic authentication") {
   CHECK((*ApiClient::open(std::move(basic), {}, {}))->get("/b"));
   CHECK(server.seen()[0].headers.at("authorization") == "Bearer t0ken");
   CHECK(server.seen()[1].headers.at("authorization") == "Basic dTpw");
+}
+
+TEST_CASE("transport/round_trippers.go: at -vv, too, nothing that authenticates is logged, whatever becomes of it") {
+  // client-go masks what authorizes in its own log of requests, and rest/config.go in what it prints of a client.
+  const HttpsServer server([](const SeenRequest& request) {
+    if (request.path == "/gone") return Reply{.fault = Reply::Fault::reset};
+    return request.path == "/ok" ? Reply{}
+                                 : Reply{.code = 401, .body = status_body(401, "Unauthorized", "who are you")};
+  });
+  const std::string dead = HttpsServer([](const SeenRequest&) { return Reply{}; }).url();
+  const http::testing::Authority other;
+  for (const bool by_token : {true, false}) {
+    CAPTURE(by_token);
+    std::vector<std::string> secrets = {"hunter2", "t0ken"};
+    std::string said;
+    const auto ask = [&](const std::string& first_server, const std::string& ca, const std::string& path) {
+      http::Connection connection = server.connection("operator");
+      const std::string key(connection.client_key_pem.reveal());
+      secrets.push_back(key.substr(key.find('\n') + 1, 64));
+      if (!first_server.empty()) connection.servers = {first_server};
+      if (!ca.empty()) connection.ca_pem = ca;
+      if (by_token) connection.token = SecretString("t0ken");
+      if (!by_token) connection.username = "operator";
+      if (!by_token) connection.password = SecretString("hunter2");
+      const VerboseLog captured;
+      const auto client = ApiClient::open(std::move(connection), {.request_timeout = 5s, .retry_time = 0ms}, {});
+      REQUIRE(client);
+      const auto read = (*client)->get(path);
+      const auto written = (*client)->merge_patch(deployment, Json::object(), {});
+      CHECK(bool(read) == (path == "/ok"));
+      for (const auto* answer : {&read, &written})
+        if (!*answer) said += answer->error().message + "\n";
+      const std::string logged = captured.text();
+      CHECK(logged.find("GET " + path) != std::string::npos);
+      said += logged;
+    };
+    ask("", "", "/ok");
+    ask("", "", "/refused");
+    ask("", "", "/gone");
+    ask(dead, "", "/dead");
+    ask("", other.cert_pem(), "/foreign");
+    for (const char* told : {"GET /ok 200", "GET /refused 401", "401 Unauthorized", "Connection refused"})
+      CHECK(said.find(told) != std::string::npos);
+    for (const SeenRequest& request : server.seen()) {  // it was there to be logged
+      const std::string& sent = request.headers.at("authorization");
+      secrets.push_back(sent.substr(sent.find(' ') + 1));
+    }
+    for (const std::string& secret : secrets)
+      CHECK(said.find(secret) == std::string::npos);
+  }
 }
 
 TEST_CASE("util/net/http.go: no proxy is ever asked for a loopback address") {
@@ -129,23 +218,37 @@ TEST_CASE("rest/with_retry.go: at most 10 retries") {
   CHECK(server.seen().size() == 11);
 }
 
-TEST_CASE("a Retry-After beyond the deadline is not waited for") {
-  const HttpsServer server([](const SeenRequest&) { return Reply{.code = 429, .headers = {"Retry-After: 600"}}; });
-  const auto client = client_of(server);
-  client->set_deadline(Deadline::after(5s));
-  CHECK(client->get("/version").error().reason == "TooManyRequests");
-  CHECK(server.seen().size() == 1);
+TEST_CASE(
+    "rest/request.go: one time for all tries: a Retry-After beyond it, or beyond the deadline, is not waited for") {
+  struct Row {
+    int retry_after;
+    std::chrono::milliseconds retry_time;
+    Deadline deadline;
+  };
+  for (const Row& row :
+       {Row{600, 1h, Deadline::after(60s)}, Row{3600, http::Options{}.retry_time, {}}, Row{0, 0ms, {}}}) {
+    CAPTURE(row.retry_after);
+    const HttpsServer server([&](const SeenRequest&) {
+      return Reply{.code = 429, .headers = {fmt::format("Retry-After: {}", row.retry_after)}};
+    });
+    const auto client = ApiClient::open(server.connection(), {.retry_time = row.retry_time}, row.deadline);
+    REQUIRE(client);
+    CHECK((*client)->get("/version").error().reason == "TooManyRequests");
+    CHECK(server.seen().size() == 1);
+  }
 }
 
-TEST_CASE("rest/with_retry.go: a reset connection is tried again for GET") {
+TEST_CASE("rest/with_retry.go: a reset connection is tried again for GET, after a second") {
   std::atomic<int> count{0};
+  const auto start = Deadline::Clock::now();
   const HttpsServer server(
       [&](const SeenRequest&) { return ++count == 1 ? Reply{.fault = Reply::Fault::reset} : Reply{}; });
   CHECK(client_of(server)->get("/version"));
   CHECK(server.seen().size() == 2);
+  CHECK(Deadline::Clock::now() - start >= 1s);
 }
 
-TEST_CASE("a write is never repeated blindly after a network error, also not on a connection that was used before") {
+TEST_CASE("rest/request.go: a write is never repeated blindly after a network error, nor on a connection used before") {
   const HttpsServer server([&](const SeenRequest& request) {
     return request.method == "GET" ? Reply{} : Reply{.fault = Reply::Fault::reset};
   });
@@ -158,7 +261,7 @@ TEST_CASE("a write is never repeated blindly after a network error, also not on 
   CHECK(server.seen().size() == 2);
 }
 
-TEST_CASE("connection refused is not retried, and says where") {
+TEST_CASE("rest/with_retry.go: connection refused is not retried, and says where") {
   std::string url;
   http::Connection connection;
   {
@@ -171,6 +274,7 @@ TEST_CASE("connection refused is not retried, and says where") {
   CHECK_FALSE(answer.error().sent);
   CHECK(answer.error().status == ExitStatus::api);
   CHECK(answer.error().message.find("the API at " + url + " cannot be reached") == 0);
+  CHECK_FALSE(http::retry_after({}, {.fault = http::Fault::refused}));  // nobody is there to count tries
 }
 
 TEST_CASE("a server that hangs costs no more than the request's time") {
@@ -215,7 +319,7 @@ TEST_CASE("an answer that is no JSON is an error that says so") {
   CHECK(client_of(server)->get("/x").error().message.find("something that is not JSON: ok") != std::string::npos);
 }
 
-TEST_CASE("server-side apply: strict, no managedFields in the body; a conflict names each field and its owner") {
+TEST_CASE("meta/v1/types.go: an apply is strict, without managedFields; a conflict names each field and its owner") {
   CHECK(field_manager.size() <= 128);  // or the API refuses it
   const HttpsServer server([](const SeenRequest&) {
     return Reply{
@@ -245,7 +349,7 @@ TEST_CASE("server-side apply: strict, no managedFields in the body; a conflict n
   CHECK(seen.body.find("managedFields") == std::string::npos);
 }
 
-TEST_CASE("an object is created in its collection, and replaced under its own path") {
+TEST_CASE("rest/request.go: an object is created in its collection, and replaced under its own path and version") {
   const HttpsServer server([](const SeenRequest& request) {
     return request.method == "POST" ? Reply{.code = 409, .body = "{}"} : Reply{.body = request.body};
   });
@@ -259,9 +363,10 @@ TEST_CASE("an object is created in its collection, and replaced under its own pa
   CHECK(put.path ==
         "/apis/apps/v1/namespaces/kube-system/deployments/coredns?fieldManager=k3s-core-ha&fieldValidation=Strict");
   CHECK(put.headers.at("content-type") == "application/json");
+  CHECK(Json::parse(put.body)["metadata"]["resourceVersion"] == "7");
 }
 
-TEST_CASE("deletes carry a uid precondition and the propagation policy") {
+TEST_CASE("meta/v1/types.go: deletes carry a uid precondition and the propagation policy") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
   CHECK(client_of(server)->remove({"apps/v1", "ReplicaSet", "kube-system", "coredns-1"},
                                   {.uid = "u1", .propagation = "Orphan", .dry_run = true}));
@@ -331,6 +436,20 @@ TEST_CASE("tools/pager: pages of 500 are joined; a 410 on a later page means one
   }
 }
 
+TEST_CASE("tools/pager: pages that do not end are given up, also without a deadline") {
+  const std::string page = Json{
+      {"kind", "PodList"},
+      {"apiVersion", "v1"},
+      {"metadata", {{"continue", "more"}}},
+      {"items", Json::array()}}.dump();
+  const HttpsServer server([&](const SeenRequest&) { return Reply{.body = page}; });
+  const auto lists = client_of(server)->read_all({{.path = "/api/v1/pods", .list = true}});
+  REQUIRE_FALSE(lists.front());
+  CHECK_FALSE(lists.front().error().may_pass());
+  CHECK(lists.front().error().message.find("the API does not come to the end of GET /api/v1/pods: 1000 pages") == 0);
+  CHECK(server.seen().size() == most_pages);
+}
+
 TEST_CASE("parallel reads keep their order and share few connections") {
   const HttpsServer server(
       [](const SeenRequest& request) { return Reply{.body = Json{{"path", request.path}}.dump()}; });
@@ -345,7 +464,9 @@ TEST_CASE("parallel reads keep their order and share few connections") {
     CHECK(request.connection <= core_ha::http::Options{}.parallel);
 }
 
-TEST_CASE("waiting for /readyz: bounded, and over as soon as it answers") {
+// client-go leaves it to its user to wait for an API that is not there; what says that it is there is the API server's
+// own check (server/healthz).
+TEST_CASE("server/healthz: waiting for /readyz is bounded, and over as soon as it answers") {
   std::atomic<int> count{0};
   const HttpsServer server([&](const SeenRequest& request) {
     return request.path == "/readyz" && ++count < 3 ? Reply{.code = 500, .body = "not yet"} : Reply{.body = "ok"};
@@ -358,7 +479,7 @@ TEST_CASE("waiting for /readyz: bounded, and over as soon as it answers") {
   CHECK(never.error().message == "the API at " + server.url() + " was not ready within 1 s: /readyz answers 500");
 }
 
-TEST_CASE("waiting for /readyz: of several servers the first that is ready is the one that is asked from then on") {
+TEST_CASE("server/healthz: of several servers the first whose /readyz answers is the one that is asked from then on") {
   const HttpsServer starting([](const SeenRequest&) { return Reply{.code = 500, .body = "not yet"}; });
   const HttpsServer ready(
       [](const SeenRequest& request) { return Reply{.body = request.path == "/readyz" ? "ok" : "{}"}; });

@@ -57,6 +57,12 @@ struct Read {
   std::string accept = {};  ///< media types in order of preference; empty: application/json
 };
 
+/// Objects in a page of a list (tools/pager).
+inline constexpr int page_size = 500;
+/// More than three times the pods of the largest cluster that Kubernetes is meant for: a list that goes on is one whose
+/// server names a next page for ever.
+inline constexpr int most_pages = 1000;
+
 /// Field selector of the pods that run or may yet run: of one that has ended, its object may still be there.
 inline constexpr const char* pods_that_run = "status.phase!=Succeeded,status.phase!=Failed";
 
@@ -83,7 +89,7 @@ struct DeleteOptions {
 };
 
 /// The Kubernetes API as the other rooms see it; tests put a cluster in memory behind it.
-/// Every call ends within the client's own request timeout and the run's deadline.
+/// Every request ends within the client's own times (http::Options), also where the run has no deadline.
 class Client {
  public:
   virtual ~Client() = default;
@@ -100,7 +106,7 @@ class Client {
   /// Creates (POST); AlreadyExists when it is there.
   virtual ApiResult<Json> create(const ObjectRef& ref, const Json& object) = 0;
   /// Puts the object in the place of the stored one (PUT); Conflict unless that is of the resourceVersion and the uid
-  /// that the object carries.
+  /// that the object carries. Not tried again by itself: who holds a Lease is decided anew by who reads it.
   virtual ApiResult<Json> replace(const ObjectRef& ref, const Json& object) = 0;
   /// JSON merge patch. A uid in `metadata` is a precondition (Conflict when another object has the name).
   virtual ApiResult<Json> merge_patch(const ObjectRef& ref, const Json& patch, const PatchOptions& options) = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The row on discovery (client-go's discovery/discovery_client.go and aggregated_discovery.go).
+// The rules of client-go's discovery/discovery_client.go and aggregated_discovery.go.
 #include "kube/discovery.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Rows of the table "Kubeconfig" in docs: how client-go's clientcmd behaves.
+// How client-go's clientcmd reads a kubeconfig; each case names its file there.
 #include "kube/kubeconfig.h"
 
 #include <doctest/doctest.h>

@@ -86,6 +86,16 @@ std::vector<FieldConflict> conflicts_of(const Json& status) {
   return conflicts;
 }
 
+ApiError endless_list(const std::string& path) {
+  ApiError error;
+  error.status = ExitStatus::api;
+  error.code = 200;
+  error.reason = "Unknown";
+  error.message = fmt::format("the API does not come to the end of GET {}: {} pages of {} were not all of it",
+                              path_only(path), most_pages, page_size);
+  return error;
+}
+
 ApiError refusal(const Json& status, int code, const std::string& method, const std::string& what) {
   ApiError error;
   error.status = ExitStatus::api;

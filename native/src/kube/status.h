@@ -10,6 +10,9 @@ namespace core_ha::kube {
 /// The object in a good answer, or what the API's Status (or the network) says, in one sentence.
 ApiResult<Json> read_answer(const http::Request& request, http::Response&& response);
 
+/// Why a list was given up whose pages do not end.
+ApiError endless_list(const std::string& path);
+
 /// What a Status says of a request, `what` in the words of a person (`GET /api/v1/nodes`).
 ApiError refusal(const Json& status, int code, const std::string& method, const std::string& what);
 

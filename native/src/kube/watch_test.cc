@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The rules for lists and watches, against a real HTTPS server; each case names its row.
+// The rules for lists and watches, against a real HTTPS server; each case names the file of client-go that sets it.
 #include "kube/watch.h"
 
 #include <doctest/doctest.h>
