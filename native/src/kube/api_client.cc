@@ -286,8 +286,11 @@ ApiResult<Json> ApiClient::remove(const ObjectRef& ref, const DeleteOptions& opt
   if (!options.propagation.empty()) body["propagationPolicy"] = options.propagation;
   if (options.grace_seconds) body["gracePeriodSeconds"] = *options.grace_seconds;
   if (options.dry_run) body["dryRun"] = {"All"};
-  return send_one(
-      {.method = "DELETE", .path = rest_path(ref), .content_type = "application/json", .body = body.dump()});
+  // The body is what counts. The query says it, too, to whoever reads an audit log without bodies.
+  return send_one({.method = "DELETE",
+                   .path = with_query(rest_path(ref), {{"dryRun", options.dry_run ? "All" : ""}}),
+                   .content_type = "application/json",
+                   .body = body.dump()});
 }
 
 ApiResult<Json> ApiClient::evict(const ObjectRef& pod, const DeleteOptions& options) {
@@ -296,8 +299,10 @@ ApiResult<Json> ApiClient::evict(const ObjectRef& pod, const DeleteOptions& opti
             {"metadata", {{"name", pod.name}, {"namespace", pod.ns}}},
             {"deleteOptions", {{"preconditions", {{"uid", options.uid}}}}}};
   if (options.dry_run) body["deleteOptions"]["dryRun"] = {"All"};
-  return send_one(
-      {.method = "POST", .path = rest_path(pod, "eviction"), .content_type = "application/json", .body = body.dump()});
+  return send_one({.method = "POST",
+                   .path = with_query(rest_path(pod, "eviction"), {{"dryRun", options.dry_run ? "All" : ""}}),
+                   .content_type = "application/json",
+                   .body = body.dump()});
 }
 
 std::vector<std::string> ApiClient::take_warnings() {

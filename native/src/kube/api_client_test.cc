@@ -372,6 +372,7 @@ TEST_CASE("meta/v1/types.go: deletes carry a uid precondition and the propagatio
                                   {.uid = "u1", .propagation = "Orphan", .dry_run = true}));
   const auto seen = server.seen().at(0);
   CHECK(seen.method == "DELETE");
+  CHECK(seen.path == "/apis/apps/v1/namespaces/kube-system/replicasets/coredns-1?dryRun=All");
   const Json body = Json::parse(seen.body);
   CHECK(body["preconditions"]["uid"] == "u1");
   CHECK(body["propagationPolicy"] == "Orphan");
@@ -383,7 +384,7 @@ TEST_CASE("kubectl drain.go: an eviction names its pod and its uid") {
   CHECK(client_of(server)->evict({"v1", "Pod", "kube-system", "coredns-1"}, {.uid = "u1", .dry_run = true}));
   const auto seen = server.seen().at(0);
   CHECK(seen.method == "POST");
-  CHECK(seen.path == "/api/v1/namespaces/kube-system/pods/coredns-1/eviction");
+  CHECK(seen.path == "/api/v1/namespaces/kube-system/pods/coredns-1/eviction?dryRun=All");
   const Json body = Json::parse(seen.body);
   CHECK(body["apiVersion"] == "policy/v1");
   CHECK(body["kind"] == "Eviction");
