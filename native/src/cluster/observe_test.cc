@@ -159,6 +159,15 @@ TEST_CASE("snapshot: what lasts of an object has no values of environment variab
   CHECK_FALSE(kept.contains("status"));
 }
 
+TEST_CASE("snapshot: of a new Deployment lasts the same before and after the controller has annotated it") {
+  const Json object = Json::parse(R"({"metadata": {"name": "site"}, "spec": {"replicas": 2}})");
+  Json annotated = object;
+  annotated["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1";
+  CHECK(lasting(annotated) == lasting(object));
+  annotated["metadata"]["annotations"]["example.org/own"] = "yes";
+  CHECK(lasting(annotated)["metadata"]["annotations"] == Json{{"example.org/own", "yes"}});
+}
+
 TEST_CASE("snapshot: what is saved is what is read back") {
   testing::ReadOnlyClient client;
   client.answer = small_cluster;

@@ -98,10 +98,12 @@ Json lasting(Json object) {
   if (metadata == object.end() || !metadata->is_object()) return object;
   for (const char* key : {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp"})
     metadata->erase(key);
-  if (const auto annotations = metadata->find("annotations"); annotations != metadata->end())
+  if (const auto annotations = metadata->find("annotations"); annotations != metadata->end()) {
     for (const char* key : {"objectset.rio.cattle.io/applied", "kubectl.kubernetes.io/last-applied-configuration",
                             "deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"})
       annotations->erase(key);
+    if (annotations->empty()) metadata->erase(annotations);  // as where the controller has not added its own yet
+  }
   return object;
 }
 
