@@ -20,7 +20,7 @@ demo: dist ## Start a small cluster, run the role on it, kill a node, and show w
 	@tests/setup sandbox python
 	@$(VENV)/python tests/demo/demo.py $(if $(COMPARE),--compare)
 
-test: ## Run the checks, an hour: linters, units, the sandbox's own tests, scenarios on real clusters
+test: ## Run the checks, over an hour: linters, units, the sandbox's own tests, scenarios on real clusters
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
 

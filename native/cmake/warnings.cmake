@@ -6,7 +6,8 @@ target_compile_options(core_ha_warnings INTERFACE
   -Wall
   -Wextra
   -Wpedantic
-  $<$<NOT:$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wshadow>  # There, names of another file; clang-tidy looks at each alone.
+  # Of sources that are compiled as one it would tell of names in another file; clang-tidy looks at each alone.
+  $<$<NOT:$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wshadow>
   -Wconversion
   -Wno-sign-conversion        # Sizes and the signed counts of JSON meet everywhere; the lossy cases stay on.
   -Wold-style-cast
@@ -19,7 +20,7 @@ target_compile_options(core_ha_warnings INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wlogical-op>
   $<$<CXX_COMPILER_ID:Clang>:-Wimplicit-fallthrough>
   $<$<BOOL:${CORE_HA_WERROR}>:-Werror>
-  # It takes a source that is included for a header, whose types others might see.
+  # And GCC takes them for headers, whose types others might see.
   $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wno-subobject-linkage>
   # GCC 12 sees overlapping copies in std::string's own code (its bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)

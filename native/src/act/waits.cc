@@ -30,10 +30,6 @@ Error interrupted_error() {
   return {ExitStatus::interrupted, "interrupted"};
 }
 
-std::string uid_in(const Json& object) {
-  return object.value(Json::json_pointer("/metadata/uid"), std::string());
-}
-
 Look look_at_rollout(const ha::Step& step, const kube::Objects& found) {
   const std::string name = to_string(step.object);
   if (found.empty()) return {.over = true, .failed = Error{ExitStatus::api, name + " is gone"}};
@@ -45,7 +41,7 @@ Look look_at_rollout(const ha::Step& step, const kube::Objects& found) {
 }
 
 Look look_whether_gone(const ha::Step& step, const kube::Objects& found) {
-  const bool gone = found.empty() || (!step.uid.empty() && uid_in(found.begin()->second) != step.uid);
+  const bool gone = found.empty() || (!step.uid.empty() && kube::uid_of(found.begin()->second) != step.uid);
   return {.over = gone, .words = "it is still there"};
 }
 
@@ -127,7 +123,7 @@ bool has_deployed(const ha::Step& step, kube::Client& client, std::set<std::stri
   auto answers = client.read_all({cluster::deployed_releases(step.object.ns, label)});
   if (!answers.front()) return false;
   if (cluster::is_deployed(*job, (*answers.front())["items"])) return true;
-  if (cluster::is_complete(*job)) failed.insert(uid_in(*job));
+  if (cluster::is_complete(*job)) failed.insert(kube::uid_of(*job));
   return false;
 }
 
@@ -175,7 +171,7 @@ std::optional<Rollout> look_at_daemons(const ha::Step& step, kube::Client& clien
   for (Json& pod : (*answers.front())["items"]) {
     const Json owners = pod.value(Json::json_pointer("/metadata/ownerReferences"), Json::array());
     if (std::none_of(owners.begin(), owners.end(),
-                     [&](const Json& owner) { return owner.value("uid", "") == uid_in(*daemonset); }))
+                     [&](const Json& owner) { return owner.value("uid", "") == kube::uid_of(*daemonset); }))
       continue;
     const std::string name = node_of_daemon(pod);
     if (!is_ready(pod) && !name.empty()) {

@@ -24,11 +24,6 @@ using kube::ApiResult;
 constexpr int attempts = 6;  // with the pauses between them 15 s: longer than a datastore takes to elect
 constexpr int versions = 5;  // that another writer may move on from while we write (util/retry/util.go)
 const Json::json_pointer replicas_at("/spec/replicas");
-const Json::json_pointer uid_at("/metadata/uid");
-
-std::string uid_of(const Json& object) {
-  return object.is_object() ? object.value(uid_at, std::string()) : "";
-}
 
 std::string version_of(const Json& object) {
   return object.is_object() ? object.value(Json::json_pointer("/metadata/resourceVersion"), std::string()) : "";
@@ -190,7 +185,7 @@ Result<Written, WriteError> write_apply(const ha::Step& step, kube::Client& clie
   auto answer = apply_judged(step, client, options, written);
   if (!answer) return answer.error();
   written.after = std::move(*answer);
-  if (written.before.is_null()) written.undo.front().uid = uid_of(written.after);
+  if (written.before.is_null()) written.undo.front().uid = kube::uid_of(written.after);
   if (const auto field = first_difference(step.body, written.after))
     return stored_otherwise(
         fmt::format("{}: the server stored another value in {} than was sent", to_string(step.object), *field), written,
@@ -251,7 +246,7 @@ bool patch_holds(const Json& patch, const Json& object) {
 Result<Written, WriteError> write_patch(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
   const auto read = [&] { return client.get_object(step.object); };
   auto before = read_patiently(read, options);
-  const bool gone = before ? !step.uid.empty() && uid_of(*before) != step.uid : before.error().not_found();
+  const bool gone = before ? !step.uid.empty() && kube::uid_of(*before) != step.uid : before.error().not_found();
   if (gone && (options.back || only_removes(step.body))) return Written{};
   if (gone) return WriteError{{ExitStatus::api, fmt::format("{} is not there any more", to_string(step.object))}, true};
   if (!before) return from(before.error());
@@ -327,7 +322,7 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
   const auto read = [&] { return client.get_object(step.object); };
   auto before = read_patiently(read, options);
   if (!before && !before.error().not_found()) return from(before.error());
-  if (!before || (!step.uid.empty() && uid_of(*before) != step.uid)) return Written{};
+  if (!before || (!step.uid.empty() && kube::uid_of(*before) != step.uid)) return Written{};
 
   const std::string& kind = step.object.kind;
   Written written{.changed = true, .final = kind == "Pod", .before = std::move(*before)};
@@ -338,9 +333,9 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
     written.undo.front().body =
         cluster::body_from_fields(written.before, cluster::applied_fields(written.before, step.manager));
   }
-  const std::string uid = step.uid.empty() ? uid_of(written.before) : step.uid;
+  const std::string uid = step.uid.empty() ? kube::uid_of(written.before) : step.uid;
   const auto is_done = [&](const Json* now) {
-    return now == nullptr || uid_of(*now) != uid || (*now)["metadata"].contains("deletionTimestamp");
+    return now == nullptr || kube::uid_of(*now) != uid || (*now)["metadata"].contains("deletionTimestamp");
   };
   const Answer answer =
       send_surely({.send =

@@ -15,6 +15,7 @@
 
 namespace core_ha::drill {
 
+/// A second in the unit of all times here.
 inline constexpr std::int64_t second_ns = 1'000'000'000;
 
 /// An IPv4 or IPv6 address with a port.

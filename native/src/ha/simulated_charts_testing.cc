@@ -19,10 +19,6 @@ using namespace testing;
 
 namespace {
 
-std::string hash_of_values(const Json& configuration) {
-  return fmt::format("{:08x}", static_cast<unsigned>(std::hash<std::string>{}(configuration.dump())));
-}
-
 /// What the charts of strategy helm make.
 Json made_by(const std::string& chart, const Json& values) {
   const bool dns = chart == coredns_chart.chart.name;
@@ -36,15 +32,14 @@ Json made_by(const std::string& chart, const Json& values) {
                                                          values["image"]["tag"].get<std::string>()}}})}};
   for (const char* key : {"affinity", "topologySpreadConstraints", "tolerations", "nodeSelector"})
     if (values.contains(key)) pod[key] = values[key];
-  return {
-      {"apiVersion", "apps/v1"},
-      {"kind", "Deployment"},
-      {"metadata", {{"name", values["fullnameOverride"]}, {"namespace", "kube-system"}, {"generation", 1}}},
-      {"spec",
-       {{"replicas", values[dns ? "replicaCount" : "replicas"]},
-        {"selector", {{"matchLabels", selector}}},
-        {"template",
-         {{"metadata", {{"labels", labels}, {"annotations", {{"values", hash_of_values(values)}}}}}, {"spec", pod}}}}}};
+  return {{"apiVersion", "apps/v1"},
+          {"kind", "Deployment"},
+          {"metadata", {{"name", values["fullnameOverride"]}, {"namespace", "kube-system"}, {"generation", 1}}},
+          {"spec",
+           {{"replicas", values[dns ? "replicaCount" : "replicas"]},
+            {"selector", {{"matchLabels", selector}}},
+            {"template",
+             {{"metadata", {{"labels", labels}, {"annotations", {{"values", hash_of(values)}}}}}, {"spec", pod}}}}}};
 }
 
 }  // namespace
@@ -85,7 +80,7 @@ void SimulatedCluster::run_chart(const Json& chart) {
   const std::string name = chart["metadata"]["name"];
   const Json* config = cluster::find_named(snapshot.helmchartconfigs, name);
   const Json given = config == nullptr ? Json::object() : *config;
-  const std::string hash = hash_of_values({chart["spec"], given.value("spec", Json())});
+  const std::string hash = hash_of({chart["spec"], given.value("spec", Json())});
   const kube::ObjectRef job{"batch/v1", "Job", "kube-system", "helm-install-" + name};
   if (const Json* live = find(job); live != nullptr && cluster::config_hash(*live) == hash) return;
   std::erase_if(snapshot.jobs.get_ref<Json::array_t&>(),

@@ -76,10 +76,6 @@ void fill_defaults(Json& object) {
   if (!pod.contains("terminationGracePeriodSeconds")) pod["terminationGracePeriodSeconds"] = 30;
 }
 
-std::string hash_of(const Json& pod_template) {
-  return fmt::format("{:08x}", static_cast<unsigned>(std::hash<std::string>{}(pod_template.dump())));
-}
-
 bool owned_by(const Json& object, const Json& owner) {
   for (const auto& reference : object["metadata"].value("ownerReferences", Json::array()))
     if (reference["uid"] == owner["metadata"]["uid"]) return true;
@@ -99,6 +95,10 @@ bool asked(const Json& pod) {
 }
 
 }  // namespace
+
+std::string hash_of(const Json& content) {
+  return fmt::format("{:08x}", static_cast<unsigned>(std::hash<std::string>{}(content.dump())));
+}
 
 SimulatedCluster::SimulatedCluster(int nodes, int minor) {
   snapshot.taken = taken;

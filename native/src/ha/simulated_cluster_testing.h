@@ -95,4 +95,7 @@ class SimulatedCluster {
   std::ptrdiff_t standby_ = 0;   ///< and of ours
 };
 
+/// By which controllers tell one content from another.
+std::string hash_of(const Json& content);
+
 }  // namespace core_ha::ha

@@ -54,4 +54,9 @@ ObjectRef ref_of(const Json& object) {
   return ref;
 }
 
+std::string uid_of(const Json& object) {
+  const Json::json_pointer uid("/metadata/uid");
+  return object.is_object() ? object.value(uid, std::string()) : std::string();
+}
+
 }  // namespace core_ha::kube

@@ -31,4 +31,7 @@ std::string resource_of(std::string_view kind);
 /// Reads apiVersion, kind, metadata.namespace and metadata.name of an object; what is missing stays empty.
 ObjectRef ref_of(const Json& object);
 
+/// An object's metadata.uid; empty where it has none.
+std::string uid_of(const Json& object);
+
 }  // namespace core_ha::kube

@@ -71,7 +71,8 @@ void put_values(const cluster::Snapshot& snapshot, Json& config, const Json& val
     config["spec"]["valuesContent"] = to_yaml(values);
 }
 
-bool covered_by_budget(const cluster::Snapshot& snapshot, const Chart& chart, const Json& labels) {
+bool covered_by_budget(const cluster::Snapshot& snapshot, const Chart& chart, const char* app) {
+  const Json labels = {{"k8s-app", app}, {"app.kubernetes.io/instance", chart.name}};
   const auto& budgets = snapshot.poddisruptionbudgets;
   return std::any_of(budgets.begin(), budgets.end(), [&](const Json& budget) {
     const auto ref = kube::ref_of(budget);

@@ -49,8 +49,9 @@ bool knows_policy(const cluster::Snapshot& snapshot, const Json& policy);
 /// The values in the form that this server's HelmChartConfig has for them.
 void put_values(const cluster::Snapshot& snapshot, Json& config, const Json& values);
 
-/// Whether a PodDisruptionBudget of somebody else covers pods of these labels, so that the chart's would be a second.
-bool covered_by_budget(const cluster::Snapshot& snapshot, const Chart& chart, const Json& labels);
+/// Whether a PodDisruptionBudget of somebody else covers the chart's pods, so that the chart's own would be a second;
+/// `app` is what k3s's Service knows them by, their label k8s-app.
+bool covered_by_budget(const cluster::Snapshot& snapshot, const Chart& chart, const char* app);
 
 /// An image as charts have it: `{repository, tag}`.
 Json chart_image(const std::string& image);

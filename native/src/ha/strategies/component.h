@@ -29,6 +29,7 @@ struct Component {
   std::string_view label = id;  ///< what objects of ours say that they are for
 };
 
+/// By it a Deployment is stopped from rolling out; k3s declares none.
 inline const cluster::FieldPath paused_field{"f:spec", "f:paused"};
 
 /// Whose the count of replicas is.

@@ -91,11 +91,6 @@ Json probe_of(const Json& probe) {
   return values;
 }
 
-bool covered_by_others(const Planner& planner) {
-  const Json labels = {{"k8s-app", "kube-dns"}, {"app.kubernetes.io/instance", coredns_chart.chart.name}};
-  return covered_by_budget(planner.snapshot, coredns_chart.chart, labels);
-}
-
 /// The pods as the scheduler will see them.
 Json pod_template(const Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   Json made = coredns.pod_template();
@@ -132,7 +127,7 @@ std::optional<Json> coredns_values(Planner& planner, const CoreDns& coredns, con
   put_placing(values, pod);
   for (const char* probe : {"livenessProbe", "readinessProbe"})
     if (container.contains(probe)) values[probe] = probe_of(container[probe]);
-  if (replicas > 1 && !covered_by_others(planner))
+  if (replicas > 1 && !covered_by_budget(planner.snapshot, coredns_chart.chart, "kube-dns"))
     values["podDisruptionBudget"] = {{"maxUnavailable", 1}, {"unhealthyPodEvictionPolicy", "AlwaysAllow"}};
   values["extraVolumes"] = Json::array(
       {{{"name", "k3s"},

@@ -76,11 +76,6 @@ int port_of(const Json& container) {
   return usual_port;
 }
 
-bool metrics_covered_by_others(const Planner& planner) {
-  const Json labels = {{"k8s-app", "metrics-server"}, {"app.kubernetes.io/instance", metrics_server_chart.chart.name}};
-  return covered_by_budget(planner.snapshot, metrics_server_chart.chart, labels);
-}
-
 Json values_of(const Planner& planner, const Json& base, const std::vector<cluster::Node>& nodes, int replicas) {
   const Json pod = pod_spec(planner, base, nodes);
   const Json& container = pod["containers"].at(0);
@@ -103,7 +98,7 @@ Json values_of(const Planner& planner, const Json& base, const std::vector<clust
     values[probe] = container[probe];
     values[probe].emplace("initialDelaySeconds", 0);  // which the API leaves out
   }
-  if (replicas > 1 && !metrics_covered_by_others(planner))
+  if (replicas > 1 && !covered_by_budget(planner.snapshot, metrics_server_chart.chart, "metrics-server"))
     values["podDisruptionBudget"] = {{"enabled", true}, {"maxUnavailable", 1}};
   put_over(values, planner.spec.metrics_server_values);
   return values;
