@@ -14,13 +14,14 @@ help: ## Show what each target does
 	@printf '\nmake demo COMPARE=1 also measures the packaged state (it takes the 6 minutes that its outage lasts).\n'
 	@printf 'make test ONLY=lint,unit runs some groups alone; tests/run --list names them.\n'
 	@printf 'make test FRESH=1 also runs again what has passed on this very tree.\n'
+	@printf 'make test MORE=1 takes an hour and more: what must pass before a change lands, also what nodes of a larger cluster lose.\n'
 	@printf 'make test FULL=1 takes hours: Kubernetes 1.31 and 1.35 too, every point at which a run can be killed, all predictions.\n'
 
 demo: dist ## Start a small cluster, run the role on it, kill a node, and show what DNS clients saw
 	@tests/setup sandbox python
 	@$(VENV)/python tests/demo/demo.py $(if $(COMPARE),--compare)
 
-test: ## Run the checks, over an hour: linters, units, the sandbox's own tests, scenarios on real clusters
+test: ## Run the checks, within an hour: linters, units, the sandbox's own tests, scenarios on real clusters
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
 

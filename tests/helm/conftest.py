@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -21,5 +20,5 @@ from nodes import Nodes  # noqa: E402 - so that a failed assertion there is expl
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    with Nodes(os.environ.get("SANDBOX_NAME", "helm"), "small", "--traefik").started() as made:
+    with Nodes("helm", "small", "--traefik").started() as made:
         yield made

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import http.client
 import json
+import os
 import pathlib
 import socket
 import ssl
@@ -93,10 +94,10 @@ class Server:
 
 
 class Cluster:
-    """A sandbox cluster by its name."""
+    """A sandbox cluster by its name, behind SANDBOX_NAME, by which several runs have clusters of their own."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = "-".join(filter(None, [os.environ.get("SANDBOX_NAME"), name]))
 
     def run(self, *words: str, stdin: bytes | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """A command of the sandbox, whatever becomes of it."""

@@ -29,7 +29,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A server, and nodes whose pods are Ready at once and end at once."""
-    made = Cluster(os.environ.get("SANDBOX_NAME", "integration"))
+    made = Cluster("integration")
     try:
         # With the kinds of helm-controller, which leaves alone what is marked as unmanaged.
         made.up(f"fleet:{NODES}", "--traefik", "--server-arg", "disable=traefik")

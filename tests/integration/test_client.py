@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cluster import ROOT, Cluster
+from helper import HELPER
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-HELPER = ROOT / "build" / "k3s-core-ha"
 STATIC = ROOT / "build" / "k3s-core-ha-x86_64"  # with a libcurl of its own, and so HTTP/2 on any distribution
 SERVER = "https://198.18.0.11:6443"
 NOBODY = "https://198.18.0.99:6443"  # no machine has this address
@@ -51,41 +49,31 @@ spec:
 )
 
 
-class Sandbox:
+class Sandbox(Cluster):
     """A cluster of one server, whose other nodes exist for the API alone, so that pods start at once."""
 
-    def __init__(self, name: str) -> None:
-        self.command = [str(ROOT / "tests" / "sandbox" / "sandbox"), "--name", name]
-        self.kubeconfig = ""
-
-    def run(self, *words: str, stdin: str = "", timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*self.command, *words], input=stdin, capture_output=True, text=True, timeout=timeout)
-
-    def must(self, *words: str, **options: Any) -> str:
-        done = self.run(*words, **options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    kubeconfig = ""
 
     def helper(self, *words: str, stdin: str = "", program: pathlib.Path = STATIC) -> tuple[dict[str, Any], str]:
         """The helper in the cluster's network: its result, and what it said with -vv."""
         globals_ = ("--kubeconfig", self.kubeconfig, "--output", "json", "-vv")
-        done = self.run("net", str(program), *globals_, *words, stdin=stdin)
+        done = self.run("net", str(program), *globals_, *words, stdin=stdin.encode())
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout), done.stderr
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    made = Sandbox(os.environ.get("SANDBOX_NAME", "client"))
+    made = Sandbox("client")
     try:
-        made.must("up", "fleet:3", timeout=600)
+        made.up("fleet:3")
         kubeconfig = tmp_path_factory.mktemp("client") / "kubeconfig"
         kubeconfig.touch(0o600)
-        kubeconfig.write_text(made.must("kubectl", "config", "view", "--raw"))
+        kubeconfig.write_text(made.sandbox("kubectl", "config", "view", "--raw"))
         made.kubeconfig = str(kubeconfig)
         yield made
     finally:
-        made.must("down")
+        made.sandbox("down")
 
 
 def connections(said: str) -> list[str]:
@@ -102,13 +90,13 @@ def test_requests_in_parallel_share_one_connection_by_http2(sandbox: Sandbox) ->
 @pytest.mark.parametrize("program", [HELPER, STATIC], ids=["distribution", "static"])
 def test_large_answers_in_parallel_come_at_once(sandbox: Sandbox, program: pathlib.Path) -> None:
     # libcurl 7.88.1, Debian 12's, let one look in 100 at this cluster stand still by HTTP/2.
-    sandbox.must("kubectl", "apply", "--server-side", "-f", "-", stdin=LARGE)
+    sandbox.sandbox("kubectl", "apply", "--server-side", "-f", "-", stdin=LARGE.encode())
     try:
         for _ in range(50):
             result, _ = sandbox.helper("observe", program=program)
             assert result["version"]["gitVersion"].startswith("v1.")
     finally:
-        sandbox.must("kubectl", "delete", "--ignore-not-found", "--grace-period=0", "-f", "-", stdin=LARGE)
+        sandbox.sandbox("kubectl", "delete", "--ignore-not-found", "--grace-period=0", "-f", "-", stdin=LARGE.encode())
 
 
 @pytest.mark.parametrize(("address", "why"), [(CLOSED, "Connection refused"), (NOBODY, "")], ids=["closed", "nobody"])
@@ -120,13 +108,13 @@ def test_an_address_that_does_not_answer_is_passed_over(sandbox: Sandbox, addres
 
 
 def test_a_group_whose_server_is_away_is_left_out(sandbox: Sandbox) -> None:
-    sandbox.must("kubectl", "apply", "-f", "-", stdin=STALE)
+    sandbox.sandbox("kubectl", "apply", "-f", "-", stdin=STALE.encode())
     try:
-        plain = json.loads(sandbox.must("kubectl", "get", "--raw", "/apis"))
+        plain = json.loads(sandbox.sandbox("kubectl", "get", "--raw", "/apis"))
         assert "away.example.org" in [group["name"] for group in plain["groups"]]
         result, _ = sandbox.helper("observe")
     finally:
-        sandbox.must("kubectl", "delete", "apiservice", "v1.away.example.org")
+        sandbox.sandbox("kubectl", "delete", "apiservice", "v1.away.example.org")
     assert "away.example.org/v1" not in result["groups"]
     assert {"apps/v1", "autoscaling/v2", "policy/v1"} <= set(result["groups"])
 

@@ -41,7 +41,7 @@ class Site:
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
-        self.cluster = Cluster(os.environ.get("SANDBOX_NAME", "failover"))
+        self.cluster = Cluster("failover")
         self.collections = directory / "collections"
         self.addresses: dict[str, str] = {}
 

@@ -30,8 +30,8 @@ DIFF = re.compile(r"^--- before.*?(?=^changed: )", re.MULTILINE | re.DOTALL)
 class Site(Cluster):
     """One cluster of the inventory."""
 
-    def __init__(self, prefix: str, shape: Shape) -> None:
-        super().__init__(f"{prefix}-{shape.name}")
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(f"inventories-{shape.name}")
         self.shape = shape
 
     def start(self) -> None:

@@ -21,8 +21,7 @@ from shapes import SHAPES  # noqa: E402
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     """The clusters as k3s leaves them, and the collection installed from its artefact."""
-    prefix = os.environ.get("SANDBOX_NAME", "inv")
-    made = Sites(tmp_path_factory.mktemp("inventories"), [Site(prefix, shape) for shape in SHAPES])
+    made = Sites(tmp_path_factory.mktemp("inventories"), [Site(shape) for shape in SHAPES])
     try:
         made.down()  # what an earlier run left is not as k3s leaves it
         made.start()

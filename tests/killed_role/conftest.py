@@ -67,7 +67,7 @@ class Control:
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    with Nodes(os.environ.get("SANDBOX_NAME", "killed-role"), "single").started() as made:
+    with Nodes("killed-role", "single").started() as made:
         yield made
 
 

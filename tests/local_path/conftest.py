@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ INSTALLED = "/usr/local/bin/k3s-core-ha"
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
-    with Nodes(os.environ.get("SANDBOX_NAME", "local-path"), "ha").started() as made:
+    with Nodes("local-path", "ha").started() as made:
         for server in SERVERS:
             made.sandbox("exec", server, "install", "-m", "755", PROBE, INSTALLED)
         yield made

@@ -42,7 +42,7 @@ class Clusters:
         """One of this topology as k3s leaves it, or as a cell that passed left it."""
         if self._up is None or self._up.topology != topology:
             self.down()
-            self._up = Nodes(os.environ.get("SANDBOX_NAME", "matrix"), topology)
+            self._up = Nodes("matrix", topology)
             self._up.start()
         return self._up
 

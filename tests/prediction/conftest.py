@@ -47,7 +47,7 @@ def results() -> Results:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Up when the first cell needs it."""
-    made = Cluster(os.environ.get("SANDBOX_NAME", "prediction"))
+    made = Cluster("prediction")
     try:
         made.up("fleet:1")
         made.enter()
