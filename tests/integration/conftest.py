@@ -17,6 +17,8 @@ from proxy import Proxy  # noqa: E402
 from ways import Ways  # noqa: E402
 
 NODES = 4  # that CoreDNS can run on
+# By default the autoscaler looks every 15 s, for which tests here would only wait.
+HPA_SYNC = "kube-controller-manager-arg=horizontal-pod-autoscaler-sync-period=3s"
 COREDNS_PODS = "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns"
 
 
@@ -32,7 +34,7 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster("integration")
     try:
         # With the kinds of helm-controller, which leaves alone what is marked as unmanaged.
-        made.up(f"fleet:{NODES}", "--traefik", "--server-arg", "disable=traefik")
+        made.up(f"fleet:{NODES}", "--traefik", "--server-arg", "disable=traefik", "--server-arg", HPA_SYNC)
         made.enter()
         yield made
     finally:
