@@ -6,7 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"k3s-ha.core/sandbox/internal/failure"
 	"k3s-ha.core/sandbox/internal/machine"
@@ -85,16 +86,14 @@ func (b *Builder) Everything() (Result, error) {
 		progress.Step("Kubernetes %s and what goes with it are built from source: about 15 minutes on 2 cores, once", b.release.Kubernetes)
 	}
 	// The base tree waits for packages, the compilers for processors: both at once.
-	var wait sync.WaitGroup
-	var baseErr error
-	wait.Go(func() { _, baseErr = b.need(base) })
-	err = b.programs(own)
-	wait.Wait()
-	if err != nil {
+	var both errgroup.Group
+	both.Go(func() error {
+		_, err := b.need(base)
+		return err
+	})
+	both.Go(func() error { return b.programs(own) })
+	if err := both.Wait(); err != nil {
 		return Result{}, err
-	}
-	if baseErr != nil {
-		return Result{}, baseErr
 	}
 	if _, err := b.need(bundle); err != nil {
 		return Result{}, err
@@ -167,12 +166,16 @@ func (b *Builder) programs(own []entry) error {
 	if b.real != "" {
 		return nil
 	}
+	// One that links keeps one processor busy, and one that fetches its modules none: the next one goes on meanwhile.
+	var builds errgroup.Group
+	builds.SetLimit(2)
 	for _, c := range append(b.components(), own...) {
-		if _, err := b.need(c); err != nil {
+		builds.Go(func() error {
+			_, err := b.need(c)
 			return err
-		}
+		})
 	}
-	return nil
+	return builds.Wait()
 }
 
 // own are the programs that are built from this tree: k3s, and what helm-controller's jobs run. A real k3s brings its
