@@ -7,7 +7,7 @@ target_compile_options(core_ha_warnings INTERFACE
   -Wextra
   -Wpedantic
   # Of sources that are compiled as one it would tell of names in another file; clang-tidy looks at each alone.
-  $<$<NOT:$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wshadow>
+  $<$<NOT:$<BOOL:${CORE_HA_UNITE}>>:-Wshadow>
   -Wconversion
   -Wno-sign-conversion        # Sizes and the signed counts of JSON meet everywhere; the lossy cases stay on.
   -Wold-style-cast
@@ -21,6 +21,6 @@ target_compile_options(core_ha_warnings INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wimplicit-fallthrough>
   $<$<BOOL:${CORE_HA_WERROR}>:-Werror>
   # And GCC takes them for headers, whose types others might see.
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wno-subobject-linkage>
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${CORE_HA_UNITE}>>:-Wno-subobject-linkage>
   # GCC 12 sees overlapping copies in std::string's own code (its bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
