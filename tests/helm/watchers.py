@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What clients of traefik, and the API server of metrics-server, see while something changes."""
+"""What clients of a Service, and the API server of metrics-server, see while something changes."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from cluster import wait_for
@@ -51,15 +52,19 @@ class _Watcher:
 
 
 class Client(_Watcher):
-    """Asks traefik's Service from a node."""
+    """Asks a Service, traefik's or another one that answers as its ping does, from a node."""
 
-    def __init__(self, nodes: Nodes, node: str) -> None:
-        address = nodes.one("services", "traefik")["spec"]["clusterIP"]
-        super().__init__(nodes, node, "traefik", "bash", "-c", ASK, "ask", address)
-        wait_for("an answer", lambda: any(answered for _, answered in _asked(self._lines())), 30)
+    def __init__(self, nodes: Nodes, node: str, service: str = "traefik", namespace: str = "kube-system") -> None:
+        found = nodes.sandbox("kubectl", "get", "service", service, "-n", namespace, "-o", "json")
+        super().__init__(nodes, node, service, "bash", "-c", ASK, "ask", json.loads(found)["spec"]["clusterIP"])
+        wait_for(f"an answer of {service}", lambda: any(answered for _, answered in self.asked()), 30)
+
+    def asked(self) -> list[tuple[float, bool]]:
+        """When each request so far was made, and whether it was answered."""
+        return _asked(self._lines())
 
     def stop(self) -> list[tuple[float, bool]]:
-        """End it; gives when each request was made, and whether it was answered."""
+        """End it; gives the same of all."""
         return _asked(self._end())
 
 
