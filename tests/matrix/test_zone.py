@@ -75,12 +75,13 @@ def test_zone_lost(clusters: Clusters) -> None:
 def test_label_missing(clusters: Clusters) -> None:
     """Level zone is not taken, and refused where it is asked for, with a remedy that is one. It changes no template."""
     nodes = clusters.of("zones")
+    wish = {"local_path_provisioner_strategy": "packaged"}
     nodes.sandbox("kubectl", "label", "node", "agent-3", f"{ZONE}-")
     mark = nodes.audit_mark()
-    refused = nodes.refused({"level": "zone"})
+    refused = nodes.refused({**wish, "level": "zone"})
     assert refused["error"]["exit"] == UNSAFE
     assert changes(nodes.audited(mark)) == []
-    done = nodes.helper("apply", {})
+    done = nodes.helper("apply", wish)
     assert done["level"]["name"] == "node", done["level"]
     (warned,) = [warning for warning in done["warnings"] if warning.startswith("Level zone is not taken: ")]
     why = warned.removeprefix("Level zone is not taken: ")
@@ -88,7 +89,7 @@ def test_label_missing(clusters: Clusters) -> None:
     assert refused["error"]["message"] == f"level is zone, but {why}"
     (remedy,) = re.findall(r"kubectl (label node .*=ZONE)\.", why)
     nodes.sandbox("kubectl", *remedy.replace("ZONE", "zone-c").split())
-    again = nodes.helper("apply", {})
+    again = nodes.helper("apply", wish)
     assert (again["level"]["name"], again["warnings"]) == ("zone", [])
     assert again["changed"] is False, again["steps"]
     nodes.helper("apply", PACKAGED)
