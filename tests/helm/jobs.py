@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nodes import Nodes
 
 TAINT = "example.org/closed"
+REGISTRY = "registry-1.docker.io"
 # How a job's pod tells that there is no image, or no node, for it.
 NO_IMAGE = r"; its pod helm-\S+: (ErrImagePull|ImagePullBackOff): "
 NO_NODE = r"; its pod helm-\S+: Unschedulable: 0/3 nodes are available: 3 node\(s\) had untolerated taint"
@@ -25,20 +26,23 @@ def job_of(chart: str) -> str:
 
 @contextlib.contextmanager
 def no_image(nodes: Nodes) -> Iterator[None]:
-    """No node has the jobs' image, and there is no way out to a registry."""
+    """No node has the jobs' image, and the registry refuses every connection."""
     (container,) = nodes.one("jobs", job_of("traefik"))["spec"]["template"]["spec"]["containers"]
     image = container["image"]
-    _rename_image(nodes, image, f"{image}-aside")
+    _on_each(nodes, f"echo 127.0.0.1 {REGISTRY} >>/etc/hosts", *_rename(image, f"{image}-aside"))
     try:
         yield
     finally:
-        _rename_image(nodes, f"{image}-aside", image)
+        _on_each(nodes, *_rename(f"{image}-aside", image), f"sed -i /{REGISTRY}/d /etc/hosts")
 
 
-def _rename_image(nodes: Nodes, old: str, new: str) -> None:
+def _rename(old: str, new: str) -> list[str]:
+    return [f"k3s ctr images tag {old} {new}", f"k3s ctr images rm {old}"]
+
+
+def _on_each(nodes: Nodes, *commands: str) -> None:
     for node in nodes.names:
-        for words in (("tag", old, new), ("rm", old)):
-            nodes.sandbox("exec", node, "k3s", "ctr", "images", *words)
+        nodes.sandbox("exec", node, "sh", "-c", " && ".join(commands))
 
 
 @contextlib.contextmanager
