@@ -57,6 +57,12 @@ def homes(nodes: Nodes, chart: str) -> list[str]:
     return sorted(pod["spec"]["nodeName"] for pod in pods(nodes, chart))
 
 
+def named(nodes: Nodes, kind: str, *words: str) -> list[str]:
+    """Objects with one of these words in their names."""
+    names = [one["metadata"]["name"] for one in nodes.get(kind)]
+    return [name for name in names if any(word in name for word in words)]
+
+
 def written(nodes: Nodes) -> list[Any]:
     """What changes when a chart, its values or a Deployment do."""
     jobs = [job["metadata"]["uid"] for job in nodes.get("jobs")]
@@ -159,7 +165,7 @@ def test_no_job_at_first(nodes: Nodes) -> None:
     assert re.search(f"HelmChart kube-system/coredns-ha: after .* it is still there{NO_IMAGE}", back), back
     assert nodes.endpoints() == endpoints
     nodes.helper("apply", PACKAGED)
-    assert nodes.get("helmcharts", "-l", "app.kubernetes.io/managed-by=k3s-core-ha") == []
+    assert [one for kind in ("helmcharts", "jobs", "deployments") for one in named(nodes, kind, "coredns-ha")] == []
     assert nodes.left_of_ours() == []
 
 
@@ -316,6 +322,5 @@ def test_back(nodes: Nodes, shipped: Json) -> None:
     wait_for("nothing of ours", lambda: nodes.left_of_ours() == [], 30)
     assert [one for kind in ("helmcharts", "helmchartconfigs") for one in nodes.get(kind) if is_ours(one)] == []
     wide = "deployments,services,configmaps,serviceaccounts,jobs,clusterroles,clusterrolebindings,rolebindings"
-    left = json.loads(nodes.sandbox("kubectl", "get", "-n", "kube-system", wide, "-o", "json"))["items"]
-    assert [one["metadata"]["name"] for one in left if any(chart in one["metadata"]["name"] for chart in CHARTS)] == []
+    assert named(nodes, wide, *CHARTS) == []
     unchanged(nodes, PACKAGED)
