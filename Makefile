@@ -17,7 +17,7 @@ help: ## Show what each target does
 	@printf 'make test MORE=1 takes an hour and more: what must pass before a change lands, also what nodes of a larger cluster lose.\n'
 	@printf 'make test FULL=1 takes hours: Kubernetes 1.31 and 1.35 too, every point at which a run can be killed, all predictions.\n'
 
-demo: dist ## Start a small cluster, run the role on it, kill a node, and show what DNS clients saw
+demo: dist ## Start a small cluster (make-demo), run the role on it, kill a node, and show what DNS clients saw
 	@tests/setup sandbox python
 	@$(VENV)/python tests/demo/demo.py $(if $(COMPARE),--compare)
 

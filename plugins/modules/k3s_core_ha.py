@@ -134,14 +134,54 @@ steps:
       reason: the overlay is not there yet
       state: done
 node_steps:
-  description: What is to be done on nodes, which the API cannot do.
+  description:
+    - What is to be done on nodes, which the API cannot do.
+    - Always empty so far, for the role does what nodes need before and after this module.
   returned: when the helper came to a plan
   type: list
   elements: dict
+  sample: []
 predicted:
-  description: What is predicted of the changes and of a fail-over.
+  description: What a fail-over costs clients of cluster DNS on the surviving nodes, once the cluster is as wished.
   returned: when the helper came to a plan
   type: dict
+  contains:
+    node_death:
+      description: A node with a replica of CoreDNS dies.
+      type: dict
+      contains:
+        lost_share:
+          description: The share of queries that is lost, a list of the least and the most, or V(unknown).
+          type: raw
+        seconds:
+          description: For how long, a list of the least and the most, V(unknown), or null for until the node is back.
+          type: raw
+        words:
+          description: The same in a sentence.
+          type: str
+    lease_holder_death:
+      description:
+        - The server dies that holds the controller manager's lease; as RV(predicted.node_death).
+        - Absent where there is one replica.
+      type: dict
+    full_strength:
+      description: When CoreDNS has all its replicas again.
+      type: dict
+      contains:
+        seconds:
+          description: After how long, a list of the least and the most, or null for when the node is back.
+          type: raw
+  sample:
+    node_death:
+      lost_share: 0.333
+      seconds: [40, 60]
+      words: 1/3 of queries is lost until the dead endpoint goes.
+    lease_holder_death:
+      lost_share: 0.333
+      seconds: [60, 84]
+      words: 1/3 of queries is lost until the next controller manager takes the dead endpoint out.
+    full_strength:
+      seconds: [335, 375]
 exit_status:
   description: The helper's exit status.
   returned: on failure, when the helper could be started

@@ -100,10 +100,13 @@ steps:
       description: V(planned) or V(unchanged).
       type: str
 node_steps:
-  description: What would have to be done on nodes, which the API cannot do.
+  description:
+    - What would have to be done on nodes, which the API cannot do.
+    - Always empty so far, for the role does what nodes need before and after this module.
   returned: success
   type: list
   elements: dict
+  sample: []
 differences:
   description: The objects that would change, as they are and as they would be.
   returned: success
@@ -120,9 +123,46 @@ differences:
       description: The same as they would be; absent for an object that would be deleted.
       type: raw
 predicted:
-  description: What is predicted of the changes and of a fail-over.
+  description: What a fail-over costs clients of cluster DNS on the surviving nodes, once the cluster is as wished.
   returned: success
   type: dict
+  contains:
+    node_death:
+      description: A node with a replica of CoreDNS dies.
+      type: dict
+      contains:
+        lost_share:
+          description: The share of queries that is lost, a list of the least and the most, or V(unknown).
+          type: raw
+        seconds:
+          description: For how long, a list of the least and the most, V(unknown), or null for until the node is back.
+          type: raw
+        words:
+          description: The same in a sentence.
+          type: str
+    lease_holder_death:
+      description:
+        - The server dies that holds the controller manager's lease; as RV(predicted.node_death).
+        - Absent where there is one replica.
+      type: dict
+    full_strength:
+      description: When CoreDNS has all its replicas again.
+      type: dict
+      contains:
+        seconds:
+          description: After how long, a list of the least and the most, or null for when the node is back.
+          type: raw
+  sample:
+    node_death:
+      lost_share: 0.333
+      seconds: [40, 60]
+      words: 1/3 of queries is lost until the dead endpoint goes.
+    lease_holder_death:
+      lost_share: 0.333
+      seconds: [60, 84]
+      words: 1/3 of queries is lost until the next controller manager takes the dead endpoint out.
+    full_strength:
+      seconds: [335, 375]
 snapshot:
   description: What was read from the cluster, as C(k3s-core-ha observe) gives it.
   returned: when O(snapshot=true)

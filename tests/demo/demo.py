@@ -25,7 +25,7 @@ from probe import Probe
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "build" / "demo"
 PROBE_LOG = WORK / "probe.log"  # what a probe says beside its result
-DEFAULT_NAME = "k3s"
+DEFAULT_NAME = "make-demo"  # nobody else's: what has it is taken down first
 LEAD = 5.0  # seconds of probing before the fault
 WATCHED = 75.0  # seconds after it: the default timers have spoken by then (grace period 50 s)
 REFUSED = ("icmp", "refused", "servfail")  # answered, but not with an address
@@ -164,6 +164,11 @@ def table(packaged: Outcome | None, ours: Outcome, predicted: str) -> str:
     return "\n".join(lines)
 
 
+def by_hand(name: str) -> str:
+    """How a person speaks to the cluster of this name, from the top of the checkout."""
+    return f"tests/sandbox/sandbox --name {name}"
+
+
 def show(cluster: Cluster, compare: bool) -> None:
     """The demonstration, step by step."""
     steps = Steps()
@@ -209,11 +214,11 @@ def show(cluster: Cluster, compare: bool) -> None:
     print()
     if not compare:
         print("As k3s ships it was not measured: `make demo COMPARE=1` does it, and takes the 6 minutes of its outage.")
-    sandbox = "tests/sandbox/sandbox" + ("" if cluster.name == DEFAULT_NAME else f" --name {cluster.name}")
+    sandbox = by_hand(cluster.name)
     print(f"Look around:   {sandbox} kubectl get pods -n kube-system -o wide")
     print(f"               {sandbox} exec server-1 k3s-core-ha plan")
     print(f"               {sandbox} kill agent-1; {sandbox} restore agent-1")
-    print("Stop it:       make down")
+    print(f"Stop it:       {sandbox} down, or `make down`, which stops every cluster")
 
 
 def main() -> int:
@@ -228,10 +233,11 @@ def main() -> int:
     try:
         show(Cluster(options.name), options.compare)
     except KeyboardInterrupt:
-        print("\ndemo: stopped; `make down` stops the cluster", file=sys.stderr)
+        print(f"\ndemo: stopped; `{by_hand(options.name)} down` stops the cluster", file=sys.stderr)
         return 130
     except (DemoError, subprocess.SubprocessError) as error:
-        print(f"\ndemo: {error}\nThe cluster is as it was then; `make down` stops it.", file=sys.stderr)
+        print(f"\ndemo: {error}", file=sys.stderr)
+        print(f"The cluster is as it was then; `{by_hand(options.name)} down` stops it.", file=sys.stderr)
         return 1
     return 0
 

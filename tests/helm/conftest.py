@@ -12,7 +12,7 @@ import pytest
 # How a cluster is spoken to, and waited for, is the same here as there.
 for neighbour in ("integration", "matrix"):
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
-pytest.register_assert_rewrite("cluster", "nodes", "probe", "watchers")
+pytest.register_assert_rewrite("cluster", "jobs", "nodes", "probe", "watchers")
 
 from nodes import Nodes  # noqa: E402 - so that a failed assertion there is explained, too
 

@@ -8,12 +8,14 @@ anywhere.
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from charts import Repository, content, version
 from cluster import Json, changes, is_ready, wait_for
+from jobs import NO_IMAGE, NO_NODE, no_image, no_node, wait_for_job
 from nodes import PACKAGED, is_ours
 from probe import Probe, answers, see_nothing_lost
 from watchers import EVERY, Availability, Client, lost
@@ -38,6 +40,8 @@ PODS = {
     "traefik": "app.kubernetes.io/name=traefik",
 }
 CHARTS = ("coredns-ha", "metrics-server-ha")
+PATIENCE = 15  # seconds of wait_timeout, where a wait has no other end
+LACKS = {"image": (no_image, NO_IMAGE), "node": (no_node, NO_NODE)}  # of what the jobs need
 LENT = ("coredns", "metrics-server", "traefik")  # Deployments that are as k3s ships them, but for a count of 0
 STRANGER = "stranger"
 
@@ -51,6 +55,12 @@ def pods(nodes: Nodes, chart: str) -> list[Json]:
 def homes(nodes: Nodes, chart: str) -> list[str]:
     """Their nodes."""
     return sorted(pod["spec"]["nodeName"] for pod in pods(nodes, chart))
+
+
+def named(nodes: Nodes, kind: str, *words: str) -> list[str]:
+    """Objects with one of these words in their names."""
+    names = [one["metadata"]["name"] for one in nodes.get(kind)]
+    return [name for name in names if any(word in name for word in words)]
 
 
 def written(nodes: Nodes) -> list[Any]:
@@ -121,6 +131,44 @@ def test_broken_at_first(nodes: Nodes) -> None:
     assert nodes.left_of_ours() == []
 
 
+@pytest.mark.parametrize("lack", LACKS)
+def test_no_job(nodes: Nodes, shipped: Json, lack: str) -> None:
+    """Where no job of helm-controller's can run, traefik is left as it was, and its HelmChartConfig is taken back."""
+    lacking, words = LACKS[lack]
+    nodes.helper("apply", PACKAGED)
+    anywhere = {"tolerations": [{"operator": "Exists"}]}  # the pods may go where the jobs may not
+    wish = {**PACKAGED, "traefik_strategy": "helm", "traefik_values": anywhere, "wait_timeout": PATIENCE}
+    with lacking(nodes), Way(nodes, f"no {lack} for a job") as way:
+        told = nodes.refused(wish)
+        pending = nodes.get("pods", "-l", "helmcharts.helm.cattle.io/chart=traefik")
+    see_nothing_lost(way.dns)
+    assert told["error"]["exit"] == 6
+    assert re.search(words, told["error"]["message"]), told["error"]
+    assert "Pending" in [pod["status"]["phase"] for pod in pending]
+    assert nodes.get("helmchartconfigs") == []
+    assert nodes.left_of_ours() == []
+    wait_for_job(nodes, "traefik")
+    assert nodes.one("deployments", "traefik")["spec"] == shipped["traefik"]
+    unchanged(nodes, PACKAGED)
+
+
+def test_no_job_at_first(nodes: Nodes) -> None:
+    """Nor can a chart be uninstalled then that was just made: the run says so, and the next one ends it."""
+    nodes.helper("apply", PACKAGED)
+    endpoints = nodes.endpoints()
+    with no_image(nodes), Way(nodes, "no job for a new chart") as way:
+        told = nodes.refused({**PACKAGED, **DNS, "wait_timeout": PATIENCE})
+    see_nothing_lost(way.dns)
+    assert told["error"]["exit"] == 7
+    there, back = told["error"]["message"].split("going back failed too: ")
+    assert re.search(NO_IMAGE, there), there
+    assert re.search(f"HelmChart kube-system/coredns-ha: after .* it is still there{NO_IMAGE}", back), back
+    assert nodes.endpoints() == endpoints
+    nodes.helper("apply", PACKAGED)
+    assert [one for kind in ("helmcharts", "jobs", "deployments") for one in named(nodes, kind, "coredns-ha")] == []
+    assert nodes.left_of_ours() == []
+
+
 def test_in(nodes: Nodes) -> None:
     """All three components at once; nobody loses anything, and a second run has nothing to do."""
     nodes.helper("apply", PACKAGED)
@@ -175,6 +223,22 @@ def test_restart(nodes: Nodes, stranger: str) -> None:
 def test_broken(nodes: Nodes) -> None:
     """A chart that serves goes on as it was."""
     refuse_broken(nodes, EVERYTHING)
+
+
+def test_no_job_for_a_chart(nodes: Nodes) -> None:
+    """Nor does a chart that serves mind, where its job cannot run."""
+    nodes.helper("apply", EVERYTHING)
+    endpoints, before = nodes.endpoints(), nodes.one("helmchartconfigs", "coredns-ha")["spec"]
+    wish = {**EVERYTHING, "coredns_values": {"podAnnotations": {"example.org/tried": "no"}}, "wait_timeout": PATIENCE}
+    with no_image(nodes), Way(nodes, "no job for a chart") as way:
+        told = nodes.refused(wish)
+    see_nothing_lost(way.dns)
+    assert told["error"]["exit"] == 6
+    assert re.search(NO_IMAGE, told["error"]["message"]), told["error"]
+    assert nodes.endpoints() == endpoints
+    assert nodes.one("helmchartconfigs", "coredns-ha")["spec"] == before
+    wait_for_job(nodes, "coredns-ha")
+    unchanged(nodes, EVERYTHING)
 
 
 def test_node_killed(nodes: Nodes) -> None:
@@ -258,6 +322,5 @@ def test_back(nodes: Nodes, shipped: Json) -> None:
     wait_for("nothing of ours", lambda: nodes.left_of_ours() == [], 30)
     assert [one for kind in ("helmcharts", "helmchartconfigs") for one in nodes.get(kind) if is_ours(one)] == []
     wide = "deployments,services,configmaps,serviceaccounts,jobs,clusterroles,clusterrolebindings,rolebindings"
-    left = json.loads(nodes.sandbox("kubectl", "get", "-n", "kube-system", wide, "-o", "json"))["items"]
-    assert [one["metadata"]["name"] for one in left if any(chart in one["metadata"]["name"] for chart in CHARTS)] == []
+    assert named(nodes, wide, *CHARTS) == []
     unchanged(nodes, PACKAGED)

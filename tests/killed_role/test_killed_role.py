@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cluster import Json
-    from conftest import Control
+    from control import Control
     from nodes import Nodes
 
 # What has the most to do on a host: files beside k3s's manifests, a timer, and the helper that stays for it.
@@ -54,7 +54,7 @@ def state(nodes: Nodes) -> list[Any]:
     return [files(nodes), own, *(lasting(nodes.one(kind, name)) for kind, name in OBJECTS)]
 
 
-def see_converges(nodes: Nodes, end: list[Any], killed: Callable[[], Any], whole: Callable[[], list[str]]) -> None:
+def see_converges(nodes: Nodes, end: list[Any], killed: Callable[[], Any], whole: Callable[[], list[Json]]) -> None:
     """A run that is killed, and one that is not, end where the latter alone did."""
     killed()
     whole()
@@ -85,14 +85,17 @@ def test_killed_between_tasks(nodes: Nodes, control: Control) -> None:
     assert len(back) > 4, back
     for point in range(1, max(len(there), len(back)) + 1):
         on_the_way, on_the_way_back = min(point, len(there)), min(point, len(back))
-        print(f"\nkilled after: {there[on_the_way - 1]}", flush=True)
+        print(f"\nkilled after: {there[on_the_way - 1]['task']}", flush=True)
         see_converges(
-            nodes, wished, lambda at=on_the_way: control.play("ha", WISH, at), lambda: control.play("ha", WISH)
+            nodes,
+            wished,
+            lambda at=on_the_way: control.play("ha", WISH, end_after=at),
+            lambda: control.play("ha", WISH),
         )
-        print(f"killed on the way back after: {back[on_the_way_back - 1]}", flush=True)
+        print(f"killed on the way back after: {back[on_the_way_back - 1]['task']}", flush=True)
         see_converges(
             nodes,
             packaged,
-            lambda at=on_the_way_back: control.play("remove", WISH, at),
+            lambda at=on_the_way_back: control.play("remove", WISH, end_after=at),
             lambda: control.play("remove", WISH),
         )

@@ -17,9 +17,11 @@ from ansible_collections.k3s_ha.core.plugins.doc_fragments import helper as help
 from ansible_collections.k3s_ha.core.plugins.doc_fragments import spec as spec_fragment
 from ansible_collections.k3s_ha.core.plugins.module_utils._helper import EXIT_STATUS, GRACE_SECONDS, HELPER_ARGUMENTS
 from ansible_collections.k3s_ha.core.plugins.module_utils._spec import SPEC_ARGUMENTS
+from ansible_collections.k3s_ha.core.plugins.modules import k3s_core_ha, k3s_core_ha_info
 
 if TYPE_CHECKING:
     import pathlib
+    from types import ModuleType
 
 PREFIX = "k3s_core_ha_"
 JSON_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "dict": "object", "list": "array"}
@@ -252,6 +254,18 @@ def test_the_role_passes_every_variable_to_the_module(root: pathlib.Path) -> Non
         if key.endswith("_chart"):  # the content of a file is put into its place
             expected = "{{ __k3s_core_ha_KEY if k3s_core_ha_KEY is defined else omit }}"
         assert call[key] == expected.replace("KEY", key)
+
+
+@pytest.mark.parametrize("module", [k3s_core_ha, k3s_core_ha_info])
+def test_what_is_predicted_is_documented(root: pathlib.Path, module: ModuleType) -> None:
+    source = (root / "native/src/ha/placement/prediction.cc").read_text()
+    events = set(re.findall(r'result\["(\w+)"\]', source))
+    parts = set(re.findall(r'\{"(\w+)", ', source)) - events
+    documented = yaml.safe_load(module.RETURN)["predicted"]
+    said = documented["contains"]
+    assert set(said) == set(documented["sample"]) == events
+    assert {part for event in said.values() for part in event.get("contains", {})} == parts
+    assert {part for event in documented["sample"].values() for part in event} == parts
 
 
 def test_every_module_is_in_the_action_group(root: pathlib.Path) -> None:

@@ -91,22 +91,41 @@ std::string trouble_of(const Json& status) {
   return {};
 }
 
-/// The trouble of the job's last pod, as the end of a sentence; empty: nothing is known.
+/// Why no node takes a pod; empty: one does, or nothing is known.
+std::string why_nowhere(const Json& status) {
+  for (const Json& condition : status.value("conditions", Json::array()))
+    if (condition.value("type", "") == "PodScheduled" && condition.value("status", "") == "False")
+      return fmt::format("{}: {}", condition.value("reason", ""), condition.value("message", ""));
+  return {};
+}
+
+/// The job of helm-controller's on which it depends what is waited for; empty: none.
+std::string job_behind(const ha::Step& step) {
+  if (step.action == ha::Action::wait_chart) return step.object.name;
+  return step.action == ha::Action::wait_gone && step.object.kind == "HelmChart" ? "helm-delete-" + step.object.name
+                                                                                 : "";
+}
+
+/// The trouble of the last pod of that job, as the end of a sentence; empty: nothing is known.
 std::string trouble_of_job(const ha::Step& step, kube::Client& client) {
+  const std::string job = job_behind(step);
+  if (job.empty()) return {};
   const kube::ObjectRef all{"v1", "Pod", step.object.ns, ""};
   auto answers = client.read_all(
-      {{.path = rest_path(all), .list = true, .label_selector = "batch.kubernetes.io/job-name=" + step.object.name}});
+      {{.path = rest_path(all), .list = true, .label_selector = "batch.kubernetes.io/job-name=" + job}});
   if (!answers.front()) return {};
   const Json* last = nullptr;
   const Json::json_pointer made("/metadata/creationTimestamp");
   for (const Json& pod : (*answers.front())["items"])
     if (last == nullptr || last->value(made, "") <= pod.value(made, "")) last = &pod;
   if (last == nullptr) return "; it has no pod";
-  for (const Json& status : last->value("status", Json::object()).value("containerStatuses", Json::array()))
-    if (const std::string words = trouble_of(status); !words.empty())
-      return fmt::format("; its pod {}: {}", (*last)["metadata"].value("name", ""), words);
-  return fmt::format("; its pod {} is {}", (*last)["metadata"].value("name", ""),
-                     last->value("status", Json::object()).value("phase", "without a phase"));
+  const Json status = last->value("status", Json::object());
+  std::string words = why_nowhere(status);
+  for (const Json& container : status.value("containerStatuses", Json::array()))
+    if (words.empty()) words = trouble_of(container);
+  const std::string name = (*last)["metadata"].value("name", "");
+  return words.empty() ? fmt::format("; its pod {} is {}", name, status.value("phase", "without a phase"))
+                       : fmt::format("; its pod {}: {}", name, words);
 }
 
 /// How often helm may fail at a chart before it is taken for certain: each time leaves a failed release behind, of
@@ -120,11 +139,21 @@ bool has_deployed(const ha::Step& step, kube::Client& client, std::set<std::stri
   if (!job) return false;
   const std::string label = cluster::release_label(*job);
   if (label.empty()) return true;
-  auto answers = client.read_all({cluster::deployed_releases(step.object.ns, label)});
+  auto answers = client.read_all({cluster::release_secrets(step.object.ns, "status=deployed," + label)});
   if (!answers.front()) return false;
   if (cluster::is_deployed(*job, (*answers.front())["items"])) return true;
   if (cluster::is_complete(*job)) failed.insert(kube::uid_of(*job));
   return false;
+}
+
+/// Whether the job, which has not come to its end and may never do so, is for what helm has deployed last: so it is
+/// where a configuration that no job could apply was taken back.
+bool has_nothing_to_do(const ha::Step& step, kube::Client& client) {
+  const auto job = client.get_object(step.object);
+  if (!job || (*job)["metadata"].contains("deletionTimestamp") || cluster::config_hash(*job) == step.former)
+    return false;
+  auto answers = client.read_all({cluster::release_secrets_of(*job)});
+  return answers.front() && cluster::is_in_force(*job, (*answers.front())["items"]);
 }
 
 /// The objects that a step waits for.
@@ -228,10 +257,14 @@ Result<void> wait_for(const ha::Step& step, kube::Client& client, std::chrono::s
       if (should_stop()) return interrupted_error();
       if (!until.expired()) continue;
     }
-    const std::string why = step.action == ha::Action::wait_chart ? trouble_of_job(step, client) : "";
-    return Error{ExitStatus::api,
-                 fmt::format("{}: after {:.0f} s of waiting {}{}", to_string(step.object),
-                             std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words, why)};
+    std::string words = fmt::format("after {:.0f} s of waiting {}{}",
+                                    std::chrono::duration<double>(Deadline::Clock::now() - start).count(), now.words,
+                                    trouble_of_job(step, client));
+    if (step.action == ha::Action::wait_chart && has_nothing_to_do(step, client)) {
+      log::progress(fmt::format("{}: {}; what it is for is deployed already", step.id, words));
+      break;
+    }
+    return Error{ExitStatus::api, fmt::format("{}: {}", to_string(step.object), words)};
   }
   if (now.failed && step.action == ha::Action::wait_chart) now.failed->message += trouble_of_job(step, client);
   if (now.failed) return *now.failed;

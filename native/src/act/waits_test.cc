@@ -213,3 +213,66 @@ TEST_CASE("a chart is waited for by the job of its new configuration, and what k
   CHECK(words(20s).find("has failed; its pod helm-install-traefik-x2: Error, exit status 1: values: no") !=
         std::string::npos);
 }
+
+TEST_CASE("a chart whose job cannot run is done where helm has deployed just that last, and nowhere else") {
+  kube::testing::FakeClient client;
+  const std::string hash_key = "helmcharts.helm.cattle.io/configHash";
+  ha::Step chart{.id = "chart",
+                 .action = ha::Action::wait_chart,
+                 .object = {"batch/v1", "Job", "kube-system", "helm-install-traefik"},
+                 .former = "SHA256=B"};
+  Json job = {{"apiVersion", "batch/v1"},
+              {"kind", "Job"},
+              {"metadata", {{"name", "helm-install-traefik"}, {"namespace", "kube-system"}}},
+              {"spec", {{"template", {{"metadata", {{"annotations", {{hash_key, "SHA256=A"}}}}}}}}}};
+  job["spec"]["template"]["spec"]["containers"] =
+      Json::array({{{"env", {{{"name", "NAME"}, {"value", "traefik"}}, {{"name", "CONFIG_HASH"}, {"value", "A"}}}}}});
+  client.put(job);
+  const auto put_release = [&](int revision, const char* hash, const char* status) {
+    const std::string version = std::to_string(revision);
+    client.put({{"apiVersion", "v1"},
+                {"kind", "Secret"},
+                {"metadata",
+                 {{"name", "sh.helm.release.v1.traefik.v" + version},
+                  {"namespace", "kube-system"},
+                  {"labels", {{hash_key, hash}, {"status", status}, {"version", version}}}}}});
+  };
+  const auto words = [&] {
+    const auto waited = act::wait_for(chart, client, 1s);
+    return waited ? std::string("done") : waited.error().message;
+  };
+  CHECK(words().find("it has not come to its end") != std::string::npos);
+  put_release(9, "A", "deployed");
+  CHECK(words() == "done");
+  CHECK(client.calls.back().path.find("/secrets") != std::string::npos);
+  put_release(10, "B", "pending-upgrade");  // by a job that was ended: what it has changed is not known
+  CHECK(words().find("it has not come to its end") != std::string::npos);
+  put_release(11, "A", "deployed");
+  chart.former = "SHA256=A";
+  CHECK(words().find("helm-controller has not taken the change up") != std::string::npos);
+}
+
+TEST_CASE("what keeps a job of helm-controller's from running is told, also where a chart is to be uninstalled") {
+  kube::testing::FakeClient client;
+  const ha::Step gone{.id = "gone",
+                      .action = ha::Action::wait_gone,
+                      .object = {"helm.cattle.io/v1", "HelmChart", "kube-system", "coredns-ha"},
+                      .uid = "1"};
+  client.put({{"apiVersion", "helm.cattle.io/v1"},
+              {"kind", "HelmChart"},
+              {"metadata", {{"name", "coredns-ha"}, {"namespace", "kube-system"}, {"uid", "1"}}}});
+  client.put({{"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata", {{"name", "helm-delete-coredns-ha-x1"}, {"namespace", "kube-system"}}},
+              {"status",
+               {{"phase", "Pending"},
+                {"conditions",
+                 Json::array({{{"type", "PodScheduled"},
+                               {"status", "False"},
+                               {"reason", "Unschedulable"},
+                               {"message", "0/3 nodes are available: 3 node(s) had untolerated taint(s)."}}})}}}});
+  const auto waited = act::wait_for(gone, client, 1s);
+  REQUIRE_FALSE(waited);
+  CHECK(waited.error().message.find("it is still there; its pod helm-delete-coredns-ha-x1: Unschedulable: 0/3 nodes") !=
+        std::string::npos);
+}

@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 
 #include "base/yaml.h"
 #include "cluster/k3s.h"
@@ -27,6 +29,27 @@ bool has_condition(const Json& job, const char* type) {
   for (const auto& condition : job.value("status", Json::object()).value("conditions", Json::array()))
     if (condition.value("type", "") == type && condition.value("status", "") == "True") return true;
   return false;
+}
+
+/// What helm-controller tells the job's container in that variable; empty: nothing.
+std::string variable_of(const Json& job, std::string_view name) {
+  const Json::json_pointer containers("/spec/template/spec/containers");
+  if (!job.contains(containers)) return {};
+  for (const auto& container : job.at(containers))
+    for (const auto& variable : container.value("env", Json::array()))
+      if (variable.value("name", "") == name) return variable.value("value", "");
+  return {};
+}
+
+Json labels_of(const Json& release) {
+  return release["metadata"].value("labels", Json::object());
+}
+
+int revision_of(const Json& release) {
+  const std::string text = labels_of(release).value("version", "");
+  int revision = 0;
+  std::from_chars(text.data(), text.data() + text.size(), revision);
+  return revision;
 }
 
 void collect_both(const Json& one, const Json& other, const std::string& path, std::vector<std::string>& out) {
@@ -49,29 +72,35 @@ bool is_complete(const Json& job) {
   return has_condition(job, "Complete");
 }
 
-kube::Read deployed_releases(const std::string& ns, const std::string& labels) {
+kube::Read release_secrets(const std::string& ns, const std::string& labels) {
   return {.path = kube::rest_path({"v1", "Secret", ns, ""}),
           .list = true,
-          .label_selector = "owner=helm,status=deployed," + labels,
+          .label_selector = "owner=helm," + labels,
           .accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"};
 }
 
+kube::Read release_secrets_of(const Json& job) {
+  return release_secrets(job["metadata"].value("namespace", ""), "name=" + variable_of(job, "NAME"));
+}
+
 std::string release_label(const Json& job) {
-  const Json::json_pointer containers("/spec/template/spec/containers");
-  if (!job.contains(containers)) return {};
-  for (const auto& container : job.at(containers))
-    for (const auto& variable : container.value("env", Json::array()))
-      if (variable.value("name", "") == "CONFIG_HASH" && !variable.value("value", "").empty())
-        return fmt::format("{}={}", hash_key, variable.value("value", ""));
-  return {};
+  const std::string hash = variable_of(job, "CONFIG_HASH");
+  return hash.empty() ? "" : fmt::format("{}={}", hash_key, hash);
 }
 
 bool is_deployed(const Json& job, const Json& releases) {
   const std::string label = release_label(job);
   return label.empty() || std::any_of(releases.begin(), releases.end(), [&](const Json& release) {
-           const Json labels = release["metadata"].value("labels", Json::object());
-           return fmt::format("{}={}", hash_key, labels.value(hash_key, "")) == label;
+           return fmt::format("{}={}", hash_key, labels_of(release).value(hash_key, "")) == label;
          });
+}
+
+bool is_in_force(const Json& job, const Json& releases) {
+  const auto latest = std::max_element(releases.begin(), releases.end(), [](const Json& one, const Json& other) {
+    return revision_of(one) < revision_of(other);
+  });
+  return latest != releases.end() && labels_of(*latest).value("status", "") == "deployed" &&
+         !release_label(job).empty() && is_deployed(job, Json::array({*latest}));
 }
 
 bool has_failed(const Json& job) {

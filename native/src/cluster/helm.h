@@ -18,9 +18,12 @@ std::string config_hash(const Json& job);
 
 bool has_failed(const Json& job);
 
-/// The releases that helm has deployed, by their Secrets' labels: what is in a Secret is not asked for. `labels`: more
-/// of them to select by.
-kube::Read deployed_releases(const std::string& ns, const std::string& labels);
+/// helm's releases, by their Secrets' labels: what is in a Secret is not asked for. `labels`: more of them to select
+/// by.
+kube::Read release_secrets(const std::string& ns, const std::string& labels);
+
+/// Of the job's chart, however they stand.
+kube::Read release_secrets_of(const Json& job);
 
 /// The label by which the release of the job's configuration is known; empty: helm-controller gives it none yet.
 std::string release_label(const Json& job);
@@ -29,6 +32,9 @@ std::string release_label(const Json& job);
 bool is_complete(const Json& job);
 /// And whether its release is among those that are deployed.
 bool is_deployed(const Json& job, const Json& releases);
+/// Whether the latest of the chart's releases is the job's, and deployed: then the job, at its end or not, changes
+/// nothing. helm-controller asks no more either.
+bool is_in_force(const Json& job, const Json& releases);
 
 /// What the server's schema says of a field of a HelmChartConfig's spec; null: it knows no such field.
 const Json* config_schema(const Snapshot& snapshot, const char* field);

@@ -104,7 +104,7 @@ std::vector<Listing> chart_listings(const std::set<std::string>& charts) {
     add(helm_api, "HelmChartConfig", &Snapshot::helmchartconfigs, ns, name);
     add("batch/v1", "Job", &Snapshot::jobs, ns, "helm-install-" + name);
     add("apps/v1", "Deployment", &Snapshot::deployments, ns, name);
-    listings.push_back({deployed_releases(ns, "name=" + name), "v1", "Secret", &Snapshot::releases});
+    listings.push_back({release_secrets(ns, "status=deployed,name=" + name), "v1", "Secret", &Snapshot::releases});
     if (name != "traefik") continue;  // the pods of others carry what k3s's own carry
     listings.push_back({{.path = kube::rest_path({"v1", "Pod", ns, ""}),
                          .list = true,

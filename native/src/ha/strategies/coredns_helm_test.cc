@@ -213,6 +213,21 @@ TEST_CASE("coredns helm: what changes, drifts or is gone is brought back by the 
   }
 }
 
+TEST_CASE("coredns helm: a job that has not run goes with its chart, or it would install that after all") {
+  SimulatedCluster cluster = with_helm();
+  reach(cluster, helm());
+  REQUIRE(cluster.snapshot.jobs.size() == 1);
+  cluster.snapshot.jobs[0].erase("status");
+  const auto steps = ids(make_plan(packaged, cluster.snapshot));
+  const auto end = std::find(steps.begin(), steps.end(), "coredns-helm-end");
+  REQUIRE(steps.end() - end >= 4);
+  CHECK(std::vector<std::string>(end, end + 4) == std::vector<std::string>{"coredns-helm-end", "coredns-helm-job-end",
+                                                                           "coredns-helm-job-ended",
+                                                                           "coredns-helm-ended"});
+  reach(cluster, packaged);
+  check_no_chart(cluster);
+}
+
 TEST_CASE("coredns helm: a chart given whole, and one of another repository") {
   SimulatedCluster cluster = with_helm();
   SUBCASE("whole") {

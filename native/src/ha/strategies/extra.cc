@@ -10,9 +10,9 @@
 // What makes more than one replica unsafe is refused, as far as the API tells: Recreate, and claims that one node
 // mounts.
 //
-// The count is not ours by nature, as with k3s's components, where it is 1. So what it was is noted first, in an
-// annotation beside the label by which the Deployment is found again; both go last. Whatever a run is stopped at, the
-// Deployment itself says that there is something to give back, and what.
+// The count is not ours by nature, as with k3s's components, where it is 1. So what it was is noted first, in a label
+// beside the one by which the Deployment is found again; both go last. Whatever a run is stopped at, the Deployment
+// itself says that there is something to give back, and what.
 #include "ha/strategies/extra.h"
 
 #include <fmt/format.h>
@@ -43,13 +43,14 @@ namespace core_ha::ha {
 
 namespace {
 
-/// Annotation of such a Deployment: how many replicas it had before we came.
-constexpr const char* had_annotation = "k3s-core-ha/replicas-before";
+/// Label of such a Deployment: how many replicas it had before we came. An annotation would be copied to its
+/// ReplicaSets, and stay there.
+constexpr const char* had_label = "k3s-core-ha/replicas-before";
 
 constexpr std::string_view budget_prefix = "k3s-core-ha-";
 
 const cluster::FieldPath unavailable_field{"f:spec", "f:strategy", "f:rollingUpdate", "f:maxUnavailable"};
-const cluster::FieldPath had_field{"f:metadata", "f:annotations", std::string("f:") + had_annotation};
+const cluster::FieldPath had_field{"f:metadata", "f:labels", std::string("f:") + had_label};
 
 kube::ObjectRef budget_of(const kube::ObjectRef& deployment) {
   return {"policy/v1", "PodDisruptionBudget", deployment.ns, std::string(budget_prefix) + deployment.name};
@@ -79,7 +80,7 @@ struct Extra {
 /// How many replicas it had before we came; nothing: we have not.
 std::optional<int> noted(const Json& deployment) {
   if (!cluster::applied_fields(deployment, kube::field_manager).contains(had_field)) return std::nullopt;
-  const std::string text = deployment["metadata"]["annotations"].value(had_annotation, "");
+  const std::string text = deployment["metadata"]["labels"].value(had_label, "");
   int had = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), had);
   return parsed.ec == std::errc() && had >= 0 ? had : replicas_of(deployment);
@@ -87,8 +88,7 @@ std::optional<int> noted(const Json& deployment) {
 
 Json note(const kube::ObjectRef& ref, int had) {
   Json body = apply_body(ref);
-  body["metadata"]["labels"] = {{cluster::extra_label, "true"}};
-  body["metadata"]["annotations"] = {{had_annotation, std::to_string(had)}};
+  body["metadata"]["labels"] = {{cluster::extra_label, "true"}, {had_label, std::to_string(had)}};
   return body;
 }
 

@@ -91,7 +91,7 @@ TEST_CASE("extra: noted, scaled out, spread, guarded; and back in reverse") {
   CHECK(pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname");
   CHECK(pod["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway");
   CHECK_FALSE(pod["containers"][0].contains("lifecycle"));
-  CHECK(cluster.site()["metadata"]["annotations"]["k3s-core-ha/replicas-before"] == "1");
+  CHECK(cluster.site()["metadata"]["labels"]["k3s-core-ha/replicas-before"] == "1");
   const Json& budget = cluster.snapshot.poddisruptionbudgets[0];
   CHECK(budget["metadata"]["namespace"] == "web");
   CHECK(budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow");
@@ -424,7 +424,7 @@ TEST_CASE("extra: what is theirs stays theirs") {
   }
   SUBCASE("a note of ours in a copy is somebody's own") {
     cluster.site()["metadata"]["labels"]["k3s-core-ha/extra"] = "true";
-    cluster.site()["metadata"]["annotations"]["k3s-core-ha/replicas-before"] = "7";
+    cluster.site()["metadata"]["labels"]["k3s-core-ha/replicas-before"] = "7";
     CHECK(ids(make_plan(packaged, cluster.snapshot)).empty());
   }
 }
@@ -481,7 +481,7 @@ TEST_CASE("extra: manifests lay the same over it, and it is kept from being dele
   const Json deployment = find("Deployment");
   CHECK(deployment["spec"]["replicas"] == 2);
   CHECK(deployment["metadata"]["annotations"]["k3s-core-ha/keep"] == "true");
-  CHECK(deployment["metadata"]["annotations"]["k3s-core-ha/replicas-before"] == "1");
+  CHECK(deployment["metadata"]["labels"]["k3s-core-ha/replicas-before"] == "1");
   CHECK(find("PodDisruptionBudget")["metadata"]["namespace"] == "web");
   CHECK(find("ValidatingAdmissionPolicy")["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"][0]
                                          ["values"] == Json::array({"web"}));

@@ -113,6 +113,22 @@ void judge(const Planner& planner, const OwnChart& own, ChartWay& way) {
   way.resumes = deployment != nullptr && (*deployment)["spec"].value("paused", false);
 }
 
+/// What it did for the chart that is gone must not be taken for what it does for the next.
+void end_job(Planner& planner, const OwnChart& own, const Json& job) {
+  const std::string uid = job["metadata"].value("uid", "");
+  planner.add({.id = fmt::format("{}-job-end", own.chart.id),
+               .action = Action::remove,
+               .object = own.chart.job(),
+               .reason = "it was for the chart that goes",
+               .uid = uid,
+               .propagation = "Background"});
+  planner.add({.id = fmt::format("{}-job-ended", own.chart.id),
+               .action = Action::wait_gone,
+               .object = own.chart.job(),
+               .reason = "what comes next does not meet it",
+               .uid = uid});
+}
+
 void end_chart(Planner& planner, const OwnChart& own) {
   const Json& chart = *planner.live(own.chart.chart());
   if (!deleting(&chart)) {
@@ -121,27 +137,14 @@ void end_chart(Planner& planner, const OwnChart& own) {
                        "helm-controller uninstalls what the chart made");
     planner.only_by_plan();
   }
+  // One that has not run yet is not ended with it, and would install the chart after all.
+  const Json* job = planner.live(own.chart.job());
+  if (job != nullptr && !cluster::is_complete(*job)) end_job(planner, own, *job);
   planner.add({.id = fmt::format("{}-ended", own.chart.id),
                .action = Action::wait_gone,
                .object = own.chart.chart(),
                .reason = "nothing of the chart is left",
                .uid = chart["metadata"].value("uid", "")});
-}
-
-/// What it did for the chart that is gone must not be taken for what it does for the next.
-void end_job(Planner& planner, const OwnChart& own, const Json& job) {
-  const std::string uid = job["metadata"].value("uid", "");
-  planner.add({.id = fmt::format("{}-job-end", own.chart.id),
-               .action = Action::remove,
-               .object = own.chart.job(),
-               .reason = "it was for the chart that is gone",
-               .uid = uid,
-               .propagation = "Background"});
-  planner.add({.id = fmt::format("{}-job-ended", own.chart.id),
-               .action = Action::wait_gone,
-               .object = own.chart.job(),
-               .reason = "the next one is for the new chart",
-               .uid = uid});
 }
 
 }  // namespace
@@ -211,7 +214,8 @@ void plan_own(Planner& planner, const OwnChart& own, const ChartWay& way, bool w
   const bool first = way.remakes || planner.live(own.chart.chart()) == nullptr;
   if (way.remakes) {
     end_chart(planner, own);
-    if (const Json* job = planner.live(own.chart.job())) end_job(planner, own, *job);
+    const Json* job = planner.live(own.chart.job());
+    if (job != nullptr && cluster::is_complete(*job)) end_job(planner, own, *job);
   }
   planner.ensure(id + "-values", way.config, "every value of the chart that is not its own default");
   if (way.remakes)
