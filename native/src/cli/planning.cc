@@ -7,7 +7,7 @@
 #include "cluster/staged.h"
 #include "cluster/usage.h"
 #include "ha/state.h"
-#include "ha/strategies/own_coredns.h"
+#include "ha/strategies/absent.h"
 
 namespace core_ha::cli {
 
@@ -21,7 +21,7 @@ Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, st
     if (auto read = cluster::observe_charts(client, *snapshot, more); !read) return read.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
   if (!manifests.empty()) observed.snapshot.manifests = cluster::read_staged(manifests);
-  ha::stage_own_coredns(observed.snapshot);
+  ha::stage_own(observed.snapshot);
   observed.plan = ha::make_plan(spec, observed.snapshot, revision, on_nodes);
   // Each round tells of nodes that were not known, so it ends.
   while (!observed.plan.refusal && !observed.plan.unread.empty()) {

@@ -44,11 +44,11 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
-  // Of CoreDNS, as k3s ships it, besides its Deployment, ConfigMap and Service.
+  // Of CoreDNS and metrics-server, as k3s ships them, besides.
   Json serviceaccounts = Json::array();
   Json clusterroles = Json::array();
   Json clusterrolebindings = Json::array();
-  // Of local-path-provisioner behind a Lease.
+  // Of local-path-provisioner behind a Lease; a RoleBinding of metrics-server's is here, too.
   Json roles = Json::array();
   Json rolebindings = Json::array();
   Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes

@@ -16,6 +16,7 @@
 #include "ha/planner.h"
 #include "ha/standing.h"
 #include "ha/state.h"
+#include "ha/strategies/absent.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_helm.h"
@@ -82,16 +83,7 @@ Json coredns_stands(const Planner& planner, const CoreDns& coredns) {
 }
 
 void refuse_missing(Planner& planner) {
-  const auto servers = cluster::disabled_on(planner.snapshot, "coredns");
-  const std::string name = kube::to_string(coredns_deployment);
-  if (servers.empty())
-    planner.refuse(ExitStatus::unsafe,
-                   fmt::format("{} is not there: is this a k3s cluster, and was CoreDNS removed from it?", name));
-  else
-    planner.refuse(ExitStatus::unsafe,
-                   fmt::format("{} is not there: k3s was started with --disable coredns on {}. Where every server was, "
-                               "strategy custom makes one.",
-                               name, fmt::join(servers, ", ")));
+  planner.refuse(ExitStatus::unsafe, missing_words(planner, coredns_component));
 }
 
 void warn_of_pods(Planner& planner, const PodSettings& pods, const char* component, const std::string& strategy) {
@@ -223,7 +215,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
     const bool daemons = spec.coredns_strategy == "daemonset";
-    if (coredns.deployment != nullptr && !ships_own_coredns(planner))
+    if (coredns.deployment != nullptr && !coredns.absent)
       check_shipped(planner, coredns_component, *coredns.deployment);
     const Sizing sizing = daemons && coredns.deployment != nullptr
                               ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns, spec))
@@ -235,7 +227,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     else if (sizing.refusal)
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
     else if (coredns.absent)
-      plan_own_coredns(planner, coredns, sizing, nodes);
+      plan_absent(planner, coredns, sizing, nodes);
     else if (daemons)
       plan_daemonset(planner, coredns);
     else if (is_wished(spec, coredns_chart))

@@ -32,14 +32,6 @@ namespace core_ha::ha {
 
 namespace {
 
-/// The head of an apply body for an object, which may have no namespace.
-Json head_of(const Json& object) {
-  Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
-  for (const char* key : {"name", "namespace"})
-    if (object["metadata"].contains(key)) head["metadata"][key] = object["metadata"][key];
-  return head;
-}
-
 const Json* in_manifest(const Json& objects, const kube::ObjectRef& ref) {
   const auto it =
       std::find_if(objects.begin(), objects.end(), [&](const Json& object) { return kube::ref_of(object) == ref; });
@@ -218,6 +210,10 @@ bool is_taken_over(const Json& object) {
   return cluster::applied_fields(object, kube::field_manager).contains({"f:spec", "f:selector"});
 }
 
+bool is_shipped(const Json& deployment) {
+  return is_taken_over(deployment) || cluster::applied_manifest(deployment).has_value();
+}
+
 Json pods_base(const Planner& planner, const Component& component, const Json& live) {
   const bool custom = is_custom(planner.spec, component);
   const Json theirs = custom ? to_be(planner, component.deployment) : shipped(planner, component.deployment);
@@ -245,9 +241,21 @@ HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish) {
   return back;
 }
 
+Json head_of(const Json& object) {
+  Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
+  for (const char* key : {"name", "namespace"})
+    if (object["metadata"].contains(key)) head["metadata"][key] = object["metadata"][key];
+  return head;
+}
+
 void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason) {
+  plan_set_to(planner, id, shipped(planner, kube::ref_of(wish)), wish, reason);
+}
+
+void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason) {
   const Json* live = planner.live(kube::ref_of(wish));
-  const HandBack back = live == nullptr ? HandBack{wish} : hand_back(planner, *live, wish);
+  const HandBack back = live == nullptr ? HandBack{wish} : hand_back_to(theirs, *live, wish);
   if (back.disowns) planner.set_aside(kube::ref_of(wish));  // these are k3s's own values
   planner.ensure(id, back.body, back.disowns ? "as k3s ships it" : reason);
   if (back.disowns) planner.disown(id + "-back", wish);

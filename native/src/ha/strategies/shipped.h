@@ -47,6 +47,9 @@ void check_own_manifests(Planner& planner);
 /// Whether the object is wholly ours, as strategy custom has it.
 bool is_taken_over(const Json& object);
 
+/// Whether the Deployment is k3s's, applied from its manifest, or, as strategy custom has it, by us in its place.
+bool is_shipped(const Json& deployment);
+
 /// The Deployment that new pods are derived from: what the release ships where it is ours or is to be, else `live`.
 Json pods_base(const Planner& planner, const Component& component, const Json& live);
 
@@ -59,8 +62,14 @@ HandBack hand_back(const Planner& planner, const Json& live, const Json& wish);
 /// The same with the values of another object, as it was before a change.
 HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish);
 
+/// The head of an apply body for an object, which may have no namespace.
+Json head_of(const Json& object);
+
 /// Has our set for the object be this; from one that is wholly ours, what k3s ships stays as it ships it.
 void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason);
+/// The same where `theirs` is what k3s ships.
+void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason);
 
 /// The objects of k3s's CoreDNS beside its Deployment and Service, as staged; {} where they are not.
 std::vector<Json> shipped_coredns_objects(const cluster::Snapshot& snapshot);
