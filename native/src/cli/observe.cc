@@ -26,6 +26,7 @@ Outcome observe(Context& context, const WishOptions& options) {
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
   snapshot->manifests = cluster::read_staged(options.manifests);
+  snapshot->rivals = cluster::read_rivals(options.manifests, snapshot->manifests);
   ha::stage_own(*snapshot);
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.

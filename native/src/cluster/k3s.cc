@@ -15,6 +15,7 @@ namespace core_ha::cluster {
 namespace {
 
 constexpr const char* args_annotation = "k3s.io/node-args";
+constexpr const char* owner_annotation = "objectset.rio.cattle.io/owner-name";
 constexpr const char* env_annotation = "k3s.io/node-env";
 /// An annotation is at most 256 KiB, and manifests compress to a tenth.
 constexpr std::size_t largest_manifest = std::size_t{8} << 20;
@@ -83,6 +84,11 @@ std::optional<Json> whole_applied_manifest(const Json& object) {
   auto manifest = applied_manifest(object);
   if (manifest && has_cut(*manifest)) return std::nullopt;
   return manifest;
+}
+
+std::string addon_of(const Json& object) {
+  const std::string* owner = annotation(object, owner_annotation);
+  return owner == nullptr ? std::string() : *owner;
 }
 
 Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish) {

@@ -16,6 +16,9 @@ namespace core_ha::cluster {
 inline constexpr const char* applied_annotation = "objectset.rio.cattle.io/applied";
 inline constexpr const char* kubectl_annotation = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The AddOn, that is the file among its manifests, by which k3s applied the object last; empty: none.
+std::string addon_of(const Json& object);
+
 /// What k3s does with a field that somebody else sets.
 enum class Durability {
   durable,   ///< not in its manifest, or there with the very value: left alone at restarts and upgrades

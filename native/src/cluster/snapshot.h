@@ -68,6 +68,8 @@ struct Snapshot {
   /// k3s's own manifests as the server that this was read on has them staged, rendered for its release: file name
   /// without `.yaml` → objects. Empty anywhere else.
   Json manifests = Json::object();
+  /// Files of somebody's beside them on that server that get into their way (read_rivals).
+  Json rivals = Json::array();
 
   /// The server's minor version: 36 for 1.36; 0 when it is unknown.
   int minor() const;

@@ -2,7 +2,6 @@
 #include "ha/plan.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -30,6 +29,7 @@
 #include "ha/strategies/own_chart.h"
 #include "ha/strategies/own_coredns.h"
 #include "ha/strategies/placing.h"
+#include "ha/strategies/rivals.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/traefik.h"
 #include "kube/client.h"
@@ -171,6 +171,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   Plan plan;
   Planner planner(spec, snapshot, plan);
   planner.sparing = sparing;
+  planner.told_aside = on_nodes.set_aside;
   CoreDns coredns = view_coredns(snapshot);
   view_absent(planner, coredns);
   derive_pods(planner, coredns);
@@ -194,7 +195,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   if (dns_chart.change.mark) marks[coredns_chart.chart.name] = *dns_chart.change.mark;
   if (metrics_chart.change.mark) marks[metrics_server_chart.chart.name] = *metrics_chart.change.mark;
   plan_state(planner, revision, marks);
-  plan_set_aside(planner, on_nodes.set_aside);
+  plan_set_aside(planner);
   check_own_manifests(planner);
   // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
   plan_traefik(planner, traefik);
@@ -203,6 +204,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan_extras(planner);
   plan_coredns_objects(planner);
   warn_of_unused(planner);
+  const std::string rival = rival_words(planner, coredns_component);
 
   if (as_shipped) {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
@@ -211,6 +213,9 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       refuse_missing(planner);  // nothing would be left that serves
     else if (dns_chart.there)
       plan_without(planner, coredns_chart);
+    else if (coredns.deployment == nullptr && !aside_on(planner, coredns_component).empty())
+      planner.warn(missing_words(planner, coredns_component));
+    if (!rival.empty()) planner.warn(rival);
     if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
@@ -222,6 +227,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
                               : size_coredns(spec, nodes);
     plan.level = sizing.level;
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
+    if (!rival.empty()) planner.refuse(ExitStatus::conflict, rival);
     if (coredns.deployment == nullptr)
       refuse_missing(planner);
     else if (sizing.refusal)

@@ -85,10 +85,14 @@ void metrics_server_back(Planner& planner, const Planner& earlier) {
   const Json* now = planner.live(metrics_server.deployment);
   for (const Json& object : own_metrics_server_objects(planner.snapshot))
     if (const auto ref = kube::ref_of(object);
-        ref != metrics_server.deployment && (is_held(earlier, ref) || is_held(planner, ref)))
+        ref != metrics_server.deployment && (is_held(earlier, ref) || is_held(planner, ref))) {
+      planner.set_aside(ref);
       restore(planner, earlier, beside_metrics_server_id(ref), ref);
-  if (was == nullptr && now != nullptr && is_taken_over(*now))
+    }
+  if (was == nullptr && now != nullptr && is_taken_over(*now)) {
+    restore(planner, earlier, "metrics-server-budget", metrics_server.budget);
     restore(planner, earlier, "metrics-server-deployment", metrics_server.deployment);
+  }
   if (was == nullptr || now == nullptr) return;
   const bool chart_before = own_chart(earlier.snapshot, metrics_server_chart) != nullptr && replicas_of(*was) == 0;
   if (chart_before) plan_own(planner, metrics_server_chart, design_back(planner, earlier, metrics_server_chart), true);

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <string>
 #include <utility>
 
 #include "cluster/k3s.h"
@@ -41,7 +42,7 @@ bool ships_none(const cluster::Snapshot& snapshot, const Component& component) {
 
 const Json* to_make(const Planner& planner, const Component& component) {
   if (planner.live(component.deployment) != nullptr || !is_custom(planner.spec, component)) return nullptr;
-  const auto staged = planner.snapshot.manifests.find(component.manifest);
+  const auto staged = planner.snapshot.manifests.find(std::string(component.manifest));
   if (staged == planner.snapshot.manifests.end()) return nullptr;
   for (const auto& object : *staged)
     if (kube::ref_of(object) == component.deployment) return &object;
@@ -64,6 +65,11 @@ void plan_making(Planner& planner, const Component& component, Json body, int re
 std::string missing_words(const Planner& planner, const Component& component) {
   const std::string name = kube::to_string(component.deployment);
   const auto servers = cluster::disabled_on(planner.snapshot, component.addon);
+  if (const auto skips = aside_on(planner, component); servers.empty() && !skips.empty())
+    return fmt::format(
+        "{} is not there, and {}.yaml.skip on {} keeps k3s from making it: remove the file, or have strategy custom "
+        "make one.",
+        name, component.manifest, few(skips));
   if (servers.empty())
     return fmt::format("{} is not there: is this a k3s cluster, and was {} removed from it?", name, component.title);
   return fmt::format(

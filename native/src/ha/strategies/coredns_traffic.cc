@@ -58,8 +58,11 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
                     old.size(), nodes.size(), few(old), same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   const bool custom = is_custom(planner.spec, coredns_component);
-  if (!custom && planner.live(coredns_service) == nullptr)
-    return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+  if (!custom && planner.live(coredns_service) == nullptr) {
+    if (!mends(planner, coredns_component))
+      return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+    return plan_mended(planner, "kube-dns-traffic", shipped(planner, coredns_service), service);
+  }
   if (custom) {
     planner.set_aside(coredns_service);
     service = cluster::overlay(to_be(planner, coredns_service), service);

@@ -22,6 +22,7 @@
 #include "ha/strategies/metrics_server_helm.h"
 #include "ha/strategies/own_metrics_server.h"
 #include "ha/strategies/placing.h"
+#include "ha/strategies/rivals.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "kube/client.h"
@@ -188,12 +189,16 @@ bool plan_own_pods(Planner& planner, const Json& deployment, bool absent) {
 bool plan_metrics_server(Planner& planner, const ChartWay& chart) {
   const bool helm = is_wished(planner.spec, metrics_server_chart);
   const Json* deployment = planner.live(metrics_server.deployment);
+  const bool packaged = planner.spec.metrics_server_strategy == "packaged";
+  if (std::string words = rival_words(planner, metrics_server); !words.empty()) {
+    planner.warn(std::move(words));
+    if (!packaged) return chart.there;
+  }
   if (const Json* made = to_make(planner, metrics_server)) {
     plan_beside_metrics_server(planner, false);
     if (plan_own_pods(planner, *made, true)) plan_beside_metrics_server(planner, true);
     return chart.there;
   }
-  const bool packaged = planner.spec.metrics_server_strategy == "packaged";
   if (deployment != nullptr && !packaged && !is_shipped(*deployment)) {
     planner.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.",
                              kube::to_string(metrics_server.deployment)));
@@ -208,7 +213,8 @@ bool plan_metrics_server(Planner& planner, const ChartWay& chart) {
           fmt::format("{} is not there: nothing stands in for it.", kube::to_string(metrics_server.deployment)));
     else
       plan_without(planner, metrics_server_chart);
-    if (is_custom(planner.spec, metrics_server)) planner.warn(missing_words(planner, metrics_server));
+    if (is_custom(planner.spec, metrics_server) || !aside_on(planner, metrics_server).empty())
+      planner.warn(missing_words(planner, metrics_server));
     return helm;
   }
   if (packaged) {

@@ -160,6 +160,11 @@ Json own_metrics_server_objects(const cluster::Snapshot& snapshot) {
 
 void plan_beside_metrics_server(Planner& planner, bool last) {
   const bool none = ships_none(planner.snapshot, metrics_server);
+  // Set aside with the Deployment, and as little there as that.
+  if (!none && !last && to_make(planner, metrics_server) != nullptr)
+    for (const Json& object : planner.snapshot.manifests[cluster::metrics_server_manifest])
+      if (const auto ref = kube::ref_of(object); ref != metrics_server.deployment && planner.live(ref) == nullptr)
+        planner.apply(beside_metrics_server_id(ref), object, "it is missing, and k3s leaves its manifest alone");
   for (const Json& object : own_metrics_server_objects(planner.snapshot)) {
     const auto ref = kube::ref_of(object);
     if (ref == metrics_server.deployment || (ref.kind == "APIService") != last) continue;

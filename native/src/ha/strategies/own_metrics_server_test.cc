@@ -92,7 +92,8 @@ void ship_again(SimulatedCluster& cluster, bool applied) {
 
 TEST_CASE("own metrics-server: what k3s would fill into its manifest is in ours") {
   const auto container_of = [](const Json& args) {
-    for (const auto& object : without_metrics(1, args).snapshot.manifests[cluster::metrics_server_manifest])
+    const SimulatedCluster cluster = without_metrics(1, args);
+    for (const auto& object : cluster.snapshot.manifests[cluster::metrics_server_manifest])
       if (object["kind"] == "Deployment") return object["spec"]["template"]["spec"]["containers"][0];
     return Json();
   };
@@ -150,7 +151,8 @@ TEST_CASE("own metrics-server: one on one node, with nothing that keeps it from 
 }
 
 TEST_CASE("own metrics-server: only strategy custom makes it, and only where no server ships k3s's") {
-  const SimulatedCluster cluster = without_metrics(3);
+  SimulatedCluster cluster = without_metrics(3);
+  cluster.node(0)["metadata"]["annotations"].erase(set_aside_annotation);
   CHECK(ids(make_plan(shipped_dns, cluster.snapshot)).empty());
   CHECK(ids(make_plan(packaged, cluster.snapshot)).empty());
 

@@ -82,6 +82,8 @@ bool swaps(const CoreDns& coredns, bool gentle) {
 void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
   if (planner.live(coredns_service) != nullptr)
     plan_set(planner, "kube-dns-traffic", apply_body(coredns_service), "no field of ours is left");
+  else if (mends(planner, coredns_component))
+    plan_mended(planner, "kube-dns-traffic", shipped(planner, coredns_service), apply_body(coredns_service));
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count is no longer ours");
   planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
   if (coredns.deployment == nullptr) return;
