@@ -5,6 +5,7 @@ them to k3s again. And what else people do by hand to have others than k3s's: wh
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -99,12 +100,40 @@ def test_disabled(nodes: Nodes) -> None:
     nodes.restart_all()
     assert nodes.left_of_ours() == []
     assert [uid for uid, _ in identities(nodes)] == [uid for uid, _ in before]
+    assert applied_whole(nodes)
     assert not nodes.helper("apply", PACKAGED)["changed"]
 
 
-def put(nodes: Nodes, name: str, text: str) -> None:
-    """A file of somebody's among k3s's manifests."""
+def failures(nodes: Nodes) -> int:
+    """How often k3s could not apply its CoreDNS."""
+    failed = nodes.get("events", "--field-selector=reason=ApplyManifestFailed,involvedObject.name=coredns")
+    return sum(event.get("count") or 1 for event in failed)
+
+
+def applied_whole(nodes: Nodes) -> bool:
+    """Whether k3s has applied its CoreDNS whole, and owns it: it would try again every 15 s what failed."""
+    (addon,) = nodes.get("addons.k3s.cattle.io", "--field-selector=metadata.name=coredns")
+    staged = nodes.sandbox("exec", "server-1", "sha256sum", f"{MANIFESTS}/coredns.yaml").split()[0]
+    return addon["spec"].get("checksum") == staged and owners(nodes) == ["coredns", "coredns"]
+
+
+@contextlib.contextmanager
+def own_file(nodes: Nodes, name: str, text: str) -> Iterator[None]:
+    """A file of somebody's among k3s's manifests for so long, and k3s started without it then."""
     nodes.sandbox("exec", "server-1", "sh", "-c", f"cat >{MANIFESTS}/{name}", stdin=text.encode())
+    try:
+        yield
+    finally:
+        nodes.sandbox("exec", "server-1", "rm", "-f", f"{MANIFESTS}/{name}", CONFIG)
+        nodes.restart_all()
+
+
+def goes_both_ways(nodes: Nodes) -> None:
+    """What k3s ships, and applied itself, is built on and given back."""
+    wait_for("k3s's own", lambda: owners(nodes) == ["coredns", "coredns"], 60)
+    nodes.helper("apply", REPLICAS)
+    nodes.helper("apply", PACKAGED)
+    assert nodes.left_of_ours() == []
 
 
 def generation(nodes: Nodes) -> int:
@@ -115,7 +144,7 @@ def generation(nodes: Nodes) -> int:
 def owners(nodes: Nodes) -> list[str]:
     """By which AddOn k3s applied CoreDNS's Deployment and its Service last."""
     found = [nodes.one(*which)["metadata"] for which in (("deployments", "coredns"), ("services", "kube-dns"))]
-    return [about["annotations"][OWNER] for about in found]
+    return [about.get("annotations", {}).get(OWNER, "") for about in found]
 
 
 def test_an_own_file_beside_k3ss(nodes: Nodes) -> None:
@@ -123,52 +152,41 @@ def test_an_own_file_beside_k3ss(nodes: Nodes) -> None:
     file is gone and k3s has started.
     """
     staged = nodes.sandbox("exec", "server-1", "cat", f"{MANIFESTS}/coredns.yaml")
-    put(nodes, "own-dns.yaml", staged.replace("170Mi", "180Mi"))
-    wait_for("k3s to apply it", lambda: owners(nodes) == ["own-dns", "coredns"], 60)
-    mark = nodes.audit_mark()
-    told = nodes.refused(REPLICAS)["error"]
-    assert "own-dns.yaml among k3s's manifests on this server declares" in str(told), told
-    told = nodes.refused(REPLICAS, ELSEWHERE)["error"]
-    assert "AddOn own-dns, and is in k3s's own coredns.yaml, too" in str(told), told
-    assert changes(nodes.audited(mark)) == []
+    with own_file(nodes, "own-dns.yaml", staged.replace("170Mi", "180Mi")):
+        wait_for("k3s to apply it", lambda: owners(nodes) == ["own-dns", "coredns"], 60)
+        mark = nodes.audit_mark()
+        told = str(nodes.refused(REPLICAS))
+        assert "own-dns.yaml among k3s's manifests on this server declares" in told, told
+        told = str(nodes.refused(REPLICAS, ELSEWHERE))
+        assert "AddOn own-dns, and is in k3s's own coredns.yaml, too" in told, told
+        assert changes(nodes.audited(mark)) == []
 
-    nodes.restart_all()
-    first = generation(nodes)
-    wait_for("the fight", lambda: generation(nodes) > first + 1, 60)
-    assert "own-dns.yaml" in str(nodes.refused(REPLICAS))
-
-    nodes.sandbox("exec", "server-1", "rm", f"{MANIFESTS}/own-dns.yaml")
-    nodes.restart_all()
-    assert owners(nodes) == ["coredns", "coredns"]
-    nodes.helper("apply", REPLICAS)
-    nodes.helper("apply", PACKAGED)
-    assert nodes.left_of_ours() == []
+        nodes.restart_all()
+        first = generation(nodes)
+        wait_for("the fight", lambda: generation(nodes) > first + 1, 60)
+        assert "own-dns.yaml" in str(nodes.refused(REPLICAS))
+    goes_both_ways(nodes)
 
 
 def test_an_own_file_in_the_place_of_a_disabled_one(nodes: Nodes) -> None:
     """It is taken for k3s's, and a fight as soon as k3s ships its own again."""
     staged = nodes.sandbox("exec", "server-1", "cat", f"{MANIFESTS}/coredns.yaml")
-    kept = "".join(line for line in staged.splitlines(keepends=True) if "clusterIP" not in line)
-    put(nodes, "own-dns.yaml", kept.replace("ipFamilyPolicy", "# ipFamilyPolicy"))
-    wait_for("k3s to apply it", lambda: owners(nodes) == ["own-dns", "own-dns"], 60)
-    before = nodes.one("services", "kube-dns")["metadata"]["uid"]
-    nodes.sandbox("exec", "server-1", "sh", "-c", f"echo 'disable+: [coredns]' >{CONFIG}")
-    nodes.restart_all()
-    assert nodes.one("services", "kube-dns")["metadata"]["uid"] == before
-    done = nodes.helper("apply", REPLICAS)
-    assert done["changed"]
-    assert "--disable" not in str(done["warnings"]), done["warnings"]
-    assert not nodes.helper("apply", REPLICAS)["changed"]
-    nodes.helper("apply", PACKAGED)
-
-    nodes.sandbox("exec", "server-1", "rm", CONFIG)
-    nodes.restart_all()
-    assert "own-dns" in str(nodes.refused(REPLICAS))
-    nodes.sandbox("exec", "server-1", "rm", f"{MANIFESTS}/own-dns.yaml")
-    nodes.restart_all()
-    nodes.helper("apply", REPLICAS)
-    nodes.helper("apply", PACKAGED)
-    assert nodes.left_of_ours() == []
+    lines = [line for line in staged.splitlines() if "clusterIP" not in line and "ipFamilyPolicy" not in line]
+    with own_file(nodes, "own-dns.yaml", "\n".join(lines)):
+        wait_for("k3s to apply it", lambda: owners(nodes) == ["own-dns", "own-dns"], 60)
+        before = nodes.one("services", "kube-dns")["metadata"]["uid"]
+        nodes.sandbox("exec", "server-1", "sh", "-c", f"echo 'disable+: [coredns]' >{CONFIG}")
+        nodes.restart_all()
+        assert nodes.one("services", "kube-dns")["metadata"]["uid"] == before
+        done = nodes.helper("apply", REPLICAS)
+        assert done["changed"]
+        assert "--disable" not in str(done["warnings"]), done["warnings"]
+        assert not nodes.helper("apply", REPLICAS)["changed"]
+        nodes.helper("apply", PACKAGED)
+        nodes.sandbox("exec", "server-1", "rm", CONFIG)
+        nodes.restart_all()
+        assert "own-dns" in str(nodes.refused(REPLICAS))
+    goes_both_ways(nodes)
 
 
 def test_a_service_that_somebody_deleted(nodes: Nodes) -> None:
@@ -180,8 +198,11 @@ def test_a_service_that_somebody_deleted(nodes: Nodes) -> None:
     after = nodes.one("services", "kube-dns")
     assert after["spec"] == before
     wait_for("an answer", lambda: answers(nodes, "server-1", "10.43.0.10", "server-1"), 30)
+    failed = failures(nodes)
     nodes.restart_all()
     assert nodes.one("services", "kube-dns")["metadata"]["uid"] == after["metadata"]["uid"]
+    assert applied_whole(nodes)
+    assert failures(nodes) == failed
     assert not nodes.helper("apply", PACKAGED)["changed"]
 
 
@@ -201,16 +222,14 @@ def test_a_skip_that_somebody_left_behind(nodes: Nodes) -> None:
     nodes.set_aside([])
     nodes.restart_all()
     assert nodes.left_of_ours() == []
+    assert applied_whole(nodes)
 
 
 def test_a_file_of_the_same_addon(nodes: Nodes) -> None:
     """k3s prunes CoreDNS for it; told, and over once it is gone and k3s has started."""
-    put(nodes, "coredns.ha.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: kube-system}\n")
-    wait_for("k3s to prune CoreDNS", lambda: not there(nodes, "deployments", "coredns"), 60)
-    told = str(nodes.refused(REPLICAS))
-    assert "coredns.ha.yaml among k3s's manifests on this server is AddOn coredns to k3s" in told, told
-    nodes.sandbox("exec", "server-1", "rm", f"{MANIFESTS}/coredns.ha.yaml")
-    nodes.restart_all()
-    nodes.helper("apply", REPLICAS)
-    nodes.helper("apply", PACKAGED)
-    assert nodes.left_of_ours() == []
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: kube-system}\n"
+    with own_file(nodes, "coredns.ha.yaml", config):
+        wait_for("k3s to prune CoreDNS", lambda: not there(nodes, "deployments", "coredns"), 60)
+        told = str(nodes.refused(REPLICAS))
+        assert "coredns.ha.yaml among k3s's manifests on this server is AddOn coredns to k3s" in told, told
+    goes_both_ways(nodes)

@@ -156,6 +156,9 @@ TEST_CASE("own CoreDNS: shipped by k3s again, its NodeHosts stay") {
   for (auto& object : cluster.snapshot.manifests["coredns"])
     if (object["kind"] == "ConfigMap") object["data"].erase("NodeHosts");
   reach(cluster, custom_with());
+  const Json& about = cluster.snapshot.services[0]["metadata"];  // k3s is to find its own there, not to make another
+  CHECK(about["annotations"]["objectset.rio.cattle.io/owner-name"] == "coredns");
+  CHECK(about["labels"]["objectset.rio.cattle.io/hash"] == "bce283298811743a0386ab510f2f67ef74240c57");
   const auto& configs = cluster.snapshot.configmaps;
   const Json* config = cluster::find_named(configs, "coredns");
   REQUIRE(config != nullptr);

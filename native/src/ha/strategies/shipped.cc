@@ -297,8 +297,9 @@ void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, co
   if (back.disowns) planner.disown(id + "-back", wish);
 }
 
-void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish) {
-  planner.apply(id, cluster::overlay(theirs, wish), "it is missing, and k3s makes it at its next start alone");
+void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason) {
+  planner.apply(id, cluster::overlay(theirs, wish), reason);
   planner.stays_done();
   planner.disown(id + "-back", wish);
   planner.stays_done();

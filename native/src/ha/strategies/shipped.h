@@ -79,7 +79,8 @@ void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, co
                  const std::string& reason);
 
 /// Makes a missing object as k3s ships it, and lets it go: all that is ours of it is `wish`.
-void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish);
+void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason = "it is missing, and k3s makes it at its next start alone");
 
 /// The objects of k3s's CoreDNS beside its Deployment and Service, as staged; {} where they are not.
 std::vector<Json> shipped_coredns_objects(const cluster::Snapshot& snapshot);
