@@ -150,7 +150,8 @@ options:
       - V(replicas) lays settings over the packaged Deployment that k3s leaves alone, so that two replicas are never
         on one node, and adds a PodDisruptionBudget. Where it is disabled, or not k3s's, nothing is done.
       - V(custom) does so with k3s's manifest set aside on every server, so that O(metrics_server_image),
-        O(metrics_server_resources) and O(metrics_server_tolerations) hold.
+        O(metrics_server_resources) and O(metrics_server_tolerations) hold. Where every server has C(disable)
+        metrics-server, it makes metrics-server from a manifest of ours.
       - V(helm) runs it from a Helm chart, O(metrics_server_chart), behind k3s's own Service and APIService, while the
         packaged Deployment has no replicas.
       - V(packaged) leaves metrics-server as k3s ships it, or brings it back to that.
@@ -224,7 +225,8 @@ options:
       - The count of replicas of local-path-provisioner, 1 to 1000, of which one is active.
       - When not given, it is 2 where two nodes carry the helper and O(level) asks for it. In a cluster of one node it
         stays as k3s ships it.
-      - A number that the cluster cannot place is refused before anything is touched.
+      - A number that the cluster cannot place is refused before anything is touched, and one above 1 where k3s was told
+        to do without local-path-provisioner.
     type: int
   local_path_provisioner_image:
     description:

@@ -36,6 +36,8 @@ while True:
             answer = b""
     print(at, *answer.decode().split()[-1:], flush=True)
 """
+# A watch may end, as each does some time; the next one begins with how it is then.
+FOLLOW = f'while :; do kubectl get apiservice v1beta1.metrics.k8s.io --watch -o "$0"; sleep {EVERY}; done'
 AVAILABLE = r'{range .status.conditions[?(@.type=="Available")]}{.status} {.reason} {.message}{"\n"}{end}'
 
 
@@ -90,8 +92,7 @@ class Availability(_Watcher):
     """Follows what the API server says of metrics-server's APIService."""
 
     def __init__(self, nodes: Nodes) -> None:
-        follow = ("get", "apiservice", "v1beta1.metrics.k8s.io", "--watch", "-o", f"jsonpath={AVAILABLE}")
-        super().__init__(nodes, "server-1", "metrics", "kubectl", *follow)
+        super().__init__(nodes, "server-1", "metrics", "bash", "-c", FOLLOW, f"jsonpath={AVAILABLE}")
         wait_for("a word of the APIService", self._lines, 30)
 
     def stop(self) -> list[str]:

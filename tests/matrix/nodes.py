@@ -23,6 +23,21 @@ PACKAGED = {
     "local_path_provisioner_strategy": "packaged",
 }
 LENT = ("coredns", "metrics-server", "local-path-provisioner")  # Deployments that we lay fields over
+# What else k3s ships of them that we may hold for a time.
+BESIDE = (
+    ("configmaps", "coredns"),
+    ("serviceaccounts", "coredns"),
+    ("clusterroles", "system:coredns"),
+    ("clusterrolebindings", "system:coredns"),
+    ("services", "metrics-server"),
+    ("apiservices", "v1beta1.metrics.k8s.io"),
+    ("serviceaccounts", "metrics-server"),
+    ("clusterroles", "system:metrics-server"),
+    ("clusterroles", "system:aggregated-metrics-reader"),
+    ("clusterrolebindings", "system:metrics-server"),
+    ("clusterrolebindings", "metrics-server:system:auth-delegator"),
+    ("rolebindings", "metrics-server-auth-reader"),
+)
 MANAGERS = ("--show-managed-fields", "-o", "json")
 KINDS = (
     "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods,"
@@ -127,16 +142,17 @@ class Nodes(Cluster):
             self.sandbox("exec", node, "systemctl", "restart", unit)
         return before
 
-    def restart_all(self) -> None:
+    def restart_all(self, *, metrics: bool = True) -> None:
         """Restart k3s everywhere, until each server has applied its own manifests anew: only then is it clear what a
-        restart leaves alone.
+        restart leaves alone. And, unless there are to be none, until there are metrics.
         """
         applied = self.restart()
         for node in self.names:
             wait_for(f"{node} ready", lambda node=node: self.ready(node), 120)
         servers = sum(node.startswith("server") for node in self.names)
         wait_for("each server's own manifests applied anew", lambda: self.times_applied() >= applied + servers, 120)
-        wait_for("metrics", self.metrics, 120)
+        if metrics:
+            wait_for("metrics", self.metrics, 120)
 
     def zones(self, nodes: list[str]) -> set[str]:
         """Those that the nodes are in, by their labels."""
@@ -158,9 +174,7 @@ class Nodes(Cluster):
         """What a way back has left of ours: objects, fields, labels, annotations."""
         left = [f"{one['kind']} {one['metadata']['name']}" for one in self.get(KINDS) if is_ours(one)]
         lent = [self.one("deployments", name) for name in LENT]
-        lent += [self.one(kind, "coredns") for kind in ("configmaps", "serviceaccounts")]
-        wide = self.sandbox("kubectl", "get", "clusterrole,clusterrolebinding", "system:coredns", *MANAGERS)
-        lent += json.loads(wide)["items"]
+        lent += [self.one(kind, name) for kind, name in BESIDE]
         for thing in [*lent, self.one("services", "kube-dns"), *self.get("pods"), *self.get("nodes")]:
             about = thing["metadata"]
             managers = {

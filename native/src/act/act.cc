@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -80,6 +81,7 @@ class Run {
   Changes changes_;
   std::vector<Entry> journal_;    ///< since the last step of no return
   std::vector<ha::Step> charts_;  ///< the waits for Helm charts, each with that for what it brings about, as planned
+  std::set<size_t> staying_;      ///< steps that going back leaves as they are
   std::set<size_t> done_;         ///< steps that changed something, or may have
   bool wrote_ = false;
   bool no_return_ = false;
@@ -117,7 +119,9 @@ void Run::note(const ha::Step& step, size_t index, Written&& written) {
   const Json::json_pointer replicas("/spec/replicas");
   const bool first_pods = step.action == ha::Action::scale && written.before.value(replicas, 1) == 0;
   if (first_pods || (step.object.kind == "DaemonSet" && step.action == ha::Action::apply)) let_roll_ = true;
-  if (written.final) {
+  if (step.stays_done) {
+    staying_.insert(index);
+  } else if (written.final) {
     no_return_ = true;
     journal_.clear();
   } else if (!written.undo.empty()) {
@@ -279,7 +283,8 @@ void Run::end_badly(WriteError&& error, Outcome& outcome) {
     for (const Entry& entry : journal_)
       undone.insert(entry.step);
   } else {
-    undone = done_;
+    std::set_difference(done_.begin(), done_.end(), staying_.begin(), staying_.end(),
+                        std::inserter(undone, undone.end()));
   }
   for (const size_t step : undone) {
     outcome.states[step] = StepState::rolled_back;

@@ -170,6 +170,20 @@ TEST_CASE("a failed step is undone with all before it, in reverse order: exit 6"
         std::vector<std::string>{"apply coredns", "patch scale", "patch coredns-old"});
 }
 
+TEST_CASE("going back leaves a step that says so, and tells of the others alone") {
+  Cluster cluster;
+  ha::Step mend = protect;
+  mend.stays_done = true;
+  cluster.client.fault = fail_at("patch", "/scale", status_error(422, "Invalid", "no such thing"));
+  const auto outcome = act::carry_out({mend, overlay, scale}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.changed());
+  CHECK(outcome.states[0] == StepState::done);
+  CHECK(outcome.states[1] == StepState::rolled_back);
+  CHECK(cluster.client.find(budget) != nullptr);
+  CHECK_FALSE(cluster.spec().contains("minReadySeconds"));
+}
+
 TEST_CASE("going back from a changed overlay of ours returns to the earlier one") {
   Cluster cluster;
   REQUIRE_FALSE(act::carry_out({overlay}, cluster.client, quick).error);

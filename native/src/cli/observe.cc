@@ -10,7 +10,7 @@
 #include "cluster/staged.h"
 #include "cluster/usage.h"
 #include "ha/state.h"
-#include "ha/strategies/own_coredns.h"
+#include "ha/strategies/absent.h"
 
 namespace core_ha::cli {
 namespace {
@@ -26,7 +26,8 @@ Outcome observe(Context& context, const WishOptions& options) {
   if (auto read = cluster::observe_all_usage(**client, *snapshot); !read) return read.error();
   if (auto read = cluster::observe_leases(**client, *snapshot); !read) return read.error();
   snapshot->manifests = cluster::read_staged(options.manifests);
-  ha::stage_own_coredns(*snapshot);
+  snapshot->rivals = cluster::read_rivals(options.manifests, snapshot->manifests);
+  ha::stage_own(*snapshot);
   Json document = cluster::to_json(*snapshot);
   // A snapshot is for machines and for files: its text is the same JSON, indented.
   std::string text = document.dump(1, ' ', false, Json::error_handler_t::replace);

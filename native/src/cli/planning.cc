@@ -7,7 +7,7 @@
 #include "cluster/staged.h"
 #include "cluster/usage.h"
 #include "ha/state.h"
-#include "ha/strategies/own_coredns.h"
+#include "ha/strategies/absent.h"
 
 namespace core_ha::cli {
 
@@ -20,8 +20,11 @@ Result<Observed> observe_and_plan(kube::Client& client, const ha::Spec& spec, st
   if (!more.empty())
     if (auto read = cluster::observe_charts(client, *snapshot, more); !read) return read.error();
   Observed observed{.snapshot = std::move(*snapshot), .plan = {}};
-  if (!manifests.empty()) observed.snapshot.manifests = cluster::read_staged(manifests);
-  ha::stage_own_coredns(observed.snapshot);
+  if (!manifests.empty()) {
+    observed.snapshot.manifests = cluster::read_staged(manifests);
+    observed.snapshot.rivals = cluster::read_rivals(manifests, observed.snapshot.manifests);
+  }
+  ha::stage_own(observed.snapshot);
   observed.plan = ha::make_plan(spec, observed.snapshot, revision, on_nodes);
   // Each round tells of nodes that were not known, so it ends.
   while (!observed.plan.refusal && !observed.plan.unread.empty()) {

@@ -2,6 +2,7 @@
 #include "cluster/k3s.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@ namespace core_ha::cluster {
 namespace {
 
 constexpr const char* args_annotation = "k3s.io/node-args";
+constexpr const char* owner_annotation = "objectset.rio.cattle.io/owner-name";
 constexpr const char* env_annotation = "k3s.io/node-env";
 /// An annotation is at most 256 KiB, and manifests compress to a tenth.
 constexpr std::size_t largest_manifest = std::size_t{8} << 20;
@@ -84,6 +86,11 @@ std::optional<Json> whole_applied_manifest(const Json& object) {
   return manifest;
 }
 
+std::string addon_of(const Json& object) {
+  const std::string* owner = annotation(object, owner_annotation);
+  return owner == nullptr ? std::string() : *owner;
+}
+
 Durability durability(const std::optional<Json>& manifest, const FieldPath& path, const Json& wish) {
   if (!manifest) return Durability::durable;
   const Json* declared = value_at(*manifest, path);
@@ -118,6 +125,19 @@ std::vector<std::string> flag_values(const std::vector<std::string>& args, std::
   return values;
 }
 
+std::string told_by(const Snapshot& snapshot, std::string_view flag) {
+  for (const auto& node : snapshot.nodes)
+    if (const auto args = node_args(node))
+      if (const auto values = flag_values(*args, flag); !values.empty())
+        return fmt::format("{}", fmt::join(values, ","));
+  return {};
+}
+
+std::string pulled_as(const Snapshot& snapshot, std::string_view image) {
+  const std::string registry = told_by(snapshot, "--system-default-registry");
+  return registry.empty() ? std::string(image) : fmt::format("{}/{}", registry, image);
+}
+
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name) {
   const std::string wanted = fmt::format(",{},", name);
   std::vector<std::string> servers;
@@ -132,6 +152,15 @@ std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view 
     }
   }
   return servers;
+}
+
+bool disabled_everywhere(const Snapshot& snapshot, std::string_view name) {
+  const auto disabled = disabled_on(snapshot, name);
+  const auto servers = std::count_if(snapshot.nodes.begin(), snapshot.nodes.end(), [](const Json& node) {
+    const auto args = node_args(node);
+    return args && !args->empty() && args->front() == "server";
+  });
+  return !disabled.empty() && static_cast<std::size_t>(servers) == disabled.size();
 }
 
 std::optional<bool> kube_proxy_serves(const Snapshot& snapshot) {

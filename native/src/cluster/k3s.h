@@ -16,6 +16,9 @@ namespace core_ha::cluster {
 inline constexpr const char* applied_annotation = "objectset.rio.cattle.io/applied";
 inline constexpr const char* kubectl_annotation = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The AddOn, that is the file among its manifests, by which k3s applied the object last; empty: none.
+std::string addon_of(const Json& object);
+
 /// What k3s does with a field that somebody else sets.
 enum class Durability {
   durable,   ///< not in its manifest, or there with the very value: left alone at restarts and upgrades
@@ -38,8 +41,17 @@ std::optional<std::vector<std::string>> node_args(const Json& node);
 /// The value of a flag in any of its spellings, for each time that it is given; `true` where it stands alone.
 std::vector<std::string> flag_values(const std::vector<std::string>& args, std::string_view flag);
 
+/// What servers were told by this flag, several values with commas between; empty: nothing, or k3s's own default.
+std::string told_by(const Snapshot& snapshot, std::string_view flag);
+
+/// The image as k3s has it pulled: from the registry that servers were told of, if they were.
+std::string pulled_as(const Snapshot& snapshot, std::string_view image);
+
 /// The servers that were started with `--disable NAME`.
 std::vector<std::string> disabled_on(const Snapshot& snapshot, std::string_view name);
+
+/// Whether every server that says how it was started was started so.
+bool disabled_everywhere(const Snapshot& snapshot, std::string_view name);
 
 /// Whether Services are served by kube-proxy in its usual mode, which predictions rest on. Nothing when it cannot be
 /// told from the nodes: servers started with --disable-agent have none.

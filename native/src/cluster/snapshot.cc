@@ -45,7 +45,8 @@ constexpr std::array lists{ListField{"nodes", &Snapshot::nodes},
                            ListField{"helmchartconfigs", &Snapshot::helmchartconfigs, false},
                            ListField{"customresourcedefinitions", &Snapshot::customresourcedefinitions, false},
                            ListField{"jobs", &Snapshot::jobs, false},
-                           ListField{"releases", &Snapshot::releases, false}};
+                           ListField{"releases", &Snapshot::releases, false},
+                           ListField{"rivals", &Snapshot::rivals, false}};
 
 Error malformed(const std::string& what) {
   return Error{ExitStatus::usage, fmt::format("This is not a snapshot as `observe` writes one: {}.", what)};

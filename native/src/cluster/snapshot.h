@@ -44,11 +44,11 @@ struct Snapshot {
   Json poddisruptionbudgets = Json::array();
   Json apiservices = Json::array();
   Json configmaps = Json::array();
-  // Of CoreDNS, as k3s ships it, besides its Deployment, ConfigMap and Service.
+  // Of CoreDNS and metrics-server, as k3s ships them, besides.
   Json serviceaccounts = Json::array();
   Json clusterroles = Json::array();
   Json clusterrolebindings = Json::array();
-  // Of local-path-provisioner behind a Lease.
+  // Of local-path-provisioner behind a Lease; a RoleBinding of metrics-server's is here, too.
   Json roles = Json::array();
   Json rolebindings = Json::array();
   Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
@@ -68,6 +68,8 @@ struct Snapshot {
   /// k3s's own manifests as the server that this was read on has them staged, rendered for its release: file name
   /// without `.yaml` → objects. Empty anywhere else.
   Json manifests = Json::object();
+  /// Files of somebody's beside them on that server that get into their way (read_rivals).
+  Json rivals = Json::array();
 
   /// The server's minor version: 36 for 1.36; 0 when it is unknown.
   int minor() const;

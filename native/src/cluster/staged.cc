@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <cstdint>
 #include <system_error>
+#include <vector>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/yaml.h"
+#include "kube/object_ref.h"
 
 namespace core_ha::cluster {
 
@@ -18,6 +22,10 @@ namespace fs = std::filesystem;
 /// What a `.skip` of ours says. k3s looks only whether the file is there.
 constexpr std::string_view mark = "k3s-core-ha\n";
 
+constexpr std::string_view skip_ending = ".skip";
+/// A file that is larger than any of k3s's is looked at no further.
+constexpr std::uintmax_t largest_rival = std::uintmax_t{1} << 20;
+
 struct Manifest {
   const char* name;
   const char* directory;
@@ -27,6 +35,34 @@ constexpr std::array manifests{Manifest{coredns_manifest, ""}, Manifest{metrics_
 
 fs::path beside(const fs::path& directory, const Manifest& manifest, const char* ending) {
   return directory / manifest.directory / (std::string(manifest.name) + ending);
+}
+
+/// By which k3s tells a manifest from other files.
+bool is_manifest(const fs::path& file) {
+  std::string ending = file.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return ending == ".yaml" || ending == ".yml" || ending == ".json";
+}
+
+/// The first of these objects that the file declares, too; empty: none, or it cannot be read.
+std::string declared_too(const fs::path& file, const Json& objects) {
+  std::error_code failed;
+  const auto size = objects.empty() ? largest_rival + 1 : fs::file_size(file, failed);
+  if (failed || size > largest_rival) return {};
+  const auto text = read_file(file);
+  const auto documents = text ? parse_yaml_documents(*text) : Result<Json>(text.error());
+  if (!documents) return {};
+  Json declared = Json::array();
+  for (const auto& document : *documents) {
+    const bool list = document.is_object() && document.contains("items") && document["items"].is_array();
+    for (const auto& object : list ? document["items"] : Json::array({document}))
+      declared.push_back(object);
+  }
+  for (const auto& object : objects)
+    for (const auto& other : declared)
+      if (kube::ref_of(other) == kube::ref_of(object)) return kube::to_string(kube::ref_of(object));
+  return {};
 }
 
 bool is_there(const fs::path& file) {
@@ -63,6 +99,33 @@ Json read_staged(const fs::path& directory) {
     staged[manifest.name] = std::move(objects);
   }
   return staged;
+}
+
+Json read_rivals(const fs::path& directory, const Json& staged) {
+  std::error_code failed;
+  std::vector<fs::path> files;
+  std::set<std::string> skipped;
+  for (fs::recursive_directory_iterator at(directory, failed), end; !failed && at != end; at.increment(failed)) {
+    const std::string name = at->path().filename().string();
+    if (name.ends_with(skip_ending)) skipped.insert(name.substr(0, name.size() - skip_ending.size()));
+    if (!name.starts_with(".") && is_manifest(at->path())) files.push_back(at->path());
+  }
+  std::sort(files.begin(), files.end());
+  Json rivals = Json::array();
+  for (const auto& file : files) {
+    const std::string name = file.filename().string();
+    if (skipped.contains(name)) continue;
+    for (const auto& manifest : manifests) {
+      if (file == beside(directory, manifest, ".yaml")) continue;
+      const Json head = {{"name", file.lexically_relative(directory).string()}};
+      if (name.substr(0, name.find('.')) == manifest.name)
+        rivals.push_back({{"metadata", head}, {"manifest", manifest.name}, {"addon", true}});
+      else if (const std::string object = declared_too(file, staged.value(manifest.name, Json::array()));
+               !object.empty())
+        rivals.push_back({{"metadata", head}, {"manifest", manifest.name}, {"object", object}});
+    }
+  }
+  return rivals;
 }
 
 std::set<std::string> set_aside_in(const fs::path& directory) {

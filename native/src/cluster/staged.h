@@ -25,6 +25,11 @@ std::set<std::string> names_in(std::string_view text);
 /// there, or cannot be read, is left out.
 Json read_staged(const std::filesystem::path& directory);
 
+/// Files of somebody's among k3s's manifests in `directory` that get into the way of those that may be set aside, as a
+/// snapshot has them. Either k3s takes one for the same AddOn, for that is a file's name up to its first dot, and
+/// prunes what the other applied; or it declares an object of theirs, too (`staged` is what read_staged gave).
+Json read_rivals(const std::filesystem::path& directory, const Json& staged);
+
 /// The manifests that this server leaves alone, for a file NAME.yaml.skip beside them or in `directory` itself.
 std::set<std::string> set_aside_in(const std::filesystem::path& directory);
 

@@ -47,6 +47,31 @@ TEST_CASE("staged: the objects of each manifest; what cannot be read is left out
   CHECK(staged["coredns"][1]["kind"] == "B");
 }
 
+TEST_CASE("staged: files of somebody's that get into the way of k3s's own") {
+  const Manifests manifests;
+  manifests.write("coredns.yaml",
+                  "kind: Service\napiVersion: v1\nmetadata: {name: kube-dns, namespace: kube-system}\n");
+  manifests.write("metrics-server/resource-reader.yaml", "kind: ClusterRole\nmetadata: {name: a}\n");
+  const auto rivals = [&] { return read_rivals(manifests.place, read_staged(manifests.place)); };
+  CHECK(rivals().empty());
+  manifests.write("own.yml", "kind: A\nmetadata: {name: kube-dns}\n---\nkind: [");
+  manifests.write("own.txt", manifests.read("coredns.yaml"));
+  manifests.write(".own.yaml", manifests.read("coredns.yaml"));
+  manifests.write("coredns.yaml.old", manifests.read("coredns.yaml"));
+  CHECK(rivals().empty());
+  manifests.write("coredns.ha.yaml", "kind: A\nmetadata: {name: a}\n");
+  manifests.write("own.JSON", R"({"kind": "List", "items": [
+    {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "kube-dns", "namespace": "kube-system"}}]})");
+  const Json found = rivals();
+  REQUIRE(found.size() == 2);
+  CHECK(found[0] == Json{{"metadata", {{"name", "coredns.ha.yaml"}}}, {"manifest", "coredns"}, {"addon", true}});
+  CHECK(found[1]["metadata"]["name"] == "own.JSON");
+  CHECK(found[1]["object"] == "v1 Service kube-system/kube-dns");
+  manifests.write("own.JSON.skip", "");
+  manifests.write("metrics-server/coredns.ha.yaml.skip", "");
+  CHECK(rivals().empty());
+}
+
 TEST_CASE("staged: ours are put beside what is wanted and taken away again, somebody else's stay") {
   const Manifests manifests;
   manifests.write("metrics-server-deployment.yaml.skip", "");  // at top level it counts, too

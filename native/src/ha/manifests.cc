@@ -65,12 +65,12 @@ Json guard(const std::set<std::string>& namespaces) {
          {{"matchExpressions",
            Json::array({{{"key", "kubernetes.io/metadata.name"}, {"operator", "In"}, {"values", namespaces}}})}}},
         {"resourceRules",
-         Json::array({rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"),
-                      rule("", "configmaps"), rule("", "serviceaccounts"),
-                      rule("rbac.authorization.k8s.io", "clusterroles"),
-                      rule("rbac.authorization.k8s.io", "clusterrolebindings"),
-                      rule("rbac.authorization.k8s.io", "roles"), rule("rbac.authorization.k8s.io", "rolebindings"),
-                      rule("helm.cattle.io", "helmchartconfigs"), rule("helm.cattle.io", "helmcharts")})}}},
+         Json::array(
+             {rule("apps", "deployments"), rule("apps", "daemonsets"), rule("", "services"), rule("", "configmaps"),
+              rule("", "serviceaccounts"), rule("rbac.authorization.k8s.io", "clusterroles"),
+              rule("rbac.authorization.k8s.io", "clusterrolebindings"), rule("rbac.authorization.k8s.io", "roles"),
+              rule("rbac.authorization.k8s.io", "rolebindings"), rule("apiregistration.k8s.io", "apiservices"),
+              rule("helm.cattle.io", "helmchartconfigs"), rule("helm.cattle.io", "helmcharts")})}}},
       {"matchConditions",
        Json::array({{{"name", "kept"},
                      {"expression", std::string("has(oldObject.metadata.annotations) && '") + keep_annotation +

@@ -2,7 +2,6 @@
 #include "ha/plan.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -16,6 +15,7 @@
 #include "ha/planner.h"
 #include "ha/standing.h"
 #include "ha/state.h"
+#include "ha/strategies/absent.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_daemonset.h"
 #include "ha/strategies/coredns_helm.h"
@@ -29,6 +29,7 @@
 #include "ha/strategies/own_chart.h"
 #include "ha/strategies/own_coredns.h"
 #include "ha/strategies/placing.h"
+#include "ha/strategies/rivals.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/traefik.h"
 #include "kube/client.h"
@@ -82,16 +83,7 @@ Json coredns_stands(const Planner& planner, const CoreDns& coredns) {
 }
 
 void refuse_missing(Planner& planner) {
-  const auto servers = cluster::disabled_on(planner.snapshot, "coredns");
-  const std::string name = kube::to_string(coredns_deployment);
-  if (servers.empty())
-    planner.refuse(ExitStatus::unsafe,
-                   fmt::format("{} is not there: is this a k3s cluster, and was CoreDNS removed from it?", name));
-  else
-    planner.refuse(ExitStatus::unsafe,
-                   fmt::format("{} is not there: k3s was started with --disable coredns on {}. Where every server was, "
-                               "strategy custom makes one.",
-                               name, fmt::join(servers, ", ")));
+  planner.refuse(ExitStatus::unsafe, missing_words(planner, coredns_component));
 }
 
 void warn_of_pods(Planner& planner, const PodSettings& pods, const char* component, const std::string& strategy) {
@@ -179,6 +171,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   Plan plan;
   Planner planner(spec, snapshot, plan);
   planner.sparing = sparing;
+  planner.told_aside = on_nodes.set_aside;
   CoreDns coredns = view_coredns(snapshot);
   view_absent(planner, coredns);
   derive_pods(planner, coredns);
@@ -202,7 +195,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   if (dns_chart.change.mark) marks[coredns_chart.chart.name] = *dns_chart.change.mark;
   if (metrics_chart.change.mark) marks[metrics_server_chart.chart.name] = *metrics_chart.change.mark;
   plan_state(planner, revision, marks);
-  plan_set_aside(planner, on_nodes.set_aside);
+  plan_set_aside(planner);
   check_own_manifests(planner);
   // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
   plan_traefik(planner, traefik);
@@ -211,6 +204,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   plan_extras(planner);
   plan_coredns_objects(planner);
   warn_of_unused(planner);
+  const std::string rival = rival_words(planner, coredns_component);
 
   if (as_shipped) {
     plan.level = {"none", "CoreDNS is to be as k3s ships it: one replica, gone with the node that it runs on."};
@@ -219,23 +213,27 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       refuse_missing(planner);  // nothing would be left that serves
     else if (dns_chart.there)
       plan_without(planner, coredns_chart);
+    else if (coredns.deployment == nullptr && !aside_on(planner, coredns_component).empty())
+      planner.warn(missing_words(planner, coredns_component));
+    if (!rival.empty()) planner.warn(rival);
     if (all_packaged(spec)) plan_no_state(planner);
     plan.predicted = predict(situation(snapshot, nodes, 1, false));
   } else {
     const bool daemons = spec.coredns_strategy == "daemonset";
-    if (coredns.deployment != nullptr && !ships_own_coredns(planner))
+    if (coredns.deployment != nullptr && !coredns.absent)
       check_shipped(planner, coredns_component, *coredns.deployment);
     const Sizing sizing = daemons && coredns.deployment != nullptr
                               ? size_daemonset(spec, judge_daemon_nodes(snapshot, coredns, spec))
                               : size_coredns(spec, nodes);
     plan.level = sizing.level;
     plan.warnings.insert(plan.warnings.end(), sizing.warnings.begin(), sizing.warnings.end());
+    if (!rival.empty()) planner.refuse(ExitStatus::conflict, rival);
     if (coredns.deployment == nullptr)
       refuse_missing(planner);
     else if (sizing.refusal)
       planner.refuse(sizing.refusal->status, sizing.refusal->message);
     else if (coredns.absent)
-      plan_own_coredns(planner, coredns, sizing, nodes);
+      plan_absent(planner, coredns, sizing, nodes);
     else if (daemons)
       plan_daemonset(planner, coredns);
     else if (is_wished(spec, coredns_chart))

@@ -27,6 +27,7 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
+  if (kind == "APIService") return &snapshot.apiservices;
   if (kind == "HelmChart") return &snapshot.helmcharts;
   if (kind == "HelmChartConfig") return &snapshot.helmchartconfigs;
   if (kind == "Job") return &snapshot.jobs;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -29,8 +30,10 @@ class Planner {
 
   const Spec& spec;
   const cluster::Snapshot& snapshot;
-  int expected = 0;      ///< pods that the steps so far bring to hosts where none of them was
-  int stacked = 0;       ///< of them, so many may come to one host
+  int expected = 0;  ///< pods that the steps so far bring to hosts where none of them was
+  int stacked = 0;   ///< of them, so many may come to one host
+  /// Of servers, what lies beside k3s's manifests there now (OnNodes::set_aside).
+  std::map<std::string, std::set<std::string>> told_aside = {};
   bool sparing = false;  ///< CoreDNS needs the room that others would take: none is added before it
 
   void refuse(ExitStatus status, std::string sentence);
@@ -58,6 +61,8 @@ class Planner {
   void only_as_observed();
   /// Once the step planned last is done, a run that fails goes back by a plan alone (Step::back_by_plan).
   void only_by_plan() { plan_.steps.back().back_by_plan = true; }
+  /// A run that fails leaves what the step planned last has done (Step::stays_done).
+  void stays_done() { plan_.steps.back().stays_done = true; }
   /// Takes the mark off by which manifests of ours keep the object from being deleted, if it is there.
   void unguard(const kube::ObjectRef& ref);
   void scale(std::string id, const kube::ObjectRef& ref, int replicas, std::string reason);

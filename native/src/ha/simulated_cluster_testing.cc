@@ -266,6 +266,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
   if (kind == "Lease") return &snapshot.leases;
+  if (kind == "APIService") return &snapshot.apiservices;
   if (kind == "HelmChart") return &snapshot.helmcharts;
   if (kind == "Job") return &snapshot.jobs;
   if (kind == "HelmChartConfig") return &snapshot.helmchartconfigs;

@@ -18,6 +18,7 @@
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/metrics_server_helm.h"
 #include "ha/strategies/own_chart.h"
+#include "ha/strategies/own_metrics_server.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
@@ -55,6 +56,12 @@ void restore(Planner& planner, const Planner& earlier, const std::string& id, co
   if (back.disowns) planner.disown(id + "-back", wish);
 }
 
+/// Whether the object is there, with fields of ours.
+bool is_held(const Planner& planner, const kube::ObjectRef& ref) {
+  const Json* object = planner.live(ref);
+  return object != nullptr && !cluster::applied_fields(*object, kube::field_manager).empty();
+}
+
 /// Objects of k3s's CoreDNS that strategy custom takes over besides.
 void coredns_objects_back(Planner& planner, const Planner& earlier) {
   for (const auto& object : shipped_coredns_objects(planner.snapshot)) {
@@ -76,6 +83,16 @@ void marks_back(Planner& planner, const Planner& earlier) {
 void metrics_server_back(Planner& planner, const Planner& earlier) {
   const Json* was = earlier.live(metrics_server.deployment);
   const Json* now = planner.live(metrics_server.deployment);
+  for (const Json& object : own_metrics_server_objects(planner.snapshot))
+    if (const auto ref = kube::ref_of(object);
+        ref != metrics_server.deployment && (is_held(earlier, ref) || is_held(planner, ref))) {
+      planner.set_aside(ref);
+      restore(planner, earlier, beside_metrics_server_id(ref), ref);
+    }
+  if (was == nullptr && now != nullptr && is_taken_over(*now)) {
+    restore(planner, earlier, "metrics-server-budget", metrics_server.budget);
+    restore(planner, earlier, "metrics-server-deployment", metrics_server.deployment);
+  }
   if (was == nullptr || now == nullptr) return;
   const bool chart_before = own_chart(earlier.snapshot, metrics_server_chart) != nullptr && replicas_of(*was) == 0;
   if (chart_before) plan_own(planner, metrics_server_chart, design_back(planner, earlier, metrics_server_chart), true);

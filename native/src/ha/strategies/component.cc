@@ -13,6 +13,8 @@
 #include "cluster/managed_fields.h"
 #include "cluster/nodes.h"
 #include "ha/placement/words.h"
+#include "ha/strategies/absent.h"
+#include "ha/strategies/rivals.h"
 #include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
@@ -279,10 +281,13 @@ bool find_room(Planner& planner, const Component& component, const Json& pod_tem
 }
 
 void check_shipped(Planner& planner, const Component& component, const Json& deployment) {
-  if (!cluster::applied_manifest(deployment) && !is_taken_over(deployment))
+  if (!is_shipped(deployment))
     planner.refuse(ExitStatus::unsafe,
                    fmt::format("{} is not the one that k3s ships: it carries no manifest that k3s applied.",
                                kube::to_string(component.deployment)));
+  // What k3s deletes is its own AddOn's.
+  if (is_taken_over(deployment) && ships_none(planner.snapshot, component)) return;
+  if (!foreign_addon(deployment, component).empty()) return;
   if (const auto servers = cluster::disabled_on(planner.snapshot, component.addon); !servers.empty())
     planner.warn(fmt::format("k3s was started with --disable {} on {}, and deletes {} at its next start there.",
                              component.addon, fmt::join(servers, ", "), component.title));

@@ -44,7 +44,8 @@ struct Target {
   Json body;  ///< our whole set; without fields: as k3s ships it
   int replicas = 1;
   Count count = Count::at_least;
-  bool waits = true;  ///< for what was changed to be there
+  bool waits = true;      ///< for what was changed to be there
+  bool seconded = false;  ///< the only replica has a second one while it is replaced; plan_rollout alone knows it
   /// Planned once there are as many replicas as wished, before the template changes; plan_rollout alone knows it.
   std::function<void()> once_raised = {};
 };

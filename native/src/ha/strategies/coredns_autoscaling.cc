@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "ha/strategies/absent.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_served.h"
+#include "ha/strategies/metrics_server.h"
 
 namespace core_ha::ha {
 
@@ -31,6 +33,7 @@ Json autoscaler(const Spec& spec, const Sizing& sizing) {
 
 /// Without metrics the autoscaler keeps the minimum and no more.
 void look_at_metrics(Planner& planner) {
+  if (to_make(planner, metrics_server) != nullptr) return;  // about to be there
   const auto& services = planner.snapshot.apiservices;
   const auto metrics = std::find_if(services.begin(), services.end(), [](const Json& service) {
     return service["metadata"]["name"] == "v1beta1.metrics.k8s.io";

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/shipped.h"
@@ -16,7 +18,32 @@ constexpr int same_node_minor = 34;             ///< PreferSameNode and PreferSa
 constexpr int traffic_distribution_minor = 31;  ///< the field itself, with PreferClose
 const cluster::FieldPath traffic_field{"f:spec", "f:trafficDistribution"};
 
+/// Of every object of AddOn coredns. The hash is k3s's: SHA-1 of `k3s.cattle.io/v1, Kind=Addoncorednskube-system`.
+Json addon_marks() {
+  return {{"metadata",
+           {{"labels", {{"objectset.rio.cattle.io/hash", "bce283298811743a0386ab510f2f67ef74240c57"}}},
+            {"annotations",
+             {{"objectset.rio.cattle.io/id", ""},
+              {"objectset.rio.cattle.io/owner-gvk", "k3s.cattle.io/v1, Kind=Addon"},
+              {"objectset.rio.cattle.io/owner-name", "coredns"},
+              {"objectset.rio.cattle.io/owner-namespace", "kube-system"}}}}}};
+}
+
 }  // namespace
+
+void plan_service_marks(Planner& planner) {
+  const Json* live = planner.live(coredns_service);
+  if (live == nullptr || !cluster::addon_of(*live).empty() || cluster::applied_manifest(*live) ||
+      !mends(planner, coredns_component))
+    return;
+  const Json ours = cluster::body_from_fields(*live, cluster::applied_fields(*live, kube::field_manager));
+  plan_mended(planner, "kube-dns-marks", cluster::overlay(ours, addon_marks()), ours,
+              "k3s is to know it for its own at its next start");
+}
+
+Json missing_service(const Planner& planner) {
+  return cluster::overlay(shipped(planner, coredns_service), addon_marks());
+}
 
 TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot) {
   const std::string& wish = spec.coredns_traffic_distribution;
@@ -58,8 +85,12 @@ void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
                     old.size(), nodes.size(), few(old), same_node_minor));
   if (!distribution.empty()) service["spec"]["trafficDistribution"] = distribution;
   const bool custom = is_custom(planner.spec, coredns_component);
-  if (!custom && planner.live(coredns_service) == nullptr)
-    return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+  plan_service_marks(planner);
+  if (!custom && planner.live(coredns_service) == nullptr) {
+    if (!mends(planner, coredns_component))
+      return planner.warn("Service kube-system/kube-dns is missing: nobody is sent to CoreDNS.");
+    return plan_mended(planner, "kube-dns-traffic", missing_service(planner), service);
+  }
   if (custom) {
     planner.set_aside(coredns_service);
     service = cluster::overlay(to_be(planner, coredns_service), service);

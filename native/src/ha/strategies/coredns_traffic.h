@@ -19,6 +19,13 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
 /// The nodes whose kube-proxy is too old to prefer its own node's replica, whatever the Service says.
 std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes);
 
+/// Has k3s know a Service for its own that it did not make, as ours from while it shipped none: without its marks it
+/// would create one at each of its starts, and fail at that every 15 s from then on, for the address is taken.
+void plan_service_marks(Planner& planner);
+
+/// A Service that is missing, as k3s ships it and knows it for its own.
+Json missing_service(const Planner& planner);
+
 /// To be planned first of all: clients that keep their source port choose a replica anew when the old pods' endpoints
 /// go, and keep that one. By then each is to prefer its own node's.
 void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes);

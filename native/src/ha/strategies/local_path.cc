@@ -29,6 +29,7 @@
 #include "cluster/nodes.h"
 #include "ha/placement/capacity.h"
 #include "ha/placement/level.h"
+#include "ha/placement/words.h"
 #include "ha/placement/zones.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
@@ -208,7 +209,10 @@ class LocalPath {
         standby_pods_(unfinished_pods_of(planner.snapshot, standby_)) {}
 
   void plan(const std::vector<std::string>& named) {
-    if (packaged_ == nullptr) return clear_away("local-path-provisioner is gone");
+    if (packaged_ == nullptr) {
+      refuse_missing();
+      return clear_away("local-path-provisioner is gone");
+    }
     if (planner_.spec.local_path_provisioner_strategy == "packaged") return give_back();
     const std::string name = kube::to_string(local_path.deployment);
     if (!cluster::applied_manifest(*packaged_))
@@ -265,6 +269,25 @@ class LocalPath {
   const Json* packaged() const { return packaged_; }
 
  private:
+  /// None is made where there is none, unlike CoreDNS: one of k3s's that comes back with a start of a server is active
+  /// at once, whatever is there.
+  void refuse_missing() {
+    const auto& spec = planner_.spec;
+    if (standby_ != nullptr || spec.local_path_provisioner_strategy == "packaged" ||
+        spec.local_path_provisioner_replicas.value_or(1) < 2)
+      return;
+    const auto servers = cluster::disabled_on(planner_.snapshot, local_path.addon);
+    planner_.refuse(
+        ExitStatus::unsafe,
+        fmt::format("local_path_provisioner_replicas is {}, and {} is not there{}. None is made in its place: once k3s "
+                    "ships its own again, that one is active beside it, and two that are active can delete each "
+                    "other's volumes.",
+                    *spec.local_path_provisioner_replicas, kube::to_string(local_path.deployment),
+                    servers.empty()
+                        ? ""
+                        : fmt::format(": k3s was started with --disable {} on {}", local_path.addon, few(servers))));
+  }
+
   void choose(const std::vector<std::string>& named) {
     const Carriers carriers = find_carriers(named);
     const Sizing sizing = size_local_path(planner_.spec, carriers.nodes, carriers.eligible);

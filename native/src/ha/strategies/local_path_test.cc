@@ -291,6 +291,18 @@ TEST_CASE("local-path: one that k3s was told to do without leaves nothing of our
   CHECK(nodes_of(cluster, "k3s-core-ha-local-path-provisioner").empty());
 }
 
+TEST_CASE("local-path: where k3s ships none a number of the user's is refused, and nothing else") {
+  SimulatedCluster cluster = with_carriers(3, 2);
+  cluster.snapshot.deployments.erase(1);
+  cluster.node(0)["metadata"]["annotations"]["k3s.io/node-args"] = R"(["server", "--disable=local-storage"])";
+  CHECK_FALSE(make_plan(wished(), cluster.snapshot).refusal);
+  Spec two = wished();
+  two.local_path_provisioner_replicas = 2;
+  CHECK(refusal_of(make_plan(two, cluster.snapshot), ExitStatus::unsafe)
+            .find("is not there: k3s was started with --disable local-storage on server-1. None is made") !=
+        std::string::npos);
+}
+
 TEST_CASE("local-path: manifests hold both counts, and what serves is guarded") {
   SimulatedCluster cluster = with_carriers(3, 2);
   const auto objects = manifests(make_plan(wished(), cluster.snapshot));

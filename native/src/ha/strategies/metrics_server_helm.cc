@@ -104,17 +104,12 @@ Json values_of(const Planner& planner, const Json& base, const std::vector<clust
   return values;
 }
 
-/// Whether there is something that the chart could stand in for.
-bool is_shipped(const Json* deployment) {
-  return deployment != nullptr && cluster::applied_manifest(*deployment);
-}
-
 }  // namespace
 
 ChartWay design_metrics_server_chart(Planner& planner) {
   if (!is_wished(planner.spec, metrics_server_chart)) return design_without(planner, metrics_server_chart);
   const Json* deployment = planner.live(metrics_server.deployment);
-  if (!is_shipped(deployment)) {
+  if (deployment == nullptr || !is_shipped(*deployment)) {  // nothing that the chart could stand in for
     ChartWay way;
     way.change.mark = kept_mark(planner.snapshot, metrics_server_chart.chart.name);
     return way;

@@ -8,21 +8,19 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <netinet/in.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/yaml.h"
 #include "cluster/k3s.h"
-#include "cluster/managed_fields.h"
-#include "ha/strategies/coredns_overlay.h"
+#include "ha/placement/capacity.h"
+#include "ha/strategies/absent.h"
 #include "ha/strategies/coredns_served.h"
-#include "ha/strategies/placing.h"
-#include "ha/strategies/shipped.h"
 
 namespace core_ha::ha {
 
@@ -139,15 +137,6 @@ spec:
   - {name: metrics, port: 9153, protocol: TCP}
 )";
 
-/// What servers were told by this flag; empty: nothing, or k3s's own default.
-std::string told(const cluster::Snapshot& snapshot, std::string_view flag) {
-  for (const auto& node : snapshot.nodes)
-    if (const auto args = cluster::node_args(node))
-      if (const auto values = cluster::flag_values(*args, flag); !values.empty())
-        return fmt::format("{}", fmt::join(values, ","));
-  return {};
-}
-
 std::vector<std::string> parts_of(const std::string& words) {
   std::vector<std::string> parts;
   for (std::size_t from = 0; from <= words.size();) {
@@ -172,15 +161,16 @@ std::string tenth_of(const std::string& range) {
 
 /// The addresses at which pods ask for names, the first one first.
 std::vector<std::string> dns_addresses(const cluster::Snapshot& snapshot) {
-  if (auto given = parts_of(told(snapshot, "--cluster-dns")); !given.empty()) return given;
-  const std::string ranges = told(snapshot, "--service-cidr");
+  if (auto given = parts_of(cluster::told_by(snapshot, "--cluster-dns")); !given.empty()) return given;
+  const std::string ranges = cluster::told_by(snapshot, "--service-cidr");
   std::vector<std::string> addresses;
   for (const auto& range : parts_of(ranges.empty() ? "10.43.0.0/16" : ranges))
     if (auto address = tenth_of(range); !address.empty()) addresses.push_back(std::move(address));
   return addresses;
 }
 
-/// `IP name` of each address of each node, a line each, as k3s writes it.
+}  // namespace
+
 std::string node_hosts_of(const cluster::Snapshot& snapshot) {
   std::map<std::string, std::vector<std::string>> nodes;
   for (const auto& node : snapshot.nodes)
@@ -194,68 +184,39 @@ std::string node_hosts_of(const cluster::Snapshot& snapshot) {
   return lines;
 }
 
-bool disabled_everywhere(const cluster::Snapshot& snapshot) {
-  const auto disabled = cluster::disabled_on(snapshot, coredns_component.addon);
-  if (disabled.empty()) return false;
-  const auto told_of = std::count_if(snapshot.nodes.begin(), snapshot.nodes.end(), [](const Json& node) {
-    const auto args = cluster::node_args(node);
-    return args && !args->empty() && args->front() == "server";
-  });
-  return static_cast<std::size_t>(told_of) == disabled.size();
-}
-
-}  // namespace
-
-void stage_own_coredns(cluster::Snapshot& snapshot) {
-  if (!disabled_everywhere(snapshot)) return;
+Json own_coredns_objects(const cluster::Snapshot& snapshot) {
   auto objects = parse_yaml_documents(manifest);
-  if (!objects) return;  // its test would have failed
+  if (!objects) return Json::array();  // its test would have failed
   const auto addresses = dns_addresses(snapshot);
-  const std::string domain = told(snapshot, "--cluster-domain");
-  const std::string registry = told(snapshot, "--system-default-registry");
+  const std::string domain = cluster::told_by(snapshot, "--cluster-domain");
   for (auto& object : *objects) {
     if (object["kind"] == "ConfigMap") {
       std::string& corefile = object["data"]["Corefile"].get_ref<std::string&>();
       corefile.replace(corefile.find("DOMAIN"), 6, domain.empty() ? "cluster.local" : domain);
       object["data"]["NodeHosts"] = node_hosts_of(snapshot);
     } else if (object["kind"] == "Deployment") {
-      object["spec"]["template"]["spec"]["containers"][0]["image"] =
-          registry.empty() ? image : fmt::format("{}/{}", registry, image);
+      object["spec"]["template"]["spec"]["containers"][0]["image"] = cluster::pulled_as(snapshot, image);
     } else if (object["kind"] == "Service" && !addresses.empty()) {
       object["spec"]["clusterIP"] = addresses.front();
       object["spec"]["clusterIPs"] = addresses;
       object["spec"]["ipFamilyPolicy"] = addresses.size() > 1 ? "RequireDualStack" : "SingleStack";
     }
   }
-  snapshot.manifests[cluster::coredns_manifest] = std::move(*objects);
-}
-
-bool ships_own_coredns(const Planner& planner) {
-  return is_custom(planner.spec, coredns_component) && disabled_everywhere(planner.snapshot);
+  return std::move(*objects);
 }
 
 void view_absent(const Planner& planner, CoreDns& coredns) {
-  if (coredns.deployment != nullptr || !ships_own_coredns(planner)) return;
-  const auto staged = planner.snapshot.manifests.find(cluster::coredns_manifest);
-  if (staged == planner.snapshot.manifests.end()) return;
-  for (const auto& object : *staged)
-    if (kube::ref_of(object) == coredns_deployment) coredns.deployment = &object;
+  if (coredns.deployment != nullptr) return;
+  coredns.deployment = to_make(planner, coredns_component);
   coredns.absent = coredns.deployment != nullptr;
 }
 
-void plan_own_coredns(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
-                      const std::vector<cluster::Node>& nodes) {
+void plan_absent(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
+                 const std::vector<cluster::Node>& nodes) {
   if (!plan_service(planner, coredns, nodes)) return;
-  Json body = wished_deployment(planner, coredns, nodes);
-  body["spec"]["replicas"] = sizing.min_replicas;
-  planner.apply("coredns-deployment", body, "k3s was started with --disable coredns, so this is CoreDNS");
-  planner.add({.id = "coredns-rollout",
-               .action = Action::wait_rollout,
-               .object = coredns_deployment,
-               .reason = "every replica is available"});
+  plan_making(planner, coredns_component, wished_deployment(planner, coredns, nodes), sizing.min_replicas);
   check_placement(planner, coredns_component.title, coredns.pod_template(), nodes, sizing.min_replicas,
                   {.pods = sizing.min_replicas});
-  plan_budget(planner, coredns_component, *coredns.deployment, sizing.min_replicas);
 }
 
 }  // namespace core_ha::ha

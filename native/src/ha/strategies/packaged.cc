@@ -8,6 +8,7 @@
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns.h"
 #include "ha/strategies/coredns_served.h"
+#include "ha/strategies/coredns_traffic.h"
 #include "ha/strategies/shipped.h"
 #include "ha/strategies/swap.h"
 #include "kube/client.h"
@@ -80,8 +81,11 @@ bool swaps(const CoreDns& coredns, bool gentle) {
 }  // namespace
 
 void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+  plan_service_marks(planner);
   if (planner.live(coredns_service) != nullptr)
     plan_set(planner, "kube-dns-traffic", apply_body(coredns_service), "no field of ours is left");
+  else if (mends(planner, coredns_component))
+    plan_mended(planner, "kube-dns-traffic", missing_service(planner), apply_body(coredns_service));
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count is no longer ours");
   planner.remove_own("coredns-budget", coredns_budget, "k3s ships none");
   if (coredns.deployment == nullptr) return;

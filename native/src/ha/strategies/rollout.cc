@@ -20,17 +20,18 @@ class Rollout {
         component_(component),
         deployment_(deployment),
         target_(target),
-        now_(replicas_of(deployment)) {}
+        now_(replicas_of(deployment)),
+        most_(target.seconded ? 2 : std::max(now_, target.replicas)) {}
 
   void plan() {
-    const bool raises = target_.count != Count::released && now_ < target_.replicas;
-    const bool lowers = target_.count == Count::fixed && now_ > target_.replicas;
-    const bool resets = target_.count == Count::released && now_ != target_.replicas;
+    const bool raises = target_.seconded || (target_.count != Count::released && now_ < target_.replicas);
+    const bool lowers = target_.count == Count::fixed && most_ > target_.replicas;
+    const bool resets = target_.count == Count::released && (target_.seconded || now_ != target_.replicas);
     if (refuse_paused(planner_, component_, deployment_)) return;
     if ((raises || lowers) && refuse_foreign_count(planner_, component_, deployment_, target_.replicas)) return;
     if (target_.count == Count::fixed) planner_.fix_count(component_.deployment, target_.replicas);
     if (raises) {
-      scale("scale", "so many");
+      scale("scale", most_, now_, target_.seconded ? "one answers while the other is replaced" : "so many");
       wait("scaled", "as many replicas as wished, all available");
     }
     if (target_.once_raised) target_.once_raised();
@@ -41,11 +42,11 @@ class Rollout {
     // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all.
     const bool held = cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field);
     const bool already = target_.count == Count::released && !resets && now_ == 1;
-    if (held && !already) body["spec"]["replicas"] = std::max(now_, target_.replicas);
+    if (held && !already) body["spec"]["replicas"] = most_;
     if (planner_.ensure(id("overlay"), body, reason) || updating(deployment_))
       wait("rollout", "every replica runs the wished template and is available");
     if (lowers) {
-      scale("scale-in", "no more than so many");
+      scale("scale-in", target_.replicas, most_, "no more than so many");
       wait("scaled-in", "as many replicas as wished, all available");
     }
     if (resets && count_may_go(deployment_))
@@ -59,9 +60,9 @@ class Rollout {
  private:
   std::string id(const char* what) const { return fmt::format("{}-{}", component_.id, what); }
 
-  void scale(const char* what, const char* why) {
-    planner_.scale(id(what), component_.deployment, target_.replicas,
-                   fmt::format("{}: {} replicas, from {}", why, target_.replicas, now_));
+  void scale(const char* what, int replicas, int from, const char* why) {
+    planner_.scale(id(what), component_.deployment, replicas,
+                   fmt::format("{}: {} replicas, from {}", why, replicas, from));
   }
 
   void wait(const char* what, const char* why) {
@@ -74,7 +75,7 @@ class Rollout {
     Json body = target_.body;
     body["spec"]["replicas"] = target_.replicas;
     planner_.apply(id("count"), body,
-                   fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, now_));
+                   fmt::format("{} replica, from {}, and no holder of the count", target_.replicas, most_));
     wait("scaled-in", "as many replicas as wished, all available");
     let_go();
   }
@@ -92,6 +93,7 @@ class Rollout {
   const Json& deployment_;
   const Target& target_;
   const int now_;
+  const int most_;  ///< on the way
 };
 
 }  // namespace

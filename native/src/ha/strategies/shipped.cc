@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <utility>
 #include <vector>
 
 #include "cluster/k3s.h"
@@ -26,19 +27,13 @@
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/metrics_server.h"
+#include "ha/strategies/own_coredns.h"
+#include "ha/strategies/rivals.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
 
 namespace {
-
-/// The head of an apply body for an object, which may have no namespace.
-Json head_of(const Json& object) {
-  Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
-  for (const char* key : {"name", "namespace"})
-    if (object["metadata"].contains(key)) head["metadata"][key] = object["metadata"][key];
-  return head;
-}
 
 const Json* in_manifest(const Json& objects, const kube::ObjectRef& ref) {
   const auto it =
@@ -54,12 +49,17 @@ const Json* staged(const cluster::Snapshot& snapshot, const kube::ObjectRef& ref
 
 const cluster::FieldPath node_hosts{"f:data", "f:NodeHosts"};
 
-/// What pods mount of it must be there. k3s adds it, and takes over what it changes; but where it did not ship CoreDNS
-/// when we did, and does now, nobody else has it yet.
+/// What pods mount of it must be there. k3s adds it, and takes over what it changes; but not to a ConfigMap that is
+/// not there, and where it did not ship CoreDNS when we did, and does now, nobody else has it yet.
 void keep_node_hosts(const Planner& planner, Json& config) {
+  if (cluster::value_at(config, node_hosts) != nullptr) return;
   const Json* live = planner.live(coredns_config);
-  const Json* lines = live == nullptr ? nullptr : cluster::value_at(*live, node_hosts);
-  if (lines == nullptr || cluster::value_at(config, node_hosts) != nullptr) return;
+  if (live == nullptr) {
+    config["data"]["NodeHosts"] = node_hosts_of(planner.snapshot);
+    return;
+  }
+  const Json* lines = cluster::value_at(*live, node_hosts);
+  if (lines == nullptr) return;
   if (cluster::owners_of(*live, node_hosts) == std::vector<std::string>{std::string(kube::field_manager)})
     config["data"]["NodeHosts"] = *lines;
 }
@@ -85,6 +85,12 @@ void check_own_manifest(Planner& planner, const char* key, const Component& comp
                                    key, i, selector.dump(), (*live)["spec"]["selector"].dump()));
     }
   }
+}
+
+/// k3s's manifests that it leaves alone on the node: as was told, or else as the node says.
+std::set<std::string> left_alone_on(const Planner& planner, const Json& node) {
+  const auto told = planner.told_aside.find(node["metadata"].value("name", ""));
+  return told == planner.told_aside.end() ? aside_marks(node) : told->second;
 }
 
 /// What is to be given back must be known.
@@ -146,7 +152,30 @@ bool is_custom(const Spec& spec, const Component& component) {
   return wanted_aside(spec).contains(std::string(component.manifest));
 }
 
-void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::string>>& told) {
+std::vector<std::string> aside_on(const Planner& planner, const Component& component) {
+  std::vector<std::string> servers;
+  for (const auto& node : planner.snapshot.nodes)
+    if (left_alone_on(planner, node).contains(std::string(component.manifest)))
+      servers.push_back(node["metadata"]["name"]);
+  return servers;
+}
+
+bool is_aside_everywhere(const Planner& planner, const Component& component) {
+  const auto there = aside_on(planner, component);
+  const auto judged = cluster::judge_nodes(planner.snapshot, Json::object());
+  return !there.empty() && std::all_of(judged.begin(), judged.end(), [&](const cluster::Node& node) {
+    return !node.server || std::find(there.begin(), there.end(), node.name) != there.end();
+  });
+}
+
+bool mends(const Planner& planner, const Component& component) {
+  const Json* deployment = planner.live(component.deployment);
+  return deployment != nullptr && planner.snapshot.manifests.contains(std::string(component.manifest)) &&
+         cluster::disabled_on(planner.snapshot, component.addon).empty() &&
+         foreign_addon(*deployment, component).empty() && rival_words(planner, component).empty();
+}
+
+void plan_set_aside(Planner& planner) {
   const auto wanted = wanted_aside(planner.spec);
   std::map<std::string, std::vector<std::string>> unproven;
   std::map<std::string, std::vector<std::string>> unwanted;
@@ -154,16 +183,14 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
   for (std::size_t i = 0; i < judged.size(); ++i) {
     const Json& node = planner.snapshot.nodes[i];
     const std::string& name = judged[i].name;
-    const auto before = aside_marks(node);
-    const auto said = told.find(name);
-    const auto there = said != told.end() ? said->second : before;
+    const auto there = left_alone_on(planner, node);
     std::set<std::string> now;
     std::set_intersection(there.begin(), there.end(), wanted.begin(), wanted.end(), std::inserter(now, now.end()));
     plan_aside_mark(planner, node, now);
     const bool gone = judged[i].silent_for && *judged[i].silent_for > planner.spec.unreachable_counts_for;
     for (const auto& manifest : wanted)
       if (judged[i].server && !gone && !there.contains(manifest)) unproven[manifest].push_back(name);
-    if (said == told.end()) continue;
+    if (!planner.told_aside.contains(name)) continue;
     for (const auto& manifest : there)
       if (!wanted.contains(manifest)) unwanted[manifest].push_back(name);
   }
@@ -177,9 +204,10 @@ void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::
                                  manifest));
   for (const auto& component : {coredns_component, metrics_server}) {
     refuse_unknown(planner, component);
+    if (std::string words = rival_warning(planner, component); !words.empty()) planner.warn(std::move(words));
     const auto servers = unwanted.find(std::string(component.manifest));
     const Json* deployment = planner.live(component.deployment);
-    if (servers == unwanted.end() || (deployment != nullptr && is_taken_over(*deployment))) continue;
+    if (servers == unwanted.end() || deployment == nullptr || is_taken_over(*deployment)) continue;
     planner.warn(
         fmt::format("{}.yaml.skip keeps k3s from applying its manifest on {}, and no strategy wants that: "
                     "{} will not follow the next release. Remove the file.",
@@ -218,6 +246,10 @@ bool is_taken_over(const Json& object) {
   return cluster::applied_fields(object, kube::field_manager).contains({"f:spec", "f:selector"});
 }
 
+bool is_shipped(const Json& deployment) {
+  return is_taken_over(deployment) || cluster::applied_manifest(deployment).has_value();
+}
+
 Json pods_base(const Planner& planner, const Component& component, const Json& live) {
   const bool custom = is_custom(planner.spec, component);
   const Json theirs = custom ? to_be(planner, component.deployment) : shipped(planner, component.deployment);
@@ -245,12 +277,32 @@ HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish) {
   return back;
 }
 
+Json head_of(const Json& object) {
+  Json head = {{"apiVersion", object["apiVersion"]}, {"kind", object["kind"]}, {"metadata", Json::object()}};
+  for (const char* key : {"name", "namespace"})
+    if (object["metadata"].contains(key)) head["metadata"][key] = object["metadata"][key];
+  return head;
+}
+
 void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason) {
+  plan_set_to(planner, id, shipped(planner, kube::ref_of(wish)), wish, reason);
+}
+
+void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason) {
   const Json* live = planner.live(kube::ref_of(wish));
-  const HandBack back = live == nullptr ? HandBack{wish} : hand_back(planner, *live, wish);
+  const HandBack back = live == nullptr ? HandBack{wish} : hand_back_to(theirs, *live, wish);
   if (back.disowns) planner.set_aside(kube::ref_of(wish));  // these are k3s's own values
   planner.ensure(id, back.body, back.disowns ? "as k3s ships it" : reason);
   if (back.disowns) planner.disown(id + "-back", wish);
+}
+
+void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason) {
+  planner.apply(id, cluster::overlay(theirs, wish), reason);
+  planner.stays_done();
+  planner.disown(id + "-back", wish);
+  planner.stays_done();
 }
 
 std::vector<Json> shipped_coredns_objects(const cluster::Snapshot& snapshot) {
@@ -270,6 +322,8 @@ void plan_coredns_objects(Planner& planner) {
     if (!custom) {
       if (live != nullptr && !cluster::applied_fields(*live, kube::field_manager).empty())
         plan_set(planner, id, head_of(object), "no field of ours is left");
+      if (live == nullptr && planner.reads(ref.kind) && mends(planner, coredns_component))
+        plan_mended(planner, id, shipped(planner, ref), head_of(object));
       continue;
     }
     if (!planner.reads(ref.kind)) {
@@ -286,7 +340,11 @@ void plan_coredns_objects(Planner& planner) {
         body["data"]["Corefile"] = *corefile;
     }
     planner.set_aside(ref);
-    planner.ensure(id, body, "as this release ships it, with what is wished");
+    const std::string reason = "as this release ships it, with what is wished";
+    if (live == nullptr)  // also one that says nothing but its name
+      planner.apply(id, body, reason);
+    else
+      planner.ensure(id, body, reason);
   }
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -29,9 +28,17 @@ std::set<std::string> aside_marks(const Json& node);
 Json aside_annotation(const std::set<std::string>& names);
 void plan_aside_mark(Planner& planner, const Json& node, const std::set<std::string>& names);
 
+/// The servers of which is known that they leave the component's manifest alone; and whether all do.
+std::vector<std::string> aside_on(const Planner& planner, const Component& component);
+bool is_aside_everywhere(const Planner& planner, const Component& component);
+
 /// Marks the servers' Nodes with what they leave alone, as far as it is wanted; refuses (exit 4) a wish for which a
-/// server lacks the proof, or for which nothing is staged. `told`: of nodes, what lies there now.
-void plan_set_aside(Planner& planner, const std::map<std::string, std::set<std::string>>& told);
+/// server lacks the proof, or for which nothing is staged.
+void plan_set_aside(Planner& planner);
+
+/// Whether what is missing of k3s's objects beside the component's Deployment may be made again as k3s ships it: k3s
+/// itself does at its next start alone.
+bool mends(const Planner& planner, const Component& component);
 
 /// The object as the release of the server that this runs on ships it, or, where nothing is staged, as k3s applied it
 /// last; null: neither is known whole.
@@ -47,6 +54,9 @@ void check_own_manifests(Planner& planner);
 /// Whether the object is wholly ours, as strategy custom has it.
 bool is_taken_over(const Json& object);
 
+/// Whether the Deployment is k3s's, applied from its manifest, or, as strategy custom has it, by us in its place.
+bool is_shipped(const Json& deployment);
+
 /// The Deployment that new pods are derived from: what the release ships where it is ours or is to be, else `live`.
 Json pods_base(const Planner& planner, const Component& component, const Json& live);
 
@@ -59,8 +69,18 @@ HandBack hand_back(const Planner& planner, const Json& live, const Json& wish);
 /// The same with the values of another object, as it was before a change.
 HandBack hand_back_to(const Json& theirs, const Json& live, const Json& wish);
 
+/// The head of an apply body for an object, which may have no namespace.
+Json head_of(const Json& object);
+
 /// Has our set for the object be this; from one that is wholly ours, what k3s ships stays as it ships it.
 void plan_set(Planner& planner, const std::string& id, const Json& wish, const std::string& reason);
+/// The same where `theirs` is what k3s ships.
+void plan_set_to(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason);
+
+/// Makes a missing object as k3s ships it, and lets it go: all that is ours of it is `wish`.
+void plan_mended(Planner& planner, const std::string& id, const Json& theirs, const Json& wish,
+                 const std::string& reason = "it is missing, and k3s makes it at its next start alone");
 
 /// The objects of k3s's CoreDNS beside its Deployment and Service, as staged; {} where they are not.
 std::vector<Json> shipped_coredns_objects(const cluster::Snapshot& snapshot);
