@@ -37,7 +37,8 @@ bool unfinished(const Planner& planner, const Chart& chart) {
 ChartChange change_of(const Planner& planner, const Chart& chart, bool writes) {
   const std::string now = hash_now(planner, chart);
   ChartChange change;
-  change.mark = writes ? now : kept_mark(planner.snapshot, chart.name).value_or("");
+  // One that was kept with another wish is of a change that a configuration which needs none has never seen.
+  change.mark = writes ? now : keeps_wish(planner) ? kept_mark(planner.snapshot, chart.name).value_or("") : "";
   const bool lags = !change.mark->empty() && now == *change.mark;
   change.applies = writes || lags || unfinished(planner, chart);
   return change;
