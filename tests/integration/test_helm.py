@@ -71,7 +71,8 @@ def deployment(chart: str, values: Json) -> Json:
     for key in ("affinity", "topologySpreadConstraints", "nodeSelector"):
         if values.get(key):
             pod[key] = values[key]
-    metadata = {"labels": labels | values.get("podLabels", {}), "annotations": {"values": hash_of(values)}}
+    more = values.get("podLabels", {}) | values.get("commonLabels", {})
+    metadata = {"labels": labels | more, "annotations": {"values": hash_of(values)}}
     spec = {
         "replicas": values["replicas" if chart == METRICS else "replicaCount"],
         "selector": {"matchLabels": labels},

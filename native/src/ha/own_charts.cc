@@ -68,7 +68,7 @@ constexpr std::array local_path_fixed{
     Fixed{"/namespaceOverride", "strategy helm keeps its pods and k3s's apart within kube-system"},
     Fixed{"/affinity/podAntiAffinity", "by it no second one starts while another is there"},
     Fixed{"/nodeSelector/kubernetes.io~1os", "pods keep apart over all nodes of one operating system"},
-    Fixed{"/commonLabels/app", "k3s's own pods are known by it"},
+    Fixed{"/commonLabels/app", "by it no second one starts while another is there"},
     Fixed{"/configmap/name", "local-path-config is k3s's own"},
     Fixed{"/storageClass/create", "k3s's own StorageClass stays"},
     Fixed{"/storageClass/provisionerName", "k3s's StorageClass, and the volumes that are there, name it"}};

@@ -27,6 +27,7 @@ Json made_by(const std::string& chart, const Json& values) {
   if (chart == local_path_chart.chart.name) selector["app.kubernetes.io/name"] = values["nameOverride"];
   Json labels = selector;
   labels.update(values.value("podLabels", Json::object()));
+  labels.update(values.value("commonLabels", Json::object()));
   Json pod = {{"containers", Json::array({{{"name", chart},
                                            {"image", values["image"]["repository"].get<std::string>() + ":" +
                                                          values["image"]["tag"].get<std::string>()}}})}};

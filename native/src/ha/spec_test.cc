@@ -253,7 +253,8 @@ TEST_CASE("spec: the schema says the same as the parser") {
       for (const auto& choice : property["enum"])
         CHECK(parse_spec({{name, choice},
                           {"coredns_chart", {{"version", "1.2.3"}}},
-                          {"metrics_server_chart", {{"version", "1.2.3"}}}}));
+                          {"metrics_server_chart", {{"version", "1.2.3"}}},
+                          {"local_path_provisioner_chart", {{"version", "1.2.3"}, {"repo", "https://example.org"}}}}));
       continue;
     }
     if (property["type"] != "integer") {

@@ -382,6 +382,10 @@ class LocalPath {
       planner_.warn(
           "Strategy helm has one local-path-provisioner and no standby: while its node cannot be reached no volume is "
           "made or removed, until that node is back or is said to be off. Strategy replicas has another go on.");
+    if (charted_ != nullptr && !keeps_others_away(*charted_))
+      planner_.warn(
+          "The chart of local_path_provisioner_chart does not take commonLabels and affinity, so a second "
+          "local-path-provisioner may start when somebody else changes it or drains its node.");
     const std::size_t before = planner_.steps();
     bring_chart();
     if (const std::string why = unreachable(charted_pods_); planner_.steps() == before && !why.empty())

@@ -33,8 +33,17 @@ namespace {
 const kube::ObjectRef local_path_config{"v1", "ConfigMap", "kube-system", "local-path-config"};
 constexpr const char* os_label = "kubernetes.io/os";
 
-Json apart_from(const Json& selector) {
-  return {{"topologyKey", os_label}, {"labelSelector", selector}};
+/// The pods of every provisioner: k3s's, ours behind the Lease, and the chart's; not what else a chart may make. One
+/// term: the scheduler looks at a waiting pod again when one has gone that meets all its terms.
+Json apart_from_all(const Json& packaged) {
+  const Json labels = packaged["spec"]["selector"].value("matchLabels", Json::object());
+  const Json apps = {labels.value("app", local_path.deployment.name), local_path_standby.name,
+                     local_path_chart.chart.name};
+  return {
+      {"topologyKey", os_label},
+      {"labelSelector",
+       {{"matchExpressions", Json::array({{{"key", "app"}, {"operator", "In"}, {"values", apps}},
+                                          {{"key", "app.kubernetes.io/component"}, {"operator", "DoesNotExist"}}})}}}};
 }
 
 /// How volumes are made, and where, as k3s has it; false and refused where that cannot be read.
@@ -66,7 +75,8 @@ std::optional<Json> values_for(Planner& planner, const Json& packaged) {
   const Json& container = pod["containers"].at(0);
   const std::string& name = local_path_chart.chart.name;
   Json values = {{"fullnameOverride", name},
-                 {"nameOverride", name},  // pods of more than the provisioner may share the release's label
+                 {"nameOverride", name},             // pods of more than the provisioner may share the release's label
+                 {"commonLabels", {{"app", name}}},  // by which pods keep apart
                  {"replicaCount", 1},
                  {"storageClass", {{"create", false}, {"provisionerName", "rancher.io/local-path"}}},
                  {"image", chart_image(container.value("image", ""))},
@@ -85,10 +95,7 @@ Json local_path_chart_pod(const Planner& planner, const Json& packaged) {
   Json pod = std::move(base["spec"]["template"]["spec"]);
   narrow_nodes(pod, planner.spec);
   Json affinity = {{"podAntiAffinity",
-                    {{"requiredDuringSchedulingIgnoredDuringExecution",
-                      Json::array({apart_from(packaged["spec"]["selector"]),
-                                   apart_from({{"matchLabels", {{"app", local_path_standby.name}}}}),
-                                   apart_from(local_path_chart_selector())})}}}};
+                    {{"requiredDuringSchedulingIgnoredDuringExecution", Json::array({apart_from_all(packaged)})}}}};
   const Json::json_pointer on_nodes("/affinity/nodeAffinity");
   if (pod.contains(on_nodes) && !pod.at(on_nodes).empty()) affinity["nodeAffinity"] = pod.at(on_nodes);
   pod["affinity"] = std::move(affinity);
@@ -114,6 +121,11 @@ ChartWay design_local_path_chart(Planner& planner) {
   if (!way.writes && !way.change.applies && deployment != nullptr && stands_still(*deployment))
     way.again = "somebody else changed it, and its new pod waits for the end of the old one";
   return way;
+}
+
+bool keeps_others_away(const Json& deployment) {
+  return pod_labels(deployment).value("app", "") == local_path_chart.chart.name &&
+         deployment.contains(Json::json_pointer("/spec/template/spec/affinity/podAntiAffinity"));
 }
 
 bool stands_still(const Json& deployment) {

@@ -17,6 +17,9 @@ Json local_path_chart_selector();
 /// What is to become of local-path-provisioner's chart under the wish.
 ChartWay design_local_path_chart(Planner& planner);
 
+/// Whether the Deployment that the chart has made has a pod of it start beside no other provisioner.
+bool keeps_others_away(const Json& deployment);
+
 /// A Deployment whose rollout waits for the end of the old pod, which waits for the new one: somebody else changed it.
 bool stands_still(const Json& deployment);
 
