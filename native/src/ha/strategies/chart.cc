@@ -51,6 +51,8 @@ bool was_scaled(const Planner& planner, const Chart& chart) {
   }
   const Json* deployment = planner.live(chart.deployment());
   if (deployment == nullptr) return false;
+  // A Scale leaves out a count of 0, so nobody is noted for it.
+  if (replicas_of(*deployment) == 0 && cluster::owners_of(*deployment, replicas_field).empty()) return true;
   for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array()))
     if (entry.value("subresource", "") == "scale" &&
         cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field))

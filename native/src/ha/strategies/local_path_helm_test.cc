@@ -238,6 +238,12 @@ TEST_CASE("local-path helm: what somebody else changed") {
     cluster.scale_by("kubectl", 0, static_cast<int>(cluster.snapshot.deployments.size()) - 1);
     CHECK(ids(make_plan(provisioner_by("helm"), cluster.snapshot)) == again);
   }
+  SUBCASE("the count, to 0, which leaves no trace of who did it") {
+    chart_deployment(cluster)["spec"]["replicas"] = 0;
+    chart_deployment(cluster)["metadata"]["managedFields"] = Json::array();
+    cluster.settle();
+    CHECK(ids(make_plan(provisioner_by("helm"), cluster.snapshot)) == again);
+  }
   SUBCASE("the chart's Deployment") {
     cluster.carry_out({.action = Action::remove,
                        .object = local_path_chart.chart.deployment(),
