@@ -214,11 +214,14 @@ options:
       - V(replicas) runs several from a Deployment of ours, of which one is active while it holds a Lease, on nodes that
         carry the helper, and takes the packaged one's replica away. Where it is disabled, or not k3s's, nothing is
         done.
-      - It is refused while the packaged one's pod is on a node that is not ready, for two that are active can delete
+      - V(helm) runs one from a Helm chart, O(local_path_provisioner_chart), behind k3s's own StorageClass, while the
+        packaged Deployment has no replicas. There is no standby: while the node of its pod cannot be reached no volume
+        is made or removed.
+      - It is refused while the pod that is to go is on a node that is not ready, for two that are active can delete
         each other's volumes.
       - V(packaged) leaves local-path-provisioner as k3s ships it, or brings it back to that.
     type: str
-    choices: [replicas, packaged]
+    choices: [replicas, helm, packaged]
     default: replicas
   local_path_provisioner_replicas:
     description:
@@ -227,26 +230,42 @@ options:
         stays as k3s ships it.
       - A number that the cluster cannot place is refused before anything is touched, and one above 1 where k3s was told
         to do without local-path-provisioner.
+      - Under O(local_path_provisioner_strategy=helm) it is 1, and more are refused.
     type: int
   local_path_provisioner_image:
     description:
       - The image of local-path-provisioner, in the place of the one that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set it back, so it is refused
-        before anything is touched.
+      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
+        k3s would set it back, so it is refused before anything is touched.
     type: str
   local_path_provisioner_resources:
     description:
       - C(requests) and C(limits) of the container of local-path-provisioner, beside those that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set them back, so it is refused
-        before anything is touched.
+      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
+        k3s would set them back, so it is refused before anything is touched.
     type: dict
   local_path_provisioner_tolerations:
     description:
       - Tolerations of the pods of local-path-provisioner, beside those that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas). Elsewhere k3s would set them back, so it is refused
-        before anything is touched.
+      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
+        k3s would set them back, so it is refused before anything is touched.
     type: list
     elements: dict
+  local_path_provisioner_chart:
+    description:
+      - The Helm chart of local-path-provisioner under O(local_path_provisioner_strategy=helm), which needs it.
+      - C(version) is that of a chart in a repository, and C(repo) its URL, which has no default, for upstream has none;
+        C(name) is the chart's name there, C(local-path-provisioner) when not given.
+      - C(content) is the chart itself instead, its C(.tgz) in base64, at most 500,000 characters, and 1,000,000 for all
+        charts together.
+    type: dict
+  local_path_provisioner_values:
+    description:
+      - Values of that chart, as it names them. They are merged over those of this collection, maps key by key and lists
+        as a whole, and win.
+      - What the strategy rests on, such as C(replicaCount) and C(configmap.name), is an error.
+      - They are kept in the cluster in plain text.
+    type: dict
   extra_deployments:
     description:
       - Deployments beside k3s's own that are to have several replicas, too, each by its namespace and name.

@@ -47,11 +47,17 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "metrics_server_tolerations": {"type": "list", "elements": "dict"},
     "metrics_server_chart": {"type": "dict"},
     "metrics_server_values": {"type": "dict"},
-    "local_path_provisioner_strategy": {"type": "str", "choices": ["replicas", "packaged"], "default": "replicas"},
+    "local_path_provisioner_strategy": {
+        "type": "str",
+        "choices": ["replicas", "helm", "packaged"],
+        "default": "replicas",
+    },
     "local_path_provisioner_replicas": {"type": "int"},
     "local_path_provisioner_image": {"type": "str"},
     "local_path_provisioner_resources": {"type": "dict"},
     "local_path_provisioner_tolerations": {"type": "list", "elements": "dict"},
+    "local_path_provisioner_chart": {"type": "dict"},
+    "local_path_provisioner_values": {"type": "dict"},
     "extra_deployments": {
         "type": "list",
         "elements": "dict",

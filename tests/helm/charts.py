@@ -61,7 +61,7 @@ class Repository:
     def __enter__(self) -> Repository:
         directory = pathlib.Path(self._directory.name)
         entries = {}
-        for name in ("coredns", "metrics-server"):
+        for name in sorted(path.name for path in CHARTS.iterdir()):
             file = f"{name}-{version(name)}.tgz"
             (directory / file).write_bytes(packed(name))
             entries[name] = [{"apiVersion": "v2", "name": name, "version": version(name), "urls": [file]}]

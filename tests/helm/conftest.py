@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 # How a cluster is spoken to, and waited for, is the same here as there.
-for neighbour in ("integration", "matrix"):
+for neighbour in ("integration", "matrix", "local_path"):
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
-pytest.register_assert_rewrite("cluster", "jobs", "nodes", "probe", "watchers")
+pytest.register_assert_rewrite("claims", "cluster", "jobs", "nodes", "probe", "provisioners", "watchers", "writes")
 
 from nodes import Nodes  # noqa: E402 - so that a failed assertion there is explained, too
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What clients of a Service, and the API server of metrics-server, see while something changes."""
+"""What is seen while something changes: by clients of a Service, by the API server of metrics-server, and of the pods
+of local-path-provisioner.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ import json
 from typing import TYPE_CHECKING
 
 from cluster import wait_for
+from provisioners import Active
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from cluster import Json
     from nodes import Nodes
 
 EVERY = 0.2
@@ -100,3 +104,30 @@ class Availability(_Watcher):
         lines = self._end()
         assert lines, "the watch said nothing"
         return [line for line in lines if not line.startswith("True ")]
+
+
+class Pods(_Watcher):
+    """Follows the pods of local-path-provisioner."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        follow = ("get", "pods", "-n", "kube-system", "--watch", "--output-watch-events", "-o", "json")
+        super().__init__(nodes, "server-1", "pods", "kubectl", *follow)
+        wait_for("a pod", self._lines, 30)
+
+    def stop(self) -> Active:
+        """End it; gives which were active."""
+        self._run("systemctl", "is-active", "--quiet", self._unit)  # until now
+        active = Active()
+        active.take(_documents("\n".join(self._end())))
+        return active
+
+
+def _documents(text: str) -> Iterator[Json]:
+    """JSON documents one after the other; the last may be cut."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := text.find("{", at)) >= 0:
+        try:
+            document, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            return
+        yield document

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("candidates", "charts", "cluster", "helper", "state", "ways")
+pytest.register_assert_rewrite("candidates", "charts", "cluster", "helper", "provisioners", "state", "ways")
 
 from cluster import Cluster, Server, wait_for  # noqa: E402 - so that a failed assertion there is explained, too
 from helper import Helper  # noqa: E402

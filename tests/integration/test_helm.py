@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 DNS = "coredns-ha"
 METRICS = "metrics-server-ha"
+PROVISIONER = "local-path-provisioner-ha"
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 FINALIZER = "example.org/the-test"
 PACKAGED = {
@@ -62,15 +63,18 @@ def deployment(chart: str, values: Json) -> Json:
     labels = {"app.kubernetes.io/instance": chart}
     if chart == DNS:
         labels["k8s-app"] = values["k8sAppLabelOverride"]
+    if chart == PROVISIONER:
+        labels["app.kubernetes.io/name"] = values["nameOverride"]
     image = f"{values['image']['repository']}:{values['image']['tag']}"
     pod = {"containers": [{"name": "main", "image": image}], "tolerations": list(values["tolerations"])}
     pod["tolerations"].append({"key": "kwok.x-k8s.io/node", "operator": "Exists"})
     for key in ("affinity", "topologySpreadConstraints", "nodeSelector"):
         if values.get(key):
             pod[key] = values[key]
-    metadata = {"labels": labels | values.get("podLabels", {}), "annotations": {"values": hash_of(values)}}
+    more = values.get("podLabels", {}) | values.get("commonLabels", {})
+    metadata = {"labels": labels | more, "annotations": {"values": hash_of(values)}}
     spec = {
-        "replicas": values["replicaCount" if chart == DNS else "replicas"],
+        "replicas": values["replicas" if chart == METRICS else "replicaCount"],
         "selector": {"matchLabels": labels},
         "template": {"metadata": metadata, "spec": pod},
     }
@@ -81,7 +85,7 @@ def deployment(chart: str, values: Json) -> Json:
 
 
 class Charts:
-    """Plays helm-controller, Helm and both charts."""
+    """Plays helm-controller, Helm and the charts."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -90,7 +94,7 @@ class Charts:
         """What has changed since."""
         for chart in self.server.get(CHARTS)["items"]:
             name, metadata = chart["metadata"]["name"], chart["metadata"]
-            if name not in (DNS, METRICS):
+            if name not in (DNS, METRICS, PROVISIONER):
                 continue
             if "deletionTimestamp" in metadata:
                 self.uninstall(name)

@@ -40,6 +40,7 @@ class Claims:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._failed: str | None = None
+        self._kept: list[str] = []
 
     def start(self) -> None:
         """Begin; a first volume has been made and removed."""
@@ -61,6 +62,17 @@ class Claims:
             return [claim for claim in self.seen if claim.asked > asked and claim.gone]
 
         return wait_for("a claim that came to its end", ended, 3 * LONGEST)[0]
+
+    def keep(self) -> str:
+        """Make a volume that stays; gives its claim's name."""
+        self._kept.append(f"kept-{len(self._kept)}")
+        self._ask(self._kept[-1])
+        return self._kept[-1]
+
+    def remove(self, name: str) -> None:
+        """Remove such a volume, until it is gone."""
+        self._run("delete", "pvc", name, "--wait=false")
+        wait_for(f"the volume of {name} gone", lambda: name not in self._volumes(), LONGEST)
 
     def longest(self) -> tuple[float, float]:
         """What a user waited longest for a volume, and for its removal; in seconds."""
@@ -84,21 +96,7 @@ class Claims:
     def _one(self) -> None:
         claim = Claim(f"claim-{len(self.seen)}", time.monotonic())
         self.seen.append(claim)
-        spec = {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "local-path",
-            "resources": {"requests": {"storage": "1Mi"}},
-        }
-        # What the scheduler would write, were there a pod.
-        chosen = {"volume.kubernetes.io/selected-node": self._node}
-        thing = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": claim.name, "annotations": chosen},
-            "spec": spec,
-        }
-        wait_for(f"{claim.name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)), LONGEST)
-        wait_for(f"{claim.name} bound", lambda: self._phase(claim.name) == "Bound", LONGEST)
+        self._ask(claim.name)
         claim.bound = time.monotonic()
         wait_for(
             f"{claim.name} removed",
@@ -109,6 +107,24 @@ class Claims:
         wait_for(f"the volume of {claim.name} gone", lambda: claim.name not in self._volumes(), LONGEST)
         claim.gone = time.monotonic()
 
+    def _ask(self, name: str) -> None:
+        """A claim, until it is bound."""
+        spec = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local-path",
+            "resources": {"requests": {"storage": "1Mi"}},
+        }
+        # What the scheduler would write, were there a pod.
+        chosen = {"volume.kubernetes.io/selected-node": self._node}
+        thing = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "annotations": chosen},
+            "spec": spec,
+        }
+        wait_for(f"{name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)), LONGEST)
+        wait_for(f"{name} bound", lambda: self._phase(name) == "Bound", LONGEST)
+
     def _phase(self, name: str) -> str | None:
         done = self._run("get", "pvc", name, "-o", "jsonpath={.status.phase}")
         return done.stdout if done else None
@@ -116,7 +132,7 @@ class Claims:
     def _volumes(self) -> list[str]:
         """The claims that have one; all, while no API answers."""
         done = self._run("get", "persistentvolumes", "-o", "jsonpath={.items[*].spec.claimRef.name}")
-        return [claim.name for claim in self.seen] if done is None else done.stdout.split()
+        return self._kept + [claim.name for claim in self.seen] if done is None else done.stdout.split()
 
     def _run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str] | None:
         """What kubectl says; nothing while no API answers."""

@@ -37,11 +37,11 @@ class Write:
         return not self.pod.startswith("k3s-core-ha-")
 
 
-def read_writes(nodes: Nodes) -> list[Write]:
+def read_writes(nodes: Nodes, servers: tuple[str, ...] = SERVERS, accounts: str = ACCOUNT) -> list[Write]:
     """In the order in which they came in. The nodes have one clock."""
-    pattern = f'/"stage":"ResponseComplete"/ && /{ACCOUNT}/'
+    pattern = f'/"stage":"ResponseComplete"/ && /{accounts}/'
     found = []
-    for server in SERVERS:
+    for server in servers:
         for line in nodes.sandbox("exec", server, "awk", pattern, AUDIT_LOG).splitlines():
             event = json.loads(line)
             pods = event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name")

@@ -31,15 +31,17 @@ def test_a_chart_of_a_file_is_given_whole(site: Site, tmp_path: pathlib.Path) ->
     chart = {"repo": "https://example.org/charts", "version": "1.2.3"}
     wishes = {"k3s_core_ha_coredns_strategy": "helm", "k3s_core_ha_metrics_server_strategy": "helm"}
     wishes["k3s_core_ha_metrics_server_chart"] = chart
+    wishes["k3s_core_ha_local_path_provisioner_strategy"] = "helm"
     for name, file in files.items():
         hosts = {f"{name}1": "answers", f"{name}2": "answers"}
-        given = {"k3s_core_ha_coredns_chart": {"file": str(file)}}
+        given = {f"k3s_core_ha_{name}_chart": {"file": str(file)} for name in ("coredns", "local_path_provisioner")}
         site.group(name, hosts, server_group=name, **wishes, **given)
     run = site.run()
     assert run.failed() == [], run.output
     for name in files:
         told = wish(site, f"{name}1")
-        assert told["coredns_chart"] == {"content": base64.b64encode(name.encode() + ARCHIVE).decode()}
+        content = {"content": base64.b64encode(name.encode() + ARCHIVE).decode()}
+        assert told["coredns_chart"] == told["local_path_provisioner_chart"] == content
         assert told["metrics_server_chart"] == chart
     # The way back is there without the file, too.
     for file in files.values():

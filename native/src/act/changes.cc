@@ -9,6 +9,7 @@ namespace core_ha::act {
 
 void Changes::note(const ha::Step& step, const Written& written) {
   const std::string& kind = step.object.kind;
+  if (step.made_anew) return;
   if (kind == "Pod" || kind == "ReplicaSet" || kind == "ControllerRevision" || kind == "Job") return;
   const auto at =
       std::find_if(changes_.begin(), changes_.end(), [&](const Change& c) { return c.object == step.object; });

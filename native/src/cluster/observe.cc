@@ -121,10 +121,12 @@ std::vector<Listing> chart_listings(const std::set<std::string>& charts) {
     add("batch/v1", "Job", &Snapshot::jobs, ns, "helm-install-" + name);
     add("apps/v1", "Deployment", &Snapshot::deployments, ns, name);
     listings.push_back({release_secrets(ns, "status=deployed,name=" + name), "v1", "Secret", &Snapshot::releases});
-    if (name != "traefik") continue;  // the pods of others carry what k3s's own carry
+    const bool provisions = name == "local-path-provisioner-ha";
+    if (provisions) add("v1", "ConfigMap", &Snapshot::configmaps, ns, "local-path-config");
+    if (!provisions && name != "traefik") continue;  // the pods of others carry what k3s's own carry
     listings.push_back({{.path = kube::rest_path({"v1", "Pod", ns, ""}),
                          .list = true,
-                         .label_selector = "app.kubernetes.io/name=traefik"},
+                         .label_selector = "app.kubernetes.io/name=" + name},
                         "v1",
                         "Pod",
                         &Snapshot::pods});

@@ -112,6 +112,17 @@ TEST_CASE("observe: what is of a Helm chart alone is read where it is asked for,
   CHECK(with->charts.size() == 2);
   CHECK(client.round_trips == 1);
   CHECK(snapshot_from_json(to_json(*with))->charts == with->charts);
+
+  bool configured = false;
+  bool pods = false;
+  client.answer = [&](const kube::Read& read) -> kube::ApiResult<Json> {
+    configured |= read.field_selector == "metadata.name=local-path-config";
+    pods |= read.label_selector == "app.kubernetes.io/name=local-path-provisioner-ha";
+    return small_cluster(read);
+  };
+  REQUIRE(observe(client, {.charts = {"local-path-provisioner-ha"}}));
+  CHECK(configured);
+  CHECK(pods);
 }
 
 // Its Secret holds the whole chart and its values.

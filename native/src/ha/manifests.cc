@@ -43,7 +43,8 @@ bool is_of(const OwnChart& own, const kube::ObjectRef& ref) {
 /// What is ours and serves while k3s's own Deployment has no replicas.
 bool serves_instead(const kube::ObjectRef& ref) {
   return ref == coredns_daemonset || ref == local_path_standby || ref == local_path_role ||
-         ref == local_path_role_binding || is_of(coredns_chart, ref) || is_of(metrics_server_chart, ref);
+         ref == local_path_role_binding || is_of(coredns_chart, ref) || is_of(metrics_server_chart, ref) ||
+         is_of(local_path_chart, ref);
 }
 
 Json guard_head(const char* kind) {

@@ -14,8 +14,9 @@ namespace core_ha::ha {
 
 namespace {
 
-/// The wish is kept in a ConfigMap, which takes 1 MiB: two charts, with room for the rest.
+/// The wish is kept in a ConfigMap, which takes 1 MiB: two large charts, with room for the rest.
 constexpr std::size_t longest_content = 500'000;
+constexpr std::size_t most_content = 2 * longest_content;
 
 constexpr std::array coredns_mappings{"/image",       "/resources",      "/nodeSelector",
                                       "/affinity",    "/rollingUpdate",  "/podDisruptionBudget",
@@ -34,6 +35,10 @@ constexpr std::array metrics_server_mappings{"/image",
                                              "/podAnnotations",
                                              "/affinity/nodeAffinity"};
 constexpr std::array metrics_server_lists{"/defaultArgs", "/args", "/tolerations", "/topologySpreadConstraints"};
+constexpr std::array local_path_mappings{
+    "/image",    "/helperImage", "/privateRegistry",       "/storageClass", "/resources",     "/nodeSelector",
+    "/affinity", "/configmap",   "/affinity/nodeAffinity", "/commonLabels", "/podAnnotations"};
+constexpr std::array local_path_lists{"/nodePathMap", "/tolerations", "/imagePullSecrets", "/extraArgs"};
 
 /// A value that strategy helm rests on, or for which there is a key of its own.
 struct Fixed {
@@ -56,11 +61,30 @@ constexpr std::array metrics_server_fixed{
     Fixed{"/podLabels/k8s-app", "k3s's Service metrics-server finds the pods by it"},
     Fixed{"/apiService/create", "k3s's own APIService stays"}};
 
+constexpr std::array local_path_fixed{
+    Fixed{"/replicaCount", "two that are active can delete each other's volumes"},
+    Fixed{"/fullnameOverride", "strategy helm knows the chart's objects by it"},
+    Fixed{"/nameOverride", "strategy helm knows the chart's pods by it"},
+    Fixed{"/namespaceOverride", "strategy helm keeps its pods and k3s's apart within kube-system"},
+    Fixed{"/affinity/podAntiAffinity", "by it no second one starts while another is there"},
+    Fixed{"/nodeSelector/kubernetes.io~1os", "pods keep apart over all nodes of one operating system"},
+    Fixed{"/commonLabels/app", "by it no second one starts while another is there"},
+    Fixed{"/configmap/name", "local-path-config is k3s's own"},
+    Fixed{"/storageClass/create", "k3s's own StorageClass stays"},
+    Fixed{"/storageClass/provisionerName", "k3s's StorageClass, and the volumes that are there, name it"}};
+
+/// Whether the values say something of that place; null does, too, and above it: it takes away what is there.
+bool says(const Json& values, const char* pointer) {
+  const Json::json_pointer place(pointer);
+  for (Json::json_pointer at = place; !at.empty(); at = at.parent_pointer())
+    if (values.contains(at)) return at == place || values.at(at).is_null();
+  return false;
+}
+
 template <std::size_t N>
 std::optional<std::string> fault_of_fixed(const Json& values, const std::array<Fixed, N>& fixed) {
   for (const auto& [pointer, reason] : fixed)
-    if (!value_of(values, pointer).is_null())
-      return fmt::format("{} is given, and cannot be: {}", dotted(pointer), reason);
+    if (says(values, pointer)) return fmt::format("{} is given, and cannot be: {}", dotted(pointer), reason);
   return std::nullopt;
 }
 
@@ -76,11 +100,11 @@ std::optional<std::string> fault_of_content(const Json& content) {
   return std::nullopt;
 }
 
-std::optional<std::string> fault_of_affinity(const Spec& spec, const std::string& strategy, const Json& values,
-                                             const char* key) {
+std::optional<std::string> fault_of_affinity(const Spec& spec, const Json& values, const char* component) {
   const char* required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-  if (strategy != "helm" || spec.node_affinity.empty() || value_of(values, required).is_null()) return std::nullopt;
-  return fmt::format("{}{} is given, and so is node_affinity: say it in one of them.", key, dotted(required));
+  if (spec.node_affinity.empty() || value_of(values, required).is_null()) return std::nullopt;
+  return fmt::format("{}_values{} is given, and so is node_affinity: say it in one of them.", component,
+                     dotted(required));
 }
 
 }  // namespace
@@ -121,15 +145,42 @@ std::optional<std::string> fault_of_metrics_server_values(const Json& values) {
   return fault_of_fixed(values, metrics_server_fixed);
 }
 
+std::optional<std::string> fault_of_local_path_values(const Json& values) {
+  if (auto fault = fault_of_values(values, "local-path-provisioner", local_path_mappings, local_path_lists))
+    return fault;
+  return fault_of_fixed(values, local_path_fixed);
+}
+
 std::optional<std::string> fault_of_own_charts(const Spec& spec) {
-  const auto needed = [](const char* component) {
-    return fmt::format(
-        "{0}_strategy is helm, and {0}_chart is not given: name the chart's version, or give its content.", component);
+  struct Component {
+    const char* name;
+    const std::string& strategy;
+    const Json& chart;
+    const Json& values;
   };
-  if (spec.coredns_strategy == "helm" && spec.coredns_chart.empty()) return needed("coredns");
-  if (spec.metrics_server_strategy == "helm" && spec.metrics_server_chart.empty()) return needed("metrics_server");
-  if (auto fault = fault_of_affinity(spec, spec.coredns_strategy, spec.coredns_values, "coredns_values")) return fault;
-  return fault_of_affinity(spec, spec.metrics_server_strategy, spec.metrics_server_values, "metrics_server_values");
+  std::size_t content = 0;
+  for (const auto& [name, strategy, chart, values] :
+       {Component{"coredns", spec.coredns_strategy, spec.coredns_chart, spec.coredns_values},
+        Component{"metrics_server", spec.metrics_server_strategy, spec.metrics_server_chart,
+                  spec.metrics_server_values},
+        Component{"local_path_provisioner", spec.local_path_provisioner_strategy, spec.local_path_provisioner_chart,
+                  spec.local_path_provisioner_values}}) {
+    content += chart.value("content", "").size();
+    if (strategy != "helm") continue;
+    if (chart.empty())
+      return fmt::format(
+          "{0}_strategy is helm, and {0}_chart is not given: name the chart's version, or give its content.", name);
+    if (auto fault = fault_of_affinity(spec, values, name)) return fault;
+  }
+  const Json& chart = spec.local_path_provisioner_chart;
+  if (!chart.empty() && !chart.contains("repo") && !chart.contains("content"))
+    return std::string(
+        "local_path_provisioner_chart has no repo, and there is no usual one, for the project of that chart keeps "
+        "none: "
+        "name the repository, or give the chart's content.");
+  if (content > most_content)
+    return fmt::format("The charts' content is {} characters in all; allowed are {}.", content, most_content);
+  return std::nullopt;
 }
 
 }  // namespace core_ha::ha

@@ -24,6 +24,7 @@
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/extra.h"
 #include "ha/strategies/local_path.h"
+#include "ha/strategies/local_path_helm.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/metrics_server_helm.h"
 #include "ha/strategies/own_chart.h"
@@ -112,6 +113,8 @@ void warn_of_unused(Planner& planner) {
   };
   warn_of_chart("coredns", spec.coredns_strategy, spec.coredns_chart, spec.coredns_values);
   warn_of_chart("metrics_server", spec.metrics_server_strategy, spec.metrics_server_chart, spec.metrics_server_values);
+  warn_of_chart("local_path_provisioner", spec.local_path_provisioner_strategy, spec.local_path_provisioner_chart,
+                spec.local_path_provisioner_values);
   if (spec.metrics_server_strategy != "custom" && !spec.metrics_server_manifest.empty())
     planner.warn(fmt::format("metrics_server_manifest is not read under metrics_server_strategy {}.",
                              spec.metrics_server_strategy));
@@ -190,17 +193,19 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   const Traefik traefik = design_traefik(planner);
   const ChartWay dns_chart = design_coredns_chart(planner, coredns, nodes);
   const ChartWay metrics_chart = design_metrics_server_chart(planner);
+  const ChartWay local_chart = design_local_path_chart(planner);
   std::map<std::string, std::string> marks;
   if (traefik.mark) marks["traefik"] = *traefik.mark;
   if (dns_chart.change.mark) marks[coredns_chart.chart.name] = *dns_chart.change.mark;
   if (metrics_chart.change.mark) marks[metrics_server_chart.chart.name] = *metrics_chart.change.mark;
+  if (local_chart.change.mark) marks[local_path_chart.chart.name] = *local_chart.change.mark;
   plan_state(planner, revision, marks);
   plan_set_aside(planner);
   check_own_manifests(planner);
   // First, as going back is cheapest from here: a failure of these then leaves cluster DNS untouched.
   plan_traefik(planner, traefik);
   const bool keeps_metrics_chart = plan_metrics_server(planner, metrics_chart);
-  plan_local_path(planner, on_nodes.carriers);
+  const bool keeps_local_chart = plan_local_path(planner, on_nodes.carriers, local_chart);
   plan_extras(planner);
   plan_coredns_objects(planner);
   warn_of_unused(planner);
@@ -253,7 +258,8 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
   settle(planner, marks,
          {{"traefik", traefik.settles},
           {coredns_chart.chart.name, !is_wished(spec, coredns_chart)},
-          {metrics_server_chart.chart.name, !keeps_metrics_chart}});
+          {metrics_server_chart.chart.name, !keeps_metrics_chart},
+          {local_path_chart.chart.name, !keeps_local_chart}});
   if (plan.refusal) {
     plan.steps.clear();  // not to be carried out, not even in part
     return plan;

@@ -82,6 +82,18 @@ Json local_path_manifest() {
           "volumes": [{"name": "config-volume", "configMap": {"name": "local-path-config"}}]}}}})");
 }
 
+Json local_path_config_manifest() {
+  return {{"apiVersion", "v1"},
+          {"kind", "ConfigMap"},
+          {"metadata", {{"name", "local-path-config"}, {"namespace", "kube-system"}}},
+          {"data",
+           {{"config.json",
+             R"({"nodePathMap": [{"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/var/lib/storage"]}]})"},
+            {"setup", "#!/bin/sh\nmkdir -p \"$VOL_DIR\""},
+            {"teardown", "#!/bin/sh\nrm -rf \"$VOL_DIR\""},
+            {"helperPod.yaml", "kind: Pod\nspec:\n  containers:\n  - {name: helper-pod, image: 'busybox:1.37.0'}\n"}}}};
+}
+
 Json config_definition() {
   return Json::parse(R"({
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

@@ -10,6 +10,7 @@ Json packaged_manifest();  ///< CoreDNS's Deployment
 Json service_manifest();   ///< kube-dns
 Json metrics_server_manifest();
 Json local_path_manifest();
+Json local_path_config_manifest();
 Json traefik_chart_manifest();
 
 /// The schema of a HelmChartConfig's spec, and what traefik's chart makes without any values: Helm's, not k3s's.

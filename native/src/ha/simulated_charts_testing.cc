@@ -21,13 +21,14 @@ namespace {
 
 /// What the charts of strategy helm make.
 Json made_by(const std::string& chart, const Json& values) {
-  const bool dns = chart == coredns_chart.chart.name;
-  Json labels = {{"app.kubernetes.io/instance", chart}};
-  Json selector = labels;
-  if (dns) selector["k8s-app"] = values["k8sAppLabelOverride"];
-  labels = selector;
+  const bool measures = chart == metrics_server_chart.chart.name;
+  Json selector = {{"app.kubernetes.io/instance", chart}};
+  if (chart == coredns_chart.chart.name) selector["k8s-app"] = values["k8sAppLabelOverride"];
+  if (chart == local_path_chart.chart.name) selector["app.kubernetes.io/name"] = values["nameOverride"];
+  Json labels = selector;
   labels.update(values.value("podLabels", Json::object()));
-  Json pod = {{"containers", Json::array({{{"name", dns ? "coredns" : "metrics-server"},
+  labels.update(values.value("commonLabels", Json::object()));
+  Json pod = {{"containers", Json::array({{{"name", chart},
                                            {"image", values["image"]["repository"].get<std::string>() + ":" +
                                                          values["image"]["tag"].get<std::string>()}}})}};
   for (const char* key : {"affinity", "topologySpreadConstraints", "tolerations", "nodeSelector"})
@@ -36,7 +37,7 @@ Json made_by(const std::string& chart, const Json& values) {
           {"kind", "Deployment"},
           {"metadata", {{"name", values["fullnameOverride"]}, {"namespace", "kube-system"}, {"generation", 1}}},
           {"spec",
-           {{"replicas", values[dns ? "replicaCount" : "replicas"]},
+           {{"replicas", values[measures ? "replicas" : "replicaCount"]},
             {"selector", {{"matchLabels", selector}}},
             {"template",
              {{"metadata", {{"labels", labels}, {"annotations", {{"values", hash_of(values)}}}}}, {"spec", pod}}}}}};
@@ -45,7 +46,7 @@ Json made_by(const std::string& chart, const Json& values) {
 }  // namespace
 
 void SimulatedCluster::ship_helm() {
-  snapshot.charts = {"traefik", coredns_chart.chart.name, metrics_server_chart.chart.name};
+  snapshot.charts = {"traefik", coredns_chart.chart.name, metrics_server_chart.chart.name, local_path_chart.chart.name};
   for (const char* group : {"helm.cattle.io/v1", "batch/v1", "apiextensions.k8s.io/v1"})
     snapshot.groups.insert(group);
   snapshot.customresourcedefinitions.push_back(config_definition());
@@ -69,7 +70,7 @@ Json& SimulatedCluster::traefik() {
 
 void SimulatedCluster::run_helm_controller() {
   if (helm_lags) return;
-  for (const auto& own : {coredns_chart, metrics_server_chart})
+  for (const auto& own : {coredns_chart, metrics_server_chart, local_path_chart})
     if (cluster::find_named(snapshot.helmcharts, own.chart.name) == nullptr) uninstall(own.chart.name);
   for (const auto& chart : snapshot.helmcharts)
     run_chart(chart);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <sstream>
+#include <utility>
 
 #include "cluster/helm.h"
 #include "cluster/nodes.h"
@@ -13,6 +15,7 @@
 #include "ha/shipped_manifests_testing.h"
 #include "ha/strategies/component.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/own_chart.h"
 
 namespace core_ha::ha {
 
@@ -88,6 +91,24 @@ Json owner_reference(const Json& owner) {
 
 bool runs(const Json& pod, const char* app) {
   return pod["metadata"]["labels"].value("k8s-app", "") == app && pod["status"]["phase"] == "Running";
+}
+
+/// `selector`: `key=value,…`
+bool is_selected(const Json& pod, const std::string& selector) {
+  std::istringstream terms(selector);
+  for (std::string term; std::getline(terms, term, ',');) {
+    const auto equals = term.find('=');
+    if (pod["metadata"]["labels"].value(term.substr(0, equals), "") != term.substr(equals + 1)) return false;
+  }
+  return true;
+}
+
+/// Whose a pod of local-path-provisioner is: k3s's, ours behind the Lease, or the chart's; empty: it is none.
+std::string provisioner(const Json& pod) {
+  for (const char* key : {"app", "app.kubernetes.io/name"})
+    if (std::string name = pod["metadata"]["labels"].value(key, ""); name.find("local-path") != std::string::npos)
+      return name;
+  return {};
 }
 
 bool asked(const Json& pod) {
@@ -214,6 +235,7 @@ void SimulatedCluster::ship_metrics_server() {
 
 void SimulatedCluster::ship_local_path() {
   ship(local_path_manifest());
+  ship(local_path_config_manifest());
   settle();
 }
 
@@ -401,7 +423,7 @@ void SimulatedCluster::carry_out(const Step& step) {
       losses.emplace_back("waits for ever for the chart");
   } else if (step.action == Action::wait_pods_gone) {
     for (const auto& pod : snapshot.pods)
-      if (fmt::format("app={}", pod["metadata"]["labels"].value("app", "")) == step.selector)
+      if (is_selected(pod, step.selector))
         losses.push_back(fmt::format("waits for ever for the end of {}", pod["metadata"]["name"].dump()));
   } else if (step.action == Action::wait_rollout && find(step.object) == nullptr) {
     losses.push_back("waits for what is not there: " + step.object.name);
@@ -554,6 +576,16 @@ std::string SimulatedCluster::host_for(const Json& set, std::size_t pods) const 
   return apart ? hosts.back() : hosts[hosts.size() - 1 - pods % hosts.size()];
 }
 
+void SimulatedCluster::begin_pod(Json pod) {
+  const std::string kind = provisioner(pod);
+  const std::string charted = local_path_chart.chart.name;
+  for (const auto& other : snapshot.pods)
+    if (const std::string beside = provisioner(other);
+        !kind.empty() && !beside.empty() && (kind == charted || beside == charted))
+      losses.push_back(fmt::format("a provisioner {} beside {}", kind, beside));
+  snapshot.pods.push_back(std::move(pod));
+}
+
 void SimulatedCluster::run_replica_sets() {
   for (auto& set : snapshot.replicasets) {
     const Json labels = set["spec"]["template"]["metadata"]["labels"];
@@ -570,8 +602,7 @@ void SimulatedCluster::run_replica_sets() {
     }
     const auto wanted = static_cast<std::size_t>(set["spec"]["replicas"].get<int>());
     for (std::size_t i = mine.size(); i < wanted; ++i)
-      if (const std::string host = host_for(set, i); !host.empty())
-        snapshot.pods.push_back(make_pod(set, labels, host));
+      if (const std::string host = host_for(set, i); !host.empty()) begin_pod(make_pod(set, labels, host));
     for (; mine.size() > wanted; mine.pop_back())
       end_pod(mine.back(), true);
     set["status"] = {{"replicas", wanted}};

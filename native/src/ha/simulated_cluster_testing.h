@@ -83,6 +83,7 @@ class SimulatedCluster {
   void uninstall(const std::string& chart);
   void ship(const Json& manifest);
   void run_deployment(Json& deployment);
+  void begin_pod(Json pod);
   void run_replica_sets();
   std::string host_for(const Json& set, std::size_t pods) const;
   void run_daemonset(Json& daemonset);

@@ -262,16 +262,16 @@ std::vector<Key> make_table() {
       {.name = "local_path_provisioner_strategy",
        .description =
            "How local-path-provisioner gets there: replicas runs several from a Deployment of ours, of which "
-           "one is active while it holds a Lease, and sets the packaged one aside; packaged leaves it as k3s "
-           "ships it, or brings it back.",
+           "one is active while it holds a Lease, and sets the packaged one aside; helm runs one from a Helm chart of "
+           "local_path_provisioner_chart in its place; packaged leaves it as k3s ships it, or brings it back.",
        .type = "string",
-       .choices = {"replicas", "packaged"},
+       .choices = {"replicas", "helm", "packaged"},
        .fallback = "replicas",
        .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.local_path_provisioner_strategy); }},
       {.name = "local_path_provisioner_replicas",
        .description = "Replicas of local-path-provisioner, of which one is active; absent: 2 where two nodes carry the "
-                      "helper, else 1.",
+                      "helper, else 1. Under strategy helm 1 alone.",
        .lowest = 1,
        .highest = 1000,
        .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_replicas = value.get<int>(); },
@@ -335,8 +335,10 @@ std::vector<Key> make_table() {
   add_manifest_key(keys, "metrics_server", "metrics-server's Deployment", &Spec::metrics_server_manifest);
   add_chart_keys(keys, "metrics_server", "metrics-server of https://kubernetes-sigs.github.io/metrics-server/",
                  &Spec::metrics_server_chart, &Spec::metrics_server_values, fault_of_metrics_server_values);
-  add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.", "local_path_provisioner_strategy replicas",
-               &Spec::local_path_provisioner_pods);
+  add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.",
+               "local_path_provisioner_strategy replicas and helm", &Spec::local_path_provisioner_pods);
+  add_chart_keys(keys, "local_path_provisioner", "local-path-provisioner, whose repo has no default",
+                 &Spec::local_path_provisioner_chart, &Spec::local_path_provisioner_values, fault_of_local_path_values);
   return keys;
 }
 

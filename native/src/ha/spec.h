@@ -41,6 +41,8 @@ struct Spec {
   std::string local_path_provisioner_strategy = "replicas";
   std::optional<int> local_path_provisioner_replicas = {};
   PodSettings local_path_provisioner_pods = {};
+  Json local_path_provisioner_chart = Json::object();   ///< as coredns_chart
+  Json local_path_provisioner_values = Json::object();  ///< as coredns_values
   std::vector<ExtraDeployment> extra_deployments = {};
   std::string traefik_strategy = "packaged";
   std::optional<int> traefik_replicas = {};

@@ -53,6 +53,11 @@ Json extras(const Json& item) {
   return {{"extra_deployments", Json::array({item})}};
 }
 
+/// As long as one may be, nearly.
+std::string large_chart() {
+  return "H4sI" + std::string(479996, 'A');
+}
+
 }  // namespace
 
 TEST_CASE("spec: what is wrong is named with what was found and what is allowed") {
@@ -94,6 +99,22 @@ TEST_CASE("spec: what is wrong is named with what was found and what is allowed"
        {"metrics_server_values.apiService.create is given", "k3s's own APIService stays"}},
       {{{"metrics_server_values", {{"podLabels", {{"k8s-app", "x"}}}}}}, {"metrics_server_values.podLabels.k8s-app"}},
       {{{"metrics_server_values", {{"image", "x"}}}}, {"metrics_server_values.image is \"x\"", "a mapping"}},
+      {{{"metrics_server_values", {{"apiService", nullptr}}}}, {"metrics_server_values.apiService.create is given"}},
+      {{{"local_path_provisioner_strategy", "helm"}}, {"local_path_provisioner_chart is not given"}},
+      {{{"local_path_provisioner_chart", {{"version", "1"}}}},
+       {"local_path_provisioner_chart has no repo", "give the chart's content"}},
+      {{{"local_path_provisioner_values", {{"replicaCount", 2}}}},
+       {"local_path_provisioner_values.replicaCount is given", "delete each other's volumes"}},
+      {{{"local_path_provisioner_values", {{"affinity", nullptr}}}},
+       {"local_path_provisioner_values.affinity.podAntiAffinity is given"}},
+      {{{"local_path_provisioner_values", {{"nodeSelector", {{"kubernetes.io/os", "x"}}}}}},
+       {"local_path_provisioner_values.nodeSelector.kubernetes.io/os is given"}},
+      {{{"local_path_provisioner_values", {{"nodePathMap", "x"}}}},
+       {"local_path_provisioner_values.nodePathMap is \"x\"", "a list"}},
+      {{{"coredns_chart", {{"content", large_chart()}}},
+        {"metrics_server_chart", {{"content", large_chart()}}},
+        {"local_path_provisioner_chart", {{"content", large_chart()}}}},
+       {"The charts' content is 1440000 characters in all", "allowed are 1000000"}},
       {{{"coredns_strategy", "helm"},
         {"coredns_chart", {{"version", "1"}}},
         {"node_affinity", {{"disk", "ssd"}}},
@@ -209,6 +230,9 @@ TEST_CASE("spec: where charts are from") {
   given["coredns_chart"]["content"] = nullptr;  // as Ansible has what is left out
   CHECK(to_json(*parse_spec(given)) == wish);
   CHECK(parse_spec({{"coredns_chart", {{"content", "H4sIAAAA"}}}, {"coredns_values", {{"hpa", {{"enabled", true}}}}}}));
+  CHECK(parse_spec({{"local_path_provisioner_strategy", "helm"},
+                    {"local_path_provisioner_chart", {{"repo", "oci://example.org"}, {"version", "1"}}},
+                    {"local_path_provisioner_values", {{"affinity", {{"nodeAffinity", Json::object()}}}}}}));
 }
 
 TEST_CASE("spec: traefik's count may be given twice, as long as it is the same") {
@@ -229,7 +253,8 @@ TEST_CASE("spec: the schema says the same as the parser") {
       for (const auto& choice : property["enum"])
         CHECK(parse_spec({{name, choice},
                           {"coredns_chart", {{"version", "1.2.3"}}},
-                          {"metrics_server_chart", {{"version", "1.2.3"}}}}));
+                          {"metrics_server_chart", {{"version", "1.2.3"}}},
+                          {"local_path_provisioner_chart", {{"version", "1.2.3"}, {"repo", "https://example.org"}}}}));
       continue;
     }
     if (property["type"] != "integer") {

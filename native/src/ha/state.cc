@@ -85,6 +85,7 @@ std::set<std::string> charts_of(const Spec& spec) {
   std::set<std::string> charts;
   if (all || spec.coredns_strategy == "helm") charts.insert("coredns-ha");
   if (all || spec.metrics_server_strategy == "helm") charts.insert("metrics-server-ha");
+  if (all || spec.local_path_provisioner_strategy == "helm") charts.insert("local-path-provisioner-ha");
   if (all || spec.traefik_strategy == "helm") charts.insert("traefik");
   return charts;
 }
@@ -94,6 +95,12 @@ std::set<std::string> charts_of(const cluster::Snapshot& snapshot) {
   for (const auto& [name, hash] : kept_charts(snapshot))
     charts.insert(name);
   return charts;
+}
+
+bool keeps_wish(const Planner& planner) {
+  const Json* object = planner.live(state_object);
+  const auto kept = object == nullptr ? std::nullopt : read_state(*object);
+  return kept && kept->spec == to_json(planner.spec).dump();
 }
 
 std::optional<std::string> kept_mark(const cluster::Snapshot& snapshot, const std::string& chart) {

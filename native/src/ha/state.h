@@ -43,6 +43,9 @@ void plan_settled(Planner& planner, const std::map<std::string, std::string>& ch
 std::set<std::string> charts_of(const Spec& spec);
 std::set<std::string> charts_of(const cluster::Snapshot& snapshot);
 
+/// Whether the wish that the cluster keeps is this one.
+bool keeps_wish(const Planner& planner);
+
 /// The hash that the kept wish has for the chart (State::charts); nothing: it has none.
 std::optional<std::string> kept_mark(const cluster::Snapshot& snapshot, const std::string& chart);
 

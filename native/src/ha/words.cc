@@ -16,6 +16,8 @@ std::string found_words(const Json& value) {
 
 std::string dotted(std::string pointer) {
   std::replace(pointer.begin(), pointer.end(), '/', '.');
+  for (std::size_t at = 0; (at = pointer.find("~1", at)) != std::string::npos; ++at)
+    pointer.replace(at, 2, "/");
   return pointer;
 }
 

@@ -37,7 +37,8 @@ bool unfinished(const Planner& planner, const Chart& chart) {
 ChartChange change_of(const Planner& planner, const Chart& chart, bool writes) {
   const std::string now = hash_now(planner, chart);
   ChartChange change;
-  change.mark = writes ? now : kept_mark(planner.snapshot, chart.name).value_or("");
+  // One that was kept with another wish is of a change that a configuration which needs none has never seen.
+  change.mark = writes ? now : keeps_wish(planner) ? kept_mark(planner.snapshot, chart.name).value_or("") : "";
   const bool lags = !change.mark->empty() && now == *change.mark;
   change.applies = writes || lags || unfinished(planner, chart);
   return change;
@@ -50,6 +51,8 @@ bool was_scaled(const Planner& planner, const Chart& chart) {
   }
   const Json* deployment = planner.live(chart.deployment());
   if (deployment == nullptr) return false;
+  // A Scale leaves out a count of 0, so nobody is noted for it.
+  if (replicas_of(*deployment) == 0 && cluster::owners_of(*deployment, replicas_field).empty()) return true;
   for (const auto& entry : (*deployment)["metadata"].value("managedFields", Json::array()))
     if (entry.value("subresource", "") == "scale" &&
         cluster::fields_of(entry.value("fieldsV1", Json::object())).contains(replicas_field))

@@ -14,6 +14,9 @@
 // gone. The way back: our count to 0; wait until our pods are gone; only then let the packaged one run again. A pod on
 // a node that is not ready may run on for ever, for all that anybody can tell, so then neither way is gone.
 //
+// Strategy helm has the chart's pod instead of ours, with a guard of its own (local_path_helm.cc). From one kind to
+// another the way is the same: what was active goes, its pods' objects are waited for, then the next may come.
+//
 // The replicas run where the helper is: on servers, where the role puts it. A provisioner is good for nothing without
 // the API, so a server that is lost together with it takes nothing more away.
 #include "ha/strategies/local_path.h"
@@ -31,6 +34,7 @@
 #include "ha/placement/level.h"
 #include "ha/placement/words.h"
 #include "ha/placement/zones.h"
+#include "ha/strategies/local_path_helm.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
 #include "kube/client.h"
@@ -49,8 +53,8 @@ Json node_affinity(const char* label) {
 }
 
 /// `app=local-path-provisioner`
-std::string selector_words(const Json& deployment) {
-  const Json labels = deployment["spec"]["selector"].value("matchLabels", Json::object());
+std::string selector_words(const Json& selector) {
+  const Json labels = selector.value("matchLabels", Json::object());
   std::string words;
   for (const auto& [key, value] : labels.items())
     words += fmt::format("{}{}={}", words.empty() ? "" : ",", key, value.get<std::string>());
@@ -89,7 +93,7 @@ Json standby_template(const Json& packaged, const Spec& spec, const Zones& zones
         Json::array({zone_spread(spec, {{"matchLabels", {{"app", local_path_standby.name}}}})});
   Json& container = pod["containers"].at(0);
   Json command = {helper_path, "lead", "--namespace", local_path_lease.ns, "--name", local_path_lease.name};
-  command.insert(command.end(), {"--while-none", selector_words(packaged), "--"});
+  command.insert(command.end(), {"--while-none", selector_words(packaged["spec"]["selector"]), "--"});
   for (auto& word : command_of(container))
     command.push_back(std::move(word));
   container["command"] = std::move(command);
@@ -151,17 +155,22 @@ bool is_unschedulable(const Json& packaged) {
   return affinity.value("nodeAffinity", Json()) == node_affinity(never_label);
 }
 
-/// The pods of a Deployment that run or may yet run.
-std::vector<const Json*> unfinished_pods_of(const cluster::Snapshot& snapshot, const Json* deployment) {
+/// The pods that run or may yet run.
+std::vector<const Json*> unfinished_pods(const cluster::Snapshot& snapshot, const Json& selector) {
   std::vector<const Json*> pods;
-  if (deployment == nullptr) return pods;
   for (const auto& pod : snapshot.pods) {
     const std::string phase = pod.value("status", Json::object()).value("phase", "");
     if (phase != "Succeeded" && phase != "Failed" &&
-        cluster::selects((*deployment)["spec"]["selector"], pod["metadata"].value("labels", Json::object())))
+        cluster::selects(selector, pod["metadata"].value("labels", Json::object())))
       pods.push_back(&pod);
   }
   return pods;
+}
+
+/// Those of a Deployment.
+std::vector<const Json*> unfinished_pods_of(const cluster::Snapshot& snapshot, const Json* deployment) {
+  if (deployment == nullptr) return {};
+  return unfinished_pods(snapshot, (*deployment)["spec"]["selector"]);
 }
 
 const Json* node_named(const cluster::Snapshot& snapshot, const std::string& name) {
@@ -193,39 +202,66 @@ struct Carriers {
   int open = 0;                       ///< of `nodes`, hosts that take pods now
 };
 
-Json model_of(const Planner& planner, const Json* packaged) {
-  if (packaged == nullptr) return {};
-  return cluster::overlay(*packaged, settings_body(*packaged, planner.spec.local_path_provisioner_pods));
+/// What the chart has made; null: there is none of ours, or it has made nothing.
+const Json* made_by_chart(const Planner& planner) {
+  if (own_chart(planner.snapshot, local_path_chart) == nullptr) return nullptr;
+  return planner.live(local_path_chart.chart.deployment());
 }
 
 class LocalPath {
  public:
-  explicit LocalPath(Planner& planner)
+  LocalPath(Planner& planner, ChartWay chart)
       : planner_(planner),
+        way_(std::move(chart)),
         packaged_(planner.live(local_path.deployment)),
-        model_(model_of(planner, packaged_)),
+        model_(packaged_ == nullptr ? Json() : local_path_model(planner, *packaged_)),
         standby_(planner.live(local_path_standby)),
+        charted_(made_by_chart(planner)),
+        chart_selector_(charted_ == nullptr ? local_path_chart_selector() : (*charted_)["spec"]["selector"]),
         packaged_pods_(unfinished_pods_of(planner.snapshot, packaged_)),
-        standby_pods_(unfinished_pods_of(planner.snapshot, standby_)) {}
+        standby_pods_(unfinished_pods_of(planner.snapshot, standby_)) {
+    if (way_.there) charted_pods_ = unfinished_pods(planner.snapshot, chart_selector_);
+  }
 
   void plan(const std::vector<std::string>& named) {
+    const std::string& strategy = planner_.spec.local_path_provisioner_strategy;
+    const std::string name = kube::to_string(local_path.deployment);
+    if (packaged_ == nullptr && strategy == "helm")
+      return planner_.warn(fmt::format("{} is not there: nothing stands in for it.", name));
     if (packaged_ == nullptr) {
       refuse_missing();
+      end_chart();
       return clear_away("local-path-provisioner is gone");
     }
-    if (planner_.spec.local_path_provisioner_strategy == "packaged") return give_back();
-    const std::string name = kube::to_string(local_path.deployment);
+    if (strategy == "packaged") return give_back();
     if (!cluster::applied_manifest(*packaged_))
       return planner_.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.", name));
-    if (standby_ == nullptr && replicas_of(*packaged_) == 0 && !is_unschedulable(*packaged_))
+    if (standby_ == nullptr && own_chart(planner_.snapshot, local_path_chart) == nullptr &&
+        replicas_of(*packaged_) == 0 && !is_unschedulable(*packaged_))
       return planner_.warn(fmt::format("{} has 0 replicas, and not from us: it is left as it is.", name));
+    if (strategy == "helm") return plan_chart();
     if (command_of((*packaged_)["spec"]["template"]["spec"]["containers"].at(0)).is_null())
       return planner_.warn(
           fmt::format("{} does not say which program it runs, so none can run it for us: it is left as it is.", name));
     choose(named);
   }
 
+  /// Whether something of the chart stays, or is to come.
+  bool keeps_chart() const { return is_wished(planner_.spec, local_path_chart) || (way_.there && !ended_); }
+
+  /// The chart's pod, once no other one is there.
+  void bring_chart() {
+    const std::size_t before = planner_.steps();
+    planner_.fix_count(local_path.deployment, 0);
+    end_standby();
+    clear_away("the chart's one is active");
+    set_aside();
+    if (way_.writes || !way_.again.empty()) stop_chart();
+    plan_own(planner_, local_path_chart, way_, planner_.steps() > before);
+  }
+
   void bring_in(const Json& body, int replicas) {
+    end_chart();
     planner_.ensure("local-path-role", role_body(), "its replicas need a Lease");
     planner_.ensure("local-path-role-binding", role_binding_body(*packaged_), "its replicas need a Lease");
     planner_.fix_count(local_path.deployment, 0);
@@ -250,16 +286,12 @@ class LocalPath {
   }
 
   void give_back() {
+    const bool charted = own_chart(planner_.snapshot, local_path_chart) != nullptr;
     const bool touched = !cluster::applied_fields(*packaged_, kube::field_manager).empty() ||
-                         count_is_ours(*packaged_) || (standby_ != nullptr && replicas_of(*packaged_) == 0);
-    if (standby_ == nullptr && !touched) return clear_away("k3s ships none");
-    if (!standby_pods_.empty() && refuse_unreachable(standby_pods_)) return;
-    if (standby_ != nullptr && replicas_of(*standby_) > 0) {
-      planner_.scale("local-path-scale", local_path_standby, 0, "none of ours may be active beside the packaged one");
-      planner_.only_by_plan();
-    }
-    if (standby_ != nullptr && (replicas_of(*standby_) > 0 || !standby_pods_.empty()))
-      wait_gone("local-path-standby-gone", *standby_);
+                         count_is_ours(*packaged_) ||
+                         ((standby_ != nullptr || charted) && replicas_of(*packaged_) == 0);
+    end_chart();
+    end_standby();
     if (touched)
       plan_rollout(planner_, local_path, *packaged_,
                    {.body = apply_body(local_path.deployment), .replicas = 1, .count = Count::released});
@@ -352,9 +384,84 @@ class LocalPath {
 
   Json packaged_pod_spec() const {
     Json pod = model_["spec"]["template"]["spec"];
-    if (is_unschedulable(*packaged_)) pod["affinity"].erase("nodeAffinity");
     narrow_nodes(pod, planner_.spec);
     return pod;
+  }
+
+  void plan_chart() {
+    if (const int replicas = planner_.spec.local_path_provisioner_replicas.value_or(1); replicas > 1)
+      planner_.refuse(ExitStatus::unsafe,
+                      fmt::format("local_path_provisioner_replicas is {}, but of the chart's pods all would be active, "
+                                  "and two that are can delete each other's volumes: 1 is allowed, or strategy "
+                                  "replicas, which has one of them active.",
+                                  replicas));
+    if (planner_.refused()) return;
+    check_shipped(planner_, local_path, *packaged_);
+    if (refuse_paused(planner_, local_path, *packaged_)) return;
+    if (way_.writes && !has_room()) return;
+    if (own_chart(planner_.snapshot, local_path_chart) == nullptr)
+      planner_.warn(
+          "Strategy helm has one local-path-provisioner and no standby: while its node cannot be reached no volume is "
+          "made or removed, until that node is back or is said to be off. Strategy replicas has another go on.");
+    if (charted_ != nullptr && !keeps_others_away(*charted_))
+      planner_.warn(
+          "The chart of local_path_provisioner_chart does not take commonLabels and affinity, so a second "
+          "local-path-provisioner may start when somebody else changes it or drains its node.");
+    const std::size_t before = planner_.steps();
+    bring_chart();
+    if (const std::string why = unreachable(charted_pods_); planner_.steps() == before && !why.empty())
+      planner_.leave(why);
+  }
+
+  bool has_room() {
+    Json pod_template = model_["spec"]["template"];
+    pod_template["spec"] = local_path_chart_pod(planner_, *packaged_);
+    Placement placement;
+    for (const Json* pod : charted_pods_)
+      if (std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty())
+        placement.staying.push_back(std::move(node));
+    placement.pods = placement.staying.empty() ? 1 : 0;
+    const auto nodes = cluster::judge_nodes(planner_.snapshot, pod_template["spec"], planner_.spec.zone_label);
+    return find_room(planner_, local_path, pod_template, nodes, 1, placement);
+  }
+
+  /// Ours behind the Lease to their end: none of them may be active beside what comes.
+  void end_standby() {
+    if (standby_ == nullptr) return;
+    refuse_unreachable(standby_pods_);
+    if (replicas_of(*standby_) > 0) {
+      planner_.scale("local-path-scale", local_path_standby, 0, "none of ours may be active beside another one");
+      planner_.only_by_plan();
+    }
+    if (replicas_of(*standby_) > 0 || !standby_pods_.empty())
+      wait_gone("local-path-standby-gone", local_path_standby, (*standby_)["spec"]["selector"]);
+  }
+
+  /// The chart's pod to its end: at a change its Deployment would make the next one beside it. The chart makes the
+  /// Deployment anew.
+  void stop_chart() {
+    refuse_unreachable(charted_pods_);
+    if (charted_ != nullptr) {
+      planner_.add({.id = "local-path-helm-stop",
+                    .action = Action::remove,
+                    .object = kube::ref_of(*charted_),
+                    .reason = "its rollout would have two active; the chart makes it anew",
+                    .uid = (*charted_)["metadata"].value("uid", ""),
+                    .made_anew = true});
+      planner_.only_by_plan();
+    }
+    if (charted_ != nullptr || !charted_pods_.empty())
+      wait_gone("local-path-helm-stopped", local_path_chart.chart.deployment(), chart_selector_);
+  }
+
+  void end_chart() {
+    ended_ = true;
+    if (!way_.there) return;
+    refuse_unreachable(charted_pods_);
+    const bool there = own_chart(planner_.snapshot, local_path_chart) != nullptr;
+    plan_without(planner_, local_path_chart);
+    if (!there && !charted_pods_.empty())
+      wait_gone("local-path-helm-stopped", local_path_chart.chart.deployment(), chart_selector_);
   }
 
   bool keeps(const Json& body) const {
@@ -362,7 +469,7 @@ class LocalPath {
   }
 
   void set_aside() {
-    if (!packaged_pods_.empty() && refuse_unreachable(packaged_pods_)) return;
+    refuse_unreachable(packaged_pods_);
     bool changed = false;
     if (is_unschedulable(*packaged_) && replicas_of(*packaged_) > 0) {
       planner_.scale("local-path-aside", local_path.deployment, 0, "it is set aside, and its pods could not run");
@@ -372,34 +479,37 @@ class LocalPath {
       planner_.only_by_plan();
       changed = true;
     }
-    if (changed || !packaged_pods_.empty()) wait_gone("local-path-gone", *packaged_);
+    if (changed || !packaged_pods_.empty())
+      wait_gone("local-path-gone", local_path.deployment, (*packaged_)["spec"]["selector"]);
   }
 
-  void wait_gone(const char* id, const Json& deployment) {
+  void wait_gone(const char* id, const kube::ObjectRef& deployment, const Json& selector) {
     planner_.add({.id = id,
                   .action = Action::wait_pods_gone,
-                  .object = kube::ref_of(deployment),
+                  .object = deployment,
                   .reason = "two that are active can delete each other's volumes",
-                  .selector = selector_words(deployment)});
+                  .selector = selector_words(selector)});
   }
 
-  /// Whether one of the pods is on a node that is not ready: whether it is active there cannot be told.
-  bool refuse_unreachable(const std::vector<const Json*>& pods) {
+  void refuse_unreachable(const std::vector<const Json*>& pods) {
+    if (std::string why = unreachable(pods); !why.empty()) planner_.refuse(ExitStatus::unsafe, std::move(why));
+  }
+
+  /// A sentence where one of the pods is on a node that is not ready: whether it is active there cannot be told.
+  std::string unreachable(const std::vector<const Json*>& pods) const {
     const auto nodes = cluster::judge_nodes(planner_.snapshot, Json::object());
     for (const Json* pod : pods) {
       const std::string name = (*pod)["spec"].value("nodeName", "");
       const auto node = std::find_if(nodes.begin(), nodes.end(), [&](const auto& other) { return other.name == name; });
       if (name.empty() || (node != nodes.end() && node->ready)) continue;
-      planner_.refuse(ExitStatus::unsafe,
-                      fmt::format("Pod {} of local-path-provisioner is on {}, which is not ready, so whether it works "
-                                  "there cannot be told, and two that are active can delete each other's volumes. Once "
-                                  "that node is off for certain, say so (kubectl taint nodes {} "
-                                  "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute): Kubernetes then removes "
-                                  "the pod.",
-                                  (*pod)["metadata"].value("name", ""), name, name));
-      return true;
+      return fmt::format(
+          "Pod {} of local-path-provisioner is on {}, which is not ready, so whether it works there "
+          "cannot be told, and two that are active can delete each other's volumes. Once that node is "
+          "off for certain, say so (kubectl taint nodes {} "
+          "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute): Kubernetes then removes the pod.",
+          (*pod)["metadata"].value("name", ""), name, name);
     }
-    return false;
+    return {};
   }
 
   void clear_away(const char* reason) {
@@ -412,22 +522,38 @@ class LocalPath {
   }
 
   Planner& planner_;
+  const ChartWay way_;
   const Json* packaged_;
-  const Json model_;  ///< what ours are derived from: the packaged one, with what the wish says of pods
+  const Json model_;  ///< what ours are derived from
   const Json* standby_;
+  const Json* charted_;  ///< the Deployment that our chart has made
+  const Json chart_selector_;
   const std::vector<const Json*> packaged_pods_;
   const std::vector<const Json*> standby_pods_;
+  std::vector<const Json*> charted_pods_;
+  bool ended_ = false;  ///< the chart is to go
 };
 
 }  // namespace
 
-void plan_local_path(Planner& planner, const std::vector<std::string>& carriers) {
-  LocalPath(planner).plan(carriers);
+Json local_path_model(const Planner& planner, const Json& packaged) {
+  Json model = cluster::overlay(packaged, settings_body(packaged, planner.spec.local_path_provisioner_pods));
+  if (is_unschedulable(packaged)) model["spec"]["template"]["spec"]["affinity"].erase("nodeAffinity");
+  return model;
+}
+
+bool plan_local_path(Planner& planner, const std::vector<std::string>& carriers, const ChartWay& chart) {
+  LocalPath local(planner, chart);
+  local.plan(carriers);
+  return local.keeps_chart();
 }
 
 void plan_local_path_back(Planner& planner, const Planner& earlier) {
-  LocalPath now(planner);
   const Json* was = earlier.live(local_path.deployment);
+  const bool charted =
+      was != nullptr && is_unschedulable(*was) && own_chart(earlier.snapshot, local_path_chart) != nullptr;
+  LocalPath now(planner,
+                charted ? design_back(planner, earlier, local_path_chart) : design_without(planner, local_path_chart));
   const Json* standby = earlier.live(local_path_standby);
   if (was == nullptr || now.packaged() == nullptr) return;
   const auto marks_back = [&](bool given) {
@@ -439,7 +565,9 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
   };
   marks_back(true);
   // Beside a packaged one that could still run, ours of a change half-way served nobody.
-  if (standby != nullptr && is_unschedulable(*was)) {
+  if (charted) {
+    now.bring_chart();
+  } else if (standby != nullptr && is_unschedulable(*was)) {
     Json body = cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager));
     body["spec"]["replicas"] = replicas_of(*standby);
     now.bring_in(body, replicas_of(*standby));
@@ -452,6 +580,8 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
 Json local_path_stands(const Planner& planner) {
   const Json* packaged = planner.live(local_path.deployment);
   if (packaged == nullptr) return {{"strategy", nullptr}, {"replicas", 0}, {"ready", 0}, {"nodes", Json::array()}};
+  if (const Json* charted = made_by_chart(planner); charted != nullptr && is_unschedulable(*packaged))
+    return stands(*charted, "helm", nodes_of(planner.snapshot.pods, *charted));
   const Json* standby = planner.live(local_path_standby);
   const bool ours = standby != nullptr && is_unschedulable(*packaged);
   const Json* serving = ours ? standby : packaged;

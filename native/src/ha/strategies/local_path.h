@@ -6,6 +6,7 @@
 
 #include "ha/planner.h"
 #include "ha/strategies/component.h"
+#include "ha/strategies/own_chart.h"
 
 namespace core_ha::ha {
 
@@ -29,11 +30,16 @@ inline const kube::ObjectRef local_path_lease{"coordination.k8s.io/v1", "Lease",
 /// Where nodes that carry the helper have it.
 inline constexpr const char* helper_path = "/usr/local/bin/k3s-core-ha";
 
+/// The packaged Deployment with what is wished of its pods, and without what keeps it set aside: what others are
+/// derived from.
+Json local_path_model(const Planner& planner, const Json& packaged);
+
 /// `replicas`: several from a Deployment of ours, of which one is active while it holds a Lease; the packaged one has
-/// none and can have none. Where no node carries the helper, or there is only one node, as k3s ships it. `packaged`: as
-/// k3s ships it, nothing of ours is left. One that is not there, or is not k3s's, is left alone. `carriers`: as
-/// make_plan has it.
-void plan_local_path(Planner& planner, const std::vector<std::string>& carriers);
+/// none and can have none. Where no node carries the helper, or there is only one node, as k3s ships it. `helm`: one,
+/// from its chart, in the place of the packaged one. `packaged`: as k3s ships it, nothing of ours is left. One that is
+/// not there, or is not k3s's, is left alone. `carriers`: as make_plan has it. False: nothing of the chart is to be
+/// left.
+bool plan_local_path(Planner& planner, const std::vector<std::string>& carriers, const ChartWay& chart);
 
 /// Back to what was before a change.
 void plan_local_path_back(Planner& planner, const Planner& earlier);

@@ -178,6 +178,17 @@ TEST_CASE("metrics-server helm: what is not k3s's, or finds no room, is left alo
   }
 }
 
+TEST_CASE("metrics-server helm: a wish that was kept and no more, and then the earlier one again") {
+  SimulatedCluster cluster = metrics_with_helm();
+  reach(cluster, helm_metrics());
+  const Plan other =
+      make_plan(helm_metrics({{"metrics_server_values", {{"podAnnotations", {{"a", "b"}}}}}}), cluster.snapshot);
+  REQUIRE(other.steps.size() > 1);
+  carry_out(cluster, other, 1);
+  CHECK(ids(make_plan(helm_metrics(), cluster.snapshot)).empty());
+  reach(cluster, helm_metrics());
+}
+
 TEST_CASE("metrics-server helm: one replica, of a wish for one") {
   SimulatedCluster cluster = metrics_with_helm();
   reach(cluster, helm_metrics({{"metrics_server_replicas", 1}}));

@@ -107,8 +107,11 @@ void judge(const Planner& planner, const OwnChart& own, ChartWay& way) {
   const Json* chart = planner.live(own.chart.chart());
   const Json* deployment = planner.live(own.chart.deployment());
   way.there = true;
-  way.remakes = deleting(chart) || (chart != nullptr && deployment == nullptr && !unfinished(planner, own.chart));
+  const bool busy = unfinished(planner, own.chart);
+  way.remakes = deleting(chart) || (chart != nullptr && deployment == nullptr && !busy);
   way.writes = way.remakes || !planner.holds(way.config) || !planner.holds(way.chart);
+  // The job of an earlier change may yet make a pod, and the next would bring one of its own beside it.
+  if (*own.lone != '\0' && chart != nullptr && busy && way.writes) way.remakes = true;
   way.rolls = deployment != nullptr && updating(*deployment);
   way.resumes = deployment != nullptr && (*deployment)["spec"].value("paused", false);
 }
@@ -145,12 +148,18 @@ void end_chart(Planner& planner, const OwnChart& own) {
                .object = own.chart.chart(),
                .reason = "nothing of the chart is left",
                .uid = chart["metadata"].value("uid", "")});
+  if (*own.lone != '\0')
+    planner.add({.id = fmt::format("{}-pods-ended", own.chart.id),
+                 .action = Action::wait_pods_gone,
+                 .object = own.chart.deployment(),
+                 .reason = "no other may be active beside one of its pods",
+                 .selector = own.lone});
 }
 
 }  // namespace
 
 bool is_wished(const Spec& spec, const OwnChart& own) {
-  return (own.serves_dns ? spec.coredns_strategy : spec.metrics_server_strategy) == "helm";
+  return spec.*own.wished == "helm";
 }
 
 const Json* own_chart(const cluster::Snapshot& snapshot, const OwnChart& own) {
@@ -178,8 +187,10 @@ ChartWay design_own(Planner& planner, const OwnChart& own, const Json& values, i
   way.change = change_of(planner, own.chart, way.writes);
   if (way.remakes) way.change.mark = "";  // its job goes with it
   const Json* deployment = planner.live(own.chart.deployment());
-  way.scaled = !way.change.applies && deployment != nullptr && replicas_of(*deployment) != replicas &&
-               was_scaled(planner, own.chart);
+  if (!way.change.applies && deployment != nullptr && replicas_of(*deployment) != replicas &&
+      was_scaled(planner, own.chart))
+    way.again =
+        fmt::format("somebody scaled {}: helm-controller makes the job anew, and that sets the count back", own.title);
   return way;
 }
 
@@ -224,10 +235,7 @@ void plan_own(Planner& planner, const OwnChart& own, const ChartWay& way, bool w
     planner.ensure(id, way.chart, "helm-controller applies the chart");
   // Undone by itself, it would be uninstalled while its pods are asked.
   if (first) planner.only_by_plan();
-  if (way.scaled)
-    plan_again(
-        planner, own.chart,
-        fmt::format("somebody scaled {}: helm-controller makes the job anew, and that sets the count back", own.title));
+  if (!way.again.empty()) plan_again(planner, own.chart, way.again);
   if (way.resumes && !way.remakes)
     planner.add({.id = id + "-resume",
                  .action = Action::patch,
@@ -235,8 +243,9 @@ void plan_own(Planner& planner, const OwnChart& own, const ChartWay& way, bool w
                  .reason = "an earlier run paused it on its way out",
                  .body = {{"spec", {{"paused", nullptr}}}},
                  .uid = (*planner.live(own.chart.deployment()))["metadata"].value("uid", "")});
-  if (way.change.applies || way.scaled) wait_for_chart(planner, own.chart, way.change.mark.value_or(""));
-  if (way.change.applies || way.scaled || way.rolls || way.resumes || waits) wait_for_rollout(planner, own.chart);
+  const bool applies = way.change.applies || !way.again.empty();
+  if (applies) wait_for_chart(planner, own.chart, way.change.mark.value_or(""));
+  if (applies || way.rolls || way.resumes || waits) wait_for_rollout(planner, own.chart);
 }
 
 void plan_without(Planner& planner, const OwnChart& own) {
