@@ -74,11 +74,11 @@ def test_claims_go_on(nodes: Nodes, claims: Claims) -> None:
     kept = claims.keep()
     ways = {"in": HELM, "other values": OTHER, "to a Lease": REPLICAS, "from a Lease": HELM, "out": PACKAGED}
     for name, wish in ways.items():
-        start = time.monotonic()
+        start, under_way = time.monotonic(), len(claims.seen) - 1
         assert nodes.helper("apply", wish, *CARRIES)["changed"] is True
-        took, asked = time.monotonic() - start, len(claims.seen)
+        took = time.monotonic() - start
         claims.wait_for_one()
-        longest = max(claim.bound - claim.asked for claim in claims.seen[asked - 1 :] if claim.bound)
+        longest = max(claim.bound - claim.asked for claim in claims.seen[under_way:] if claim.bound)
         print(f"\n{name}: {took:.0f} s; {longest:.1f} s for a volume at most", flush=True)
         unchanged(nodes, wish)
         # One that another provisioner made is removed, and the next one will have such a one, too.
