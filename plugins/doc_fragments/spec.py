@@ -215,8 +215,8 @@ options:
         carry the helper, and takes the packaged one's replica away. Where it is disabled, or not k3s's, nothing is
         done.
       - V(helm) runs one from a Helm chart, O(local_path_provisioner_chart), behind k3s's own StorageClass, while the
-        packaged Deployment has no replicas. There is no standby: while the node of its pod cannot be reached no volume
-        is made or removed.
+        packaged Deployment has no replicas. There is no standby, so while the node of its pod cannot be reached no
+        volume is made or removed.
       - It is refused while the pod that is to go is on a node that is not ready, for two that are active can delete
         each other's volumes.
       - V(packaged) leaves local-path-provisioner as k3s ships it, or brings it back to that.
