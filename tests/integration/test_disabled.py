@@ -186,7 +186,7 @@ def test_an_own_file_in_the_place_of_a_disabled_one(nodes: Nodes) -> None:
         nodes.sandbox("exec", "server-1", "rm", CONFIG)
         nodes.restart_all()
         assert "own-dns" in str(nodes.refused(REPLICAS))
-    goes_both_ways(nodes)
+    # The Service stays that file's, for k3s cannot make one at an address that is taken; the next test deletes it.
 
 
 def test_a_service_that_somebody_deleted(nodes: Nodes) -> None:
@@ -223,13 +223,3 @@ def test_a_skip_that_somebody_left_behind(nodes: Nodes) -> None:
     nodes.restart_all()
     assert nodes.left_of_ours() == []
     assert applied_whole(nodes)
-
-
-def test_a_file_of_the_same_addon(nodes: Nodes) -> None:
-    """k3s prunes CoreDNS for it; told, and over once it is gone and k3s has started."""
-    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: kube-system}\n"
-    with own_file(nodes, "coredns.ha.yaml", config):
-        wait_for("k3s to prune CoreDNS", lambda: not there(nodes, "deployments", "coredns"), 60)
-        told = str(nodes.refused(REPLICAS))
-        assert "coredns.ha.yaml among k3s's manifests on this server is AddOn coredns to k3s" in told, told
-    goes_both_ways(nodes)
