@@ -31,7 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A server, and nodes whose pods are Ready at once and end at once."""
-    made = Cluster("integration")
+    made = Cluster(os.environ.get("SUITE", "integration"))  # parts of it run at the same time, each on its own
     try:
         # With the kinds of helm-controller, which leaves alone what is marked as unmanaged.
         made.up(f"fleet:{NODES}", "--traefik", "--server-arg", "disable=traefik", "--server-arg", HPA_SYNC)
