@@ -108,7 +108,7 @@ Json read_rivals(const fs::path& directory, const Json& staged) {
   for (fs::recursive_directory_iterator at(directory, failed), end; !failed && at != end; at.increment(failed)) {
     const std::string name = at->path().filename().string();
     if (name.ends_with(skip_ending)) skipped.insert(name.substr(0, name.size() - skip_ending.size()));
-    if (!name.starts_with(".") && is_manifest(at->path())) files.push_back(at->path());
+    if (!name.starts_with('.') && is_manifest(at->path())) files.push_back(at->path());
   }
   std::sort(files.begin(), files.end());
   Json rivals = Json::array();
