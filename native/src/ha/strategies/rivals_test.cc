@@ -15,6 +15,7 @@
 #include "ha/plan.h"
 #include "ha/plan_testing.h"
 #include "ha/simulated_cluster_testing.h"
+#include "ha/state.h"
 #include "ha/strategies/absent.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/metrics_server.h"
