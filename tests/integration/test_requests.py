@@ -9,7 +9,7 @@ from proxy import Proxy, Request
 from state import difference, state
 from ways import Ways, spec
 
-LATENCY = 1.0  # seconds, far above what a request takes, also on a busy machine: those sent together overlap
+LATENCY = 2.0  # seconds, far above what a request takes, also on a busy machine: those sent together overlap
 
 
 def round_trips(requests: list[Request]) -> int:

@@ -120,9 +120,10 @@ std::string trouble_of_job(const ha::Step& step, kube::Client& client) {
     if (last == nullptr || last->value(made, "") <= pod.value(made, "")) last = &pod;
   if (last == nullptr) return "; it has no pod";
   const Json status = last->value("status", Json::object());
-  std::string words = why_nowhere(status);
+  std::string words;
   for (const Json& container : status.value("containerStatuses", Json::array()))
     if (words.empty()) words = trouble_of(container);
+  if (words.empty()) words = why_nowhere(status);
   const std::string name = (*last)["metadata"].value("name", "");
   return words.empty() ? fmt::format("; its pod {} is {}", name, status.value("phase", "without a phase"))
                        : fmt::format("; its pod {}: {}", name, words);
