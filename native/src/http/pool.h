@@ -63,7 +63,7 @@ struct Options {
   /// Since its first try, after which a request is not sent again, whatever time the server names: client-go's request
   /// timeout, too, is for all tries and the pauses between them (rest/request.go).
   std::chrono::milliseconds retry_time{60000};
-  size_t parallel = 16;           ///< requests in flight at a time
+  size_t parallel = 32;           ///< requests in flight at a time
   bool http2 = http2_is_sound();  ///< false: HTTP/1.1, with a connection for each request in flight
 };
 
