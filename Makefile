@@ -21,7 +21,7 @@ demo: dist ## Start a small cluster (make-demo), run the role on it, kill a node
 	@tests/setup sandbox python
 	@$(VENV)/python tests/demo/demo.py $(if $(COMPARE),--compare)
 
-test: ## Run the checks, within an hour: linters, units, the sandbox's own tests, scenarios on real clusters
+test: ## Run the checks: linters, units, the sandbox's own tests, scenarios on real clusters
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
 

@@ -40,7 +40,7 @@ PODS = {
     "traefik": "app.kubernetes.io/name=traefik",
 }
 CHARTS = ("coredns-ha", "metrics-server-ha")
-PATIENCE = 15  # seconds of wait_timeout, where a wait has no other end
+PATIENCE = 30  # seconds of wait_timeout, where a wait has no other end; a job is to be made anew within it
 LACKS = {"image": (no_image, NO_IMAGE), "node": (no_node, NO_NODE)}  # of what the jobs need
 LENT = ("coredns", "metrics-server", "traefik")  # Deployments that are as k3s ships them, but for a count of 0
 STRANGER = "stranger"
@@ -119,7 +119,7 @@ def refuse_broken(nodes: Nodes, before: Json) -> None:
     with Way(nodes, "broken values") as way:
         told = nodes.refused({**before, **DNS, "coredns_values": {"rbac": "broken"}, "wait_timeout": 15})
     see_nothing_lost(way.dns)
-    assert told["error"]["exit"] == 6
+    assert told["error"]["exit"] == 6, told["error"]
     assert "at <.Values.rbac.create>" in told["error"]["message"]
     assert nodes.endpoints() == endpoints
     unchanged(nodes, before)
@@ -142,7 +142,7 @@ def test_no_job(nodes: Nodes, shipped: Json, lack: str) -> None:
         told = nodes.refused(wish)
         pending = nodes.get("pods", "-l", "helmcharts.helm.cattle.io/chart=traefik")
     see_nothing_lost(way.dns)
-    assert told["error"]["exit"] == 6
+    assert told["error"]["exit"] == 6, told["error"]
     assert re.search(words, told["error"]["message"]), told["error"]
     assert "Pending" in [pod["status"]["phase"] for pod in pending]
     assert nodes.get("helmchartconfigs") == []
@@ -233,7 +233,7 @@ def test_no_job_for_a_chart(nodes: Nodes) -> None:
     with no_image(nodes), Way(nodes, "no job for a chart") as way:
         told = nodes.refused(wish)
     see_nothing_lost(way.dns)
-    assert told["error"]["exit"] == 6
+    assert told["error"]["exit"] == 6, told["error"]
     assert re.search(NO_IMAGE, told["error"]["message"]), told["error"]
     assert nodes.endpoints() == endpoints
     assert nodes.one("helmchartconfigs", "coredns-ha")["spec"] == before

@@ -118,7 +118,8 @@ class Pods(_Watcher):
         """End it; gives which were active."""
         self._run("systemctl", "is-active", "--quiet", self._unit)  # until now
         active = Active()
-        active.take(_documents("\n".join(self._end())))
+        for event in _documents("\n".join(self._end())):
+            active.take(event)
         return active
 
 

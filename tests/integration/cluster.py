@@ -13,12 +13,16 @@ import pathlib
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from typing import Self
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SANDBOX = ROOT / "tests" / "sandbox" / "sandbox"
@@ -91,6 +95,42 @@ class Server:
         connection.request("GET", f"{path}{'&' if '?' in path else '?'}watch=true&timeoutSeconds=3600")
         started(connection)
         yield from map(json.loads, connection.getresponse())
+
+
+class Watching:
+    """Follows a watch, in a thread, for as long as it is entered."""
+
+    def __init__(self, server: Server, path: str) -> None:
+        self._server = server
+        self._path = path
+        self._began = threading.Event()
+        self._connection: http.client.HTTPSConnection | None = None
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def take(self, event: Json) -> None:
+        """Go on with this event."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._began.wait(30), f"the watch of {self._path} did not begin"
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        lived = self._thread.is_alive()
+        if self._connection is not None:
+            hang_up(self._connection)
+        self._thread.join(10)
+        assert lived or failed is not None, f"the watch of {self._path} ended before it was left"
+
+    def _start(self, connection: http.client.HTTPSConnection) -> None:
+        self._connection = connection
+        self._began.set()
+
+    def _follow(self) -> None:
+        with contextlib.suppress(http.client.HTTPException, OSError):  # how the watch is ended
+            for event in self._server.watch(self._path, self._start):
+                self.take(event)
 
 
 class Cluster:

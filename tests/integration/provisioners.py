@@ -3,15 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import threading
-from typing import TYPE_CHECKING
-
-from cluster import Json, Server, hang_up
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from cluster import Json, Server, Watching
 
 PODS = "/api/v1/namespaces/kube-system/pods"
 CHART, STANDBY, SHIPPED = "local-path-provisioner-ha", "k3s-core-ha-local-path-provisioner", "local-path-provisioner"
@@ -32,14 +24,13 @@ class Active:
         self.seen: set[str] = set()
         self._pods: dict[str, Json] = {}
 
-    def take(self, events: Iterable[Json]) -> None:
-        """Go on with these events."""
-        for event in events:
-            pod = event["object"]
-            self._pods[pod["metadata"]["uid"]] = pod
-            if event["type"] == "DELETED":
-                del self._pods[pod["metadata"]["uid"]]
-            self._look()
+    def take(self, event: Json) -> None:
+        """Go on with this event."""
+        pod = event["object"]
+        self._pods[pod["metadata"]["uid"]] = pod
+        if event["type"] == "DELETED":
+            del self._pods[pod["metadata"]["uid"]]
+        self._look()
 
     def _look(self) -> None:
         names: dict[str, list[str]] = {CHART: [], STANDBY: [], SHIPPED: []}
@@ -55,34 +46,13 @@ class Active:
             self.several.append(active)
 
 
-class Provisioners(Active):
-    """Watches for as long as it is entered."""
+class Provisioners(Active, Watching):
+    """Watches them for as long as it is entered."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-        self._began = threading.Event()
-        self._connection: http.client.HTTPSConnection | None = None
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Provisioners:
-        self._thread.start()
-        assert self._began.wait(30), "the watch of pods did not begin"
-        return self
+        Active.__init__(self)
+        Watching.__init__(self, server, PODS)
 
     def __exit__(self, failed: object, *_: object) -> None:
-        lived = self._thread.is_alive()
-        if self._connection is not None:
-            hang_up(self._connection)
-        self._thread.join(10)
-        if failed is None:
-            assert lived, "the watch of pods ended before the run"
-            assert self.several == []
-
-    def _start(self, connection: http.client.HTTPSConnection) -> None:
-        self._connection = connection
-        self._began.set()
-
-    def _watch(self) -> None:
-        with contextlib.suppress(http.client.HTTPException, OSError):  # how the watch is ended
-            self.take(self._server.watch(PODS, self._start))
+        super().__exit__(failed)
+        assert failed is not None or self.several == []

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cluster import Json, Server, hang_up, is_ready, wait_for
+from cluster import Json, Server, Watching, is_ready, wait_for
+
+if TYPE_CHECKING:
+    from typing import Self
 
 MANAGER = "k3s-core-ha"
 RETIRING = "k3s-core-ha/retiring"
@@ -122,42 +122,27 @@ def difference(wanted: Any, found: Any, path: str = "") -> str:
     return f"{path}: {json.dumps(wanted)[:LONGEST]} is wished, {json.dumps(found)[:LONGEST]} is there"
 
 
-class Endpoints:
-    """Watches the endpoints of cluster DNS in a thread."""
+class Endpoints(Watching):
+    """Watches the endpoints of cluster DNS."""
 
     def __init__(self, server: Server) -> None:
-        self.server = server
+        super().__init__(server, SLICES)
         self.seen: list[frozenset[str]] = []  # the pods that were ready, from each change on
-        self._first = threading.Event()
-        self._connection: http.client.HTTPSConnection | None = None
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._slices: dict[str, frozenset[str]] = {}
 
-    def __enter__(self) -> Endpoints:
-        self._thread.start()
-        assert self._first.wait(30), "no EndpointSlice of kube-dns was seen"
+    def __enter__(self) -> Self:
+        super().__enter__()
+        wait_for("an EndpointSlice of kube-dns", lambda: self.seen, 30)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        lived = self._thread.is_alive()
-        if self._connection is not None:
-            hang_up(self._connection)
-        self._thread.join(10)
-        assert lived, "the watch of EndpointSlices ended before the run"
-
-    def _began(self, connection: http.client.HTTPSConnection) -> None:
-        self._connection = connection
-
-    def _watch(self) -> None:
-        slices: dict[str, frozenset[str]] = {}
-        with contextlib.suppress(http.client.HTTPException, OSError):  # how the watch is ended
-            for event in self.server.watch(SLICES, self._began):
-                thing = event["object"]
-                endpoints = [] if event["type"] == "DELETED" else thing.get("endpoints") or []
-                slices[thing["metadata"]["name"]] = frozenset(
-                    endpoint["targetRef"]["name"] for endpoint in endpoints if endpoint["conditions"].get("ready", True)
-                )
-                self.seen.append(frozenset().union(*slices.values()))
-                self._first.set()
+    def take(self, event: Json) -> None:
+        """Go on with this event."""
+        thing = event["object"]
+        endpoints = [] if event["type"] == "DELETED" else thing.get("endpoints") or []
+        self._slices[thing["metadata"]["name"]] = frozenset(
+            endpoint["targetRef"]["name"] for endpoint in endpoints if endpoint["conditions"].get("ready", True)
+        )
+        self.seen.append(frozenset().union(*self._slices.values()))
 
     def below(self, wished: int) -> list[str]:
         """When too few were ready: fewer than all but one of the first, before as many new ones as wished were."""

@@ -2,7 +2,6 @@
 #include "cluster/extras.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <initializer_list>
 #include <set>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "cluster/k3s.h"
+#include "cluster/nodes.h"
 
 namespace core_ha::cluster {
 
@@ -20,24 +20,6 @@ constexpr const char* policy = "policy/v1";
 
 std::string path_in(const char* group, const std::string& ns, const char* resource) {
   return fmt::format("{}/namespaces/{}/{}", group, ns, resource);
-}
-
-/// A Deployment's selector in the words of a request.
-std::string selector_words(const Json& selector) {
-  std::vector<std::string> words;
-  const Json labels = selector.value("matchLabels", Json::object());
-  for (const auto& [label, value] : labels.items())
-    words.push_back(fmt::format("{}={}", label, value.get<std::string>()));
-  for (const auto& expression : selector.value("matchExpressions", Json::array())) {
-    const std::string key = expression.value("key", "");
-    const std::string op = expression.value("operator", "");
-    const auto values = expression.value("values", std::vector<std::string>());
-    words.push_back(op == "Exists" ? key
-                    : op == "DoesNotExist"
-                        ? "!" + key
-                        : fmt::format("{} {} ({})", key, op == "In" ? "in" : "notin", fmt::join(values, ",")));
-  }
-  return fmt::format("{}", fmt::join(words, ","));
 }
 
 Json keeping(const Json& object, std::initializer_list<const char*> keys) {

@@ -2,6 +2,7 @@
 #include "cluster/nodes.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -161,6 +162,23 @@ int kubelet_minor(const Json& node) {
 }
 
 }  // namespace
+
+std::string selector_words(const Json& selector) {
+  std::vector<std::string> words;
+  const Json labels = selector.value("matchLabels", Json::object());
+  for (const auto& [label, value] : labels.items())
+    words.push_back(fmt::format("{}={}", label, value.get<std::string>()));
+  for (const auto& expression : selector.value("matchExpressions", Json::array())) {
+    const std::string key = expression.value("key", "");
+    const std::string op = expression.value("operator", "");
+    const auto values = expression.value("values", std::vector<std::string>());
+    words.push_back(op == "Exists" ? key
+                    : op == "DoesNotExist"
+                        ? "!" + key
+                        : fmt::format("{} {} ({})", key, op == "In" ? "in" : "notin", fmt::join(values, ",")));
+  }
+  return fmt::format("{}", fmt::join(words, ","));
+}
 
 bool selects(const Json& selector, const Json& labels) {
   for (const auto& [key, value] : at(selector, "matchLabels").items())

@@ -45,6 +45,9 @@ bool is_ready(const Json& object);
 /// Whether a label selector (matchLabels, matchExpressions) selects an object of these labels.
 bool selects(const Json& selector, const Json& labels);
 
+/// A label selector in the words of a request: `app=site,!canary,tier in (a,b)`.
+std::string selector_words(const Json& selector);
+
 /// Every registered node, judged for pods of this spec. What passes with an outage or a drain (cordon, not-ready,
 /// unreachable, pressure) does not make a node ineligible: else an outage would shrink what is to outlive it.
 std::vector<Node> judge_nodes(const Snapshot& snapshot, const Json& pod_spec,

@@ -176,8 +176,7 @@ std::optional<std::string> fault_of_own_charts(const Spec& spec) {
   if (!chart.empty() && !chart.contains("repo") && !chart.contains("content"))
     return std::string(
         "local_path_provisioner_chart has no repo, and there is no usual one, for the project of that chart keeps "
-        "none: "
-        "name the repository, or give the chart's content.");
+        "none: name the repository, or give the chart's content.");
   if (content > most_content)
     return fmt::format("The charts' content is {} characters in all; allowed are {}.", content, most_content);
   return std::nullopt;

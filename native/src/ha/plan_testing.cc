@@ -7,6 +7,7 @@
 
 #include "ha/state.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/way_back.h"
 
 namespace core_ha::ha::testing {
 
@@ -43,6 +44,30 @@ void reach(SimulatedCluster& cluster, const Spec& spec) {
   const Plan next = make_plan(spec, cluster.snapshot);
   CHECK(ids(next) == std::vector<std::string>{});
   CHECK(next.steps.empty());
+}
+
+void stop_anywhere(const SimulatedCluster& start, const Spec& from, const Spec& to,
+                   const std::function<void(SimulatedCluster&, const Spec&)>& arrive,
+                   const std::function<void(SimulatedCluster&)>& meanwhile) {
+  const Plan plan = make_plan(to, start.snapshot);
+  REQUIRE_FALSE(plan.refusal);
+  for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
+    CAPTURE(stop);
+    CAPTURE(stop > 0 ? plan.steps[stop - 1].id : "");
+    for (const Spec& next : {to, from}) {
+      SimulatedCluster cluster = start;
+      carry_out(cluster, plan, stop);
+      meanwhile(cluster);
+      arrive(cluster, next);
+    }
+    SimulatedCluster failed = start;
+    carry_out(failed, plan, stop);
+    const Plan way = plan_way_back(start.snapshot, failed.snapshot);
+    REQUIRE_FALSE(way.refusal);
+    carry_out(failed, way);
+    CHECK(failed.losses == std::vector<std::string>{});
+    arrive(failed, from);
+  }
 }
 
 void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler) {

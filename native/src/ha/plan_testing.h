@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ void carry_out(SimulatedCluster& cluster, const Plan& plan, std::size_t steps = 
 
 /// Plans and carries out; nothing may be lost, and the next plan must be empty.
 void reach(SimulatedCluster& cluster, const Spec& spec);
+
+/// The way between two wishes, from a cluster that is at the one, stopped after each number of steps: by `arrive` the
+/// next run, to either, comes to its end, and so does a failed one, to what was. `meanwhile`: what happens before that
+/// run.
+void stop_anywhere(
+    const SimulatedCluster& start, const Spec& from, const Spec& to,
+    const std::function<void(SimulatedCluster&, const Spec&)>& arrive,
+    const std::function<void(SimulatedCluster&)>& meanwhile = [](SimulatedCluster&) {});
 
 /// So many replicas of ours, and nothing half-way; with or without an autoscaler.
 void check_ours(const SimulatedCluster& cluster, int replicas, bool autoscaler = true);

@@ -96,6 +96,11 @@ class SimulatedCluster {
   std::ptrdiff_t standby_ = 0;   ///< and of ours
 };
 
+bool owned_by(const Json& object, const Json& owner);
+
+/// A pod that runs and has this label `k8s-app`.
+bool runs(const Json& pod, const char* app);
+
 /// By which controllers tell one content from another.
 std::string hash_of(const Json& content);
 

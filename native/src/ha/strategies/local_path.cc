@@ -35,6 +35,7 @@
 #include "ha/placement/words.h"
 #include "ha/placement/zones.h"
 #include "ha/strategies/local_path_helm.h"
+#include "ha/strategies/local_path_standby.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
 #include "kube/client.h"
@@ -42,118 +43,6 @@
 namespace core_ha::ha {
 
 namespace {
-
-/// The name is that of nothing: no node has it.
-constexpr const char* never_label = "k3s-core-ha/never";
-
-Json node_affinity(const char* label) {
-  return {{"requiredDuringSchedulingIgnoredDuringExecution",
-           {{"nodeSelectorTerms",
-             Json::array({{{"matchExpressions", Json::array({{{"key", label}, {"operator", "Exists"}}})}}})}}}};
-}
-
-/// `app=local-path-provisioner`
-std::string selector_words(const Json& selector) {
-  const Json labels = selector.value("matchLabels", Json::object());
-  std::string words;
-  for (const auto& [key, value] : labels.items())
-    words += fmt::format("{}{}={}", words.empty() ? "" : ",", key, value.get<std::string>());
-  return words;
-}
-
-Json standby_labels() {
-  Json labels = own_labels(local_path.id);
-  labels["app"] = local_path_standby.name;
-  return labels;
-}
-
-/// The command that the container runs, for `lead` to run it; null where it is the image's own, which nobody can read.
-Json command_of(const Json& container) {
-  Json words = container.value("command", Json());
-  if (!words.is_array() || words.empty()) return nullptr;
-  for (const auto& argument : container.value("args", Json::array()))
-    words.push_back(argument);
-  return words;
-}
-
-Json standby_template(const Json& packaged, const Spec& spec, const Zones& zones) {
-  Json pod_template = packaged["spec"]["template"];
-  Json& metadata = pod_template["metadata"];
-  metadata.erase("creationTimestamp");
-  metadata["labels"] = standby_labels();
-  Json& pod = pod_template["spec"];
-  pod["affinity"] = {{"nodeAffinity", node_affinity(cluster::carries_label)},
-                     {"podAntiAffinity",
-                      {{"requiredDuringSchedulingIgnoredDuringExecution",
-                        Json::array({{{"topologyKey", "kubernetes.io/hostname"},
-                                      {"labelSelector", {{"matchLabels", {{"app", local_path_standby.name}}}}}}})}}}};
-  narrow_nodes(pod, spec);
-  if (zones.several())
-    pod["topologySpreadConstraints"] =
-        Json::array({zone_spread(spec, {{"matchLabels", {{"app", local_path_standby.name}}}})});
-  Json& container = pod["containers"].at(0);
-  Json command = {helper_path, "lead", "--namespace", local_path_lease.ns, "--name", local_path_lease.name};
-  command.insert(command.end(), {"--while-none", selector_words(packaged["spec"]["selector"]), "--"});
-  for (auto& word : command_of(container))
-    command.push_back(std::move(word));
-  container["command"] = std::move(command);
-  container.erase("args");
-  container["volumeMounts"].push_back({{"name", "k3s-core-ha"}, {"mountPath", helper_path}, {"readOnly", true}});
-  pod["volumes"].push_back({{"name", "k3s-core-ha"}, {"hostPath", {{"path", helper_path}, {"type", "File"}}}});
-  return pod_template;
-}
-
-Json standby_body(const Json& packaged, const Spec& spec, const Zones& zones, int replicas) {
-  Json body = apply_body(local_path_standby);
-  body["metadata"]["labels"] = own_labels(local_path.id);
-  body["spec"] = {
-      {"replicas", replicas},
-      {"revisionHistoryLimit", 0},
-      // Each needs a node of its own, so there is no place for one more beside the others.
-      {"strategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", 0}, {"maxUnavailable", 1}}}}},
-      {"selector", {{"matchLabels", {{"app", local_path_standby.name}}}}},
-      {"template", standby_template(packaged, spec, zones)}};
-  return body;
-}
-
-Json role_body() {
-  Json body = apply_body(local_path_role);
-  body["metadata"]["labels"] = own_labels(local_path.id);
-  const Json leases = {"leases"};
-  const Json group = {"coordination.k8s.io"};
-  body["rules"] = Json::array({{{"apiGroups", group}, {"resources", leases}, {"verbs", {"create"}}},
-                               {{"apiGroups", group},
-                                {"resources", leases},
-                                {"resourceNames", {local_path_lease.name}},
-                                {"verbs", {"get", "update"}}},
-                               {{"apiGroups", {""}}, {"resources", {"pods"}}, {"verbs", {"list"}}}});
-  return body;
-}
-
-Json role_binding_body(const Json& packaged) {
-  Json body = apply_body(local_path_role_binding);
-  body["metadata"]["labels"] = own_labels(local_path.id);
-  body["roleRef"] = {
-      {"apiGroup", "rbac.authorization.k8s.io"}, {"kind", local_path_role.kind}, {"name", local_path_role.name}};
-  body["subjects"] =
-      Json::array({{{"kind", "ServiceAccount"},
-                    {"name", packaged["spec"]["template"]["spec"].value("serviceAccountName", "default")},
-                    {"namespace", local_path_role.ns}}});
-  return body;
-}
-
-/// Our set for the packaged Deployment while it is set aside.
-Json aside_body() {
-  Json body = apply_body(local_path.deployment);
-  body["spec"]["replicas"] = 0;
-  body["spec"]["template"]["spec"]["affinity"]["nodeAffinity"] = node_affinity(never_label);
-  return body;
-}
-
-bool is_unschedulable(const Json& packaged) {
-  const Json affinity = packaged["spec"]["template"]["spec"].value("affinity", Json::object());
-  return affinity.value("nodeAffinity", Json()) == node_affinity(never_label);
-}
 
 /// The pods that run or may yet run.
 std::vector<const Json*> unfinished_pods(const cluster::Snapshot& snapshot, const Json& selector) {
@@ -262,8 +151,8 @@ class LocalPath {
 
   void bring_in(const Json& body, int replicas) {
     end_chart();
-    planner_.ensure("local-path-role", role_body(), "its replicas need a Lease");
-    planner_.ensure("local-path-role-binding", role_binding_body(*packaged_), "its replicas need a Lease");
+    planner_.ensure("local-path-role", local_path_role_body(), "its replicas need a Lease");
+    planner_.ensure("local-path-role-binding", local_path_role_binding_body(*packaged_), "its replicas need a Lease");
     planner_.fix_count(local_path.deployment, 0);
     bool changed = true;
     if (standby_ != nullptr && replicas_of(*standby_) != replicas) {
@@ -340,14 +229,14 @@ class LocalPath {
     }
     check_shipped(planner_, local_path, *packaged_);
     if (refuse_paused(planner_, local_path, *packaged_)) return;
-    const Json body = standby_body(model_, planner_.spec, zones_of(carriers.nodes), sizing.min_replicas);
+    const Json body = local_path_standby_body(model_, planner_.spec, zones_of(carriers.nodes), sizing.min_replicas);
     if (!keeps(body) && carriers.open < sizing.min_replicas)
       return planner_.leave(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
                       "each that carries the helper, and {} of those take pods now.",
                       sizing.min_replicas, carriers.open));
     if (!keeps(body) && !find_room(planner_, local_path, body["spec"]["template"], carriers.nodes, sizing.min_replicas,
-                                   placement(sizing.min_replicas)))
+                                   placement(standby_pods_, sizing.min_replicas)))
       return;
     for (const Json* node : carriers.unmarked)
       plan_mark(planner_, *node, std::string(version), "it has the helper, so pods that need it can run there");
@@ -372,10 +261,10 @@ class LocalPath {
     return carriers;
   }
 
-  /// Of higher priority than CoreDNS, they could push it out.
-  Placement placement(int replicas) const {
+  /// So many, with those that have a node already. Of higher priority than CoreDNS, the rest could push it out.
+  static Placement placement(const std::vector<const Json*>& pods, int replicas) {
     Placement placement;
-    for (const Json* pod : standby_pods_)
+    for (const Json* pod : pods)
       if (std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty())
         placement.staying.push_back(std::move(node));
     placement.pods = std::max(0, replicas - static_cast<int>(placement.staying.size()));
@@ -416,13 +305,8 @@ class LocalPath {
   bool has_room() {
     Json pod_template = model_["spec"]["template"];
     pod_template["spec"] = local_path_chart_pod(planner_, *packaged_);
-    Placement placement;
-    for (const Json* pod : charted_pods_)
-      if (std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty())
-        placement.staying.push_back(std::move(node));
-    placement.pods = placement.staying.empty() ? 1 : 0;
     const auto nodes = cluster::judge_nodes(planner_.snapshot, pod_template["spec"], planner_.spec.zone_label);
-    return find_room(planner_, local_path, pod_template, nodes, 1, placement);
+    return find_room(planner_, local_path, pod_template, nodes, 1, placement(charted_pods_, 1));
   }
 
   /// Ours behind the Lease to their end: none of them may be active beside what comes.
@@ -473,9 +357,10 @@ class LocalPath {
     bool changed = false;
     if (is_unschedulable(*packaged_) && replicas_of(*packaged_) > 0) {
       planner_.scale("local-path-aside", local_path.deployment, 0, "it is set aside, and its pods could not run");
-      planner_.wish(aside_body());
+      planner_.wish(local_path_aside_body());
       changed = true;
-    } else if (planner_.ensure("local-path-aside", aside_body(), "no packaged pod may be active beside ours")) {
+    } else if (planner_.ensure("local-path-aside", local_path_aside_body(),
+                               "no packaged pod may be active beside ours")) {
       planner_.only_by_plan();
       changed = true;
     }
@@ -488,7 +373,7 @@ class LocalPath {
                   .action = Action::wait_pods_gone,
                   .object = deployment,
                   .reason = "two that are active can delete each other's volumes",
-                  .selector = selector_words(selector)});
+                  .selector = cluster::selector_words(selector)});
   }
 
   void refuse_unreachable(const std::vector<const Json*>& pods) {
@@ -600,4 +485,5 @@ Json local_path_stands(const Planner& planner) {
   stands["active"] = holder.substr(0, holder.rfind('_'));
   return stands;
 }
+
 }  // namespace core_ha::ha

@@ -131,24 +131,10 @@ TEST_CASE("metrics-server helm: from each strategy and to each, stopped anywhere
       SimulatedCluster start = metrics_with_helm();
       reach(start, from);
       check_reached(start, from);
-      const Plan plan = make_plan(to, start.snapshot);
-      for (std::size_t stop = 0; stop <= plan.steps.size(); ++stop) {
-        CAPTURE(stop);
-        for (const Spec& next : {to, from}) {
-          SimulatedCluster cluster = start;
-          carry_out(cluster, plan, stop);
-          reach(cluster, next);
-          check_reached(cluster, next);
-        }
-        SimulatedCluster failed = start;
-        carry_out(failed, plan, stop);
-        const Plan way = plan_way_back(start.snapshot, failed.snapshot);
-        REQUIRE_FALSE(way.refusal);
-        carry_out(failed, way);
-        CHECK(failed.losses == std::vector<std::string>{});
-        reach(failed, from);
-        check_reached(failed, from);
-      }
+      stop_anywhere(start, from, to, [](SimulatedCluster& cluster, const Spec& spec) {
+        reach(cluster, spec);
+        check_reached(cluster, spec);
+      });
     }
 }
 
