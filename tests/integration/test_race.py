@@ -9,7 +9,7 @@ import threading
 import pytest
 from cluster import Server, wait_for
 from helper import Helper, Point
-from state import AUTOSCALER, DEPLOYMENT, PODS, RETIRING, Endpoints, difference, settled, state
+from state import AUTOSCALER, DEPLOYMENT, PODS, RETIRING, SCALE, Endpoints, difference, settled, state
 from ways import FULL, PACKAGED, Ways, spec
 
 FEW = {**spec("autoscaling"), "coredns_min_replicas": 2}
@@ -60,9 +60,27 @@ def test_autoscaler_acts_meanwhile(
             assert helper.apply(ENDS[end], *ways.words).done == []
 
 
+def test_somebody_scales_meanwhile(server: Server, ways: Ways, helper: Helper) -> None:
+    """A count that is raised between look and write is the autoscaler's to lower: not even for a moment is it ours."""
+    leave_packaged(ways)
+    undisturbed = [str(request) for request in helper.apply(FEW, *ways.words).done]
+    leave_packaged(ways)
+    raised = functools.partial(server.patch, SCALE, {"spec": {"replicas": MOST}})
+    before = Point(undisturbed.index(f"PATCH {SCALE}") - 1, forward=False, cut=False, act=raised)
+    run = helper.run("apply", *ways.words, spec=FEW, at=before)
+    assert run.status == 0, run.stderr
+    assert f"PATCH {SCALE}" not in map(str, run.done)
+    assert settled(server)["deployment"]["spec"]["replicas"] == MOST
+
+
 def begin(ways: Ways, helper: Helper) -> None:
     """Two replicas under an autoscaler."""
-    ways.go(PACKAGED)
-    ways.at = "on the way"
+    leave_packaged(ways)
     helper.apply(FEW, *ways.words)
     settled(ways.server)
+
+
+def leave_packaged(ways: Ways) -> None:
+    """From what k3s ships to where no way is known."""
+    ways.go(PACKAGED)
+    ways.at = "on the way"

@@ -18,13 +18,13 @@ UNIT = "dns-probe"
 
 
 class Probe:
-    """Asks from its start until it is stopped, 100 times a second from either kind of port."""
+    """Asks from its start until it is stopped, so many times a second from either kind of port."""
 
-    def __init__(self, nodes: Nodes, node: str) -> None:
+    def __init__(self, nodes: Nodes, node: str, rate: int = 100) -> None:
         self._nodes = nodes
         self._node = node
         output = f"--property=StandardOutput=truncate:{TICKS}"
-        ask = ["--server=10.43.0.10", "--rate=100", "--fixed-ports=12", "--duration=0", f"--record={RECORD}"]
+        ask = ["--server=10.43.0.10", f"--rate={rate}", "--fixed-ports=12", "--duration=0", f"--record={RECORD}"]
         self._run("systemd-run", "--quiet", f"--unit={UNIT}", "--collect", output, PROBE, "-o", "json", "probe", *ask)
         wait_for("an answer", lambda: '"answered":' in self._run("tail", "-n", "3", TICKS), 30)
 

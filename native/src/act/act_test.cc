@@ -292,6 +292,21 @@ TEST_CASE("a count of 0, which a Scale leaves out, is taken and taken back") {
   CHECK(cluster.spec()["replicas"] == before);
 }
 
+TEST_CASE("a count that is to be so many at least: a greater one that others have set meanwhile stays") {
+  for (const int others : {2, 4}) {
+    Cluster cluster;
+    Step raise = scale;  // to 3
+    raise.at_least = true;
+    (*cluster.client.find(deployment))["spec"]["replicas"] = others;
+    REQUIRE_FALSE(act::carry_out({raise}, cluster.client, quick).error);
+    CHECK(cluster.spec()["replicas"] == std::max(others, 3));
+    (*cluster.client.find(deployment))["spec"]["replicas"] = others;
+    cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid"));
+    REQUIRE(act::carry_out({raise, protect}, cluster.client, quick).error);
+    CHECK(cluster.spec()["replicas"] == others);
+  }
+}
+
 TEST_CASE("going back from a count that we held puts the former count back") {
   Cluster cluster;
   REQUIRE_FALSE(act::carry_out({scale}, cluster.client, quick).error);

@@ -205,7 +205,12 @@ Result<Written, WriteError> write_scale(const ha::Step& step, kube::Client& clie
   const int wanted = step.body.value(replicas_at, 0);
   const int had = before->value(replicas_at, 1);
   Written written{.changed = true, .undo = {step}, .before = *before, .after = std::move(*before)};
+  if (step.at_least && had >= wanted) {
+    written.changed = false;
+    return written;
+  }
   written.undo.front().body = {{"spec", {{"replicas", had}}}};
+  written.undo.front().at_least = false;
   Answer answer = send_surely({.send =
                                    [&] {
                                      return client.merge_patch(

@@ -52,6 +52,7 @@ struct Step {
   std::string former = {};                 ///< wait_chart: the configuration's hash before; empty: any will do
   bool back_by_plan = false;               ///< once it is done, going back step by step would be unsafe
   bool stays_done = false;                 ///< going back leaves it as it is
+  bool at_least = false;                   ///< scale: a greater count that others have set meanwhile stays
   bool made_anew = false;                  ///< remove: another makes it again, so it is no difference
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way

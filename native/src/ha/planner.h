@@ -59,6 +59,8 @@ class Planner {
   void disown(std::string id, const Json& body);
   /// The step planned last is for the object as observed alone: anybody's later write makes it stale.
   void only_as_observed();
+  /// The step planned last sets a count that an autoscaler takes over: what is greater by then stays.
+  void at_least() { plan_.steps.back().at_least = true; }
   /// Once the step planned last is done, a run that fails goes back by a plan alone (Step::back_by_plan).
   void only_by_plan() { plan_.steps.back().back_by_plan = true; }
   /// A run that fails leaves what the step planned last has done (Step::stays_done).

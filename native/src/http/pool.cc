@@ -174,6 +174,7 @@ Result<std::unique_ptr<Pool>> Pool::open(Connection connection, const Options& o
     if (!url) return url.error();
     impl->endpoints.emplace_back(std::move(*url), impl->connection.tls_server_name);
   }
+  if (impl->endpoints.size() == 1) impl->options.connect_timeout = options.request_timeout;
   impl->multi.reset(curl_multi_init());
   if (!impl->multi) return Error{ExitStatus::internal, "libcurl does not start"};
   curl_multi_setopt(impl->multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));

@@ -142,6 +142,17 @@ TEST_CASE("several servers: a read goes on after a broken connection or silence,
   }
 }
 
+TEST_CASE("a server that is alone may take as long for a connection as for an answer") {
+  const SilentPort port;
+  Connection connection;
+  connection.servers = {port.url()};
+  const auto pool = Pool::open(std::move(connection), {.connect_timeout = 50ms, .request_timeout = 700ms});
+  REQUIRE(pool);
+  const auto start = Deadline::Clock::now();
+  CHECK(send(**pool, version_read).fault == Fault::timeout);
+  CHECK(Deadline::Clock::now() - start >= 700ms);
+}
+
 TEST_CASE("several servers: where none answers, each is named") {
   const std::string second = dead_url();
   const std::string first = dead_url();

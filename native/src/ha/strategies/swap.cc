@@ -244,9 +244,11 @@ class Swap {
   bool lowers_early() const { return lowers_count() && (coredns_.paused() || !leaving_sets_.empty()); }
 
   void set_count() {
-    if (raises_count() || lowers_early())
+    if (raises_count() || lowers_early()) {
       planner_.scale("coredns-scale", coredns_deployment, target_.replicas,
                      fmt::format("{} replicas, from {}", target_.replicas, coredns_.replicas()));
+      if (target_.count == Count::at_least) planner_.at_least();
+    }
     if (releases_count()) {
       // Held for a moment and let go with the rest: then the count is nobody's, as k3s leaves it.
       Json body = target_.body;

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The count of replicas changes hands while CoreDNS has so much to do that the autoscaler has raised it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cluster import wait_for
+from nodes import PACKAGED
+from probe import Probe, see_nothing_lost
+
+if TYPE_CHECKING:
+    from conftest import Clusters
+
+QUERIES = 1000  # per second, from either kind of port
+SCALED = 180  # seconds until usage is measured, the autoscaler has seen it and a new pod serves
+# A fifth of what CoreDNS requests, 100m, so that the machine has time left for all others.
+GROWS = {
+    **PACKAGED,
+    "coredns_strategy": "autoscaling",
+    "coredns_min_replicas": 2,
+    "coredns_max_replicas": 3,
+    "coredns_cpu_utilization": 20,
+}
+FIXED = {**PACKAGED, "coredns_strategy": "replicas", "coredns_replicas": 2}
+
+
+@pytest.mark.usefixtures("whole")
+def test_load(clusters: Clusters) -> None:
+    """From the autoscaler to a count of ours, back to it, and to what k3s ships: nothing is lost, and each time the
+    autoscaler finds that it has to grow again.
+    """
+    nodes = clusters.of("small")
+    nodes.helper("apply", GROWS)
+    assert len(nodes.endpoints()) == 2
+    load = Probe(nodes, "agent-2", QUERIES)
+    client = Probe(nodes, "agent-1")
+    try:
+        wait_for("a third replica by the autoscaler", lambda: len(nodes.endpoints()) == 3, SCALED)
+        nodes.helper("apply", FIXED)
+        wait_for("two endpoints", lambda: len(nodes.endpoints()) == 2, 60)
+        assert nodes.get("horizontalpodautoscalers") == []
+        nodes.helper("apply", GROWS)
+        wait_for("a third replica once more", lambda: len(nodes.endpoints()) == 3, SCALED)
+        nodes.helper("apply", PACKAGED)
+    finally:
+        load.stop()
+        seen = client.stop()
+    see_nothing_lost(seen)
+    print(f"\nunder {2 * QUERIES} queries/s: {seen['fresh']['lost']} of {seen['fresh']['planned']} lost")
+    assert len(nodes.endpoints()) == 1
