@@ -12,7 +12,7 @@ import pytest
 
 # How a cluster is spoken to, and waited for, is the same here as there.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
-pytest.register_assert_rewrite("cluster", "nodes", "probe")
+pytest.register_assert_rewrite("cluster", "nodes", "probe", "quiet")
 
 from cells import CUT, cells  # noqa: E402 - so that a failed assertion there is explained, too
 from nodes import Nodes  # noqa: E402

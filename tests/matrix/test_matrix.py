@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every strategy on every kind of cluster: brought in, again, k3s restarted, a node killed, and back.
+"""Every strategy on every kind of cluster: brought in, again, k3s restarted, at rest, a node killed, and back.
 
 What clients saw is held against the promise that docs/architecture.md and the README give for it.
 """
@@ -13,6 +13,7 @@ from cells import Cell
 from cluster import changes, wait_for
 from nodes import PACKAGED
 from probe import Probe, see_nothing_lost
+from quiet import WATCHED, see_quiet
 
 if TYPE_CHECKING:
     from conftest import Clusters
@@ -31,7 +32,14 @@ def test_cell(cell: Cell, clusters: Clusters, results: Results) -> None:
         return
     nodes = clusters.of(cell.topology)
     found: dict[str, Any] = {}
-    steps = [("apply", bring_in), ("again", again), ("restart", restart), ("node killed", kill), ("back", back)]
+    steps = [
+        ("apply", bring_in),
+        ("again", again),
+        ("restart", restart),
+        ("rest", rest),
+        ("node killed", kill),
+        ("back", back),
+    ]
     try:
         for what, step in steps:
             start = time.monotonic()
@@ -71,6 +79,12 @@ def restart(nodes: Nodes, cell: Cell) -> str:
     """k3s applies its own manifests anew at each start, and that undoes nothing of ours."""
     nodes.restart_all()
     return again(nodes, cell)
+
+
+def rest(nodes: Nodes, _cell: Cell) -> str:
+    """Then nothing waits for a place, crashes or is fought over."""
+    see_quiet(nodes)
+    return f"nothing happens in {WATCHED} s"
 
 
 def kill(nodes: Nodes, cell: Cell) -> str:
