@@ -42,11 +42,11 @@ def test_load(clusters: Clusters) -> None:
             client = Probe(nodes, "agent-1")
             try:
                 nodes.helper("apply", wish)
+                wait_for(f"endpoints: {count}", lambda count=count: len(nodes.endpoints()) == count, SCALED)
             finally:
                 seen = client.stop()
             lost, asked = seen["fresh"]["lost"], seen["fresh"]["planned"]
             print(f"\nunder {2 * QUERIES} queries/s {way}: {lost} of {asked} lost", flush=True)
             see_nothing_lost(seen)
-            wait_for(f"endpoints: {count}", lambda count=count: len(nodes.endpoints()) == count, SCALED)
     finally:
         load.stop()
