@@ -3,52 +3,47 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
-from cells import COREDNS
+import cells
+from cells import COREDNS, Cell
 from nodes import PACKAGED
 from probe import see_nothing_lost
 from test_helm import DNS, METRICS, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from nodes import Nodes
 
 DNS_WISHES = {**COREDNS, "helm": DNS}
-METRICS_WISHES = {
-    "packaged": {"metrics_server_strategy": "packaged"},
-    "replicas": {"metrics_server_strategy": "replicas"},
-    "custom": {"metrics_server_strategy": "custom"},
-    "helm": METRICS,
-}
-# The names of k3s's manifests that `custom` has set aside.
-SERVED = {"coredns": "coredns", "metrics-server-deployment": "metrics-server"}
+METRICS_WISHES = {**{name: {"metrics_server_strategy": name} for name in cells.METRICS}, "helm": METRICS}
 
 
-def tour(names: Sequence[str]) -> list[str]:
-    """From the first name back to it, over each ordered pair of names once."""
-    ways = [name for i, one in enumerate(names) for other in names[i + 1 :] for name in (one, other)]
-    return [*ways, ways[0]]
+def tour(names: Iterable[str]) -> list[str]:
+    """From `packaged` back to it, over each ordered pair of names once."""
+    ordered = sorted(names, key=lambda name: name != "packaged")
+    ways = [name for i, one in enumerate(ordered) for other in ordered[i + 1 :] for name in (one, other)]
+    closed = [*ways, "packaged"]
+    assert set(itertools.pairwise(closed)) == set(itertools.permutations(ordered, 2))
+    return closed
 
 
 def test_switch(nodes: Nodes) -> None:
     """Nothing is lost, and the API of metrics is always there. Both are switched in the same run, as users do it."""
     nodes.helper("apply", PACKAGED)
-    dns = tour(["packaged", *sorted(DNS_WISHES.keys() - {"packaged"})])
-    metrics = tour(list(METRICS_WISHES))[:-1]
-    set_aside: set[str] = set()
-    for step, strategy in enumerate(dns[1:], 1):
-        chosen = {"coredns": strategy, "metrics-server": metrics[step % len(metrics)]}
-        wish = {**PACKAGED, **DNS_WISHES[strategy], **METRICS_WISHES[chosen["metrics-server"]]}
-        # As the role does it: what is to be set aside is so before the run, what no longer is stays so until its end.
-        wanted = {manifest for manifest, component in SERVED.items() if chosen[component] == "custom"}
-        nodes.set_aside(sorted(set_aside | wanted))
-        words = [f"--set-aside=server-1={','.join(sorted(wanted))}"] if wanted else []
-        with Way(nodes, f"CoreDNS to {chosen['coredns']}, metrics-server to {chosen['metrics-server']}") as way:
-            nodes.helper("apply", wish, *words)
+    # The shorter tour begins anew where it ends, with the step that follows.
+    metrics = itertools.cycle(tour(METRICS_WISHES)[1:])
+    former: list[str] = []
+    for strategy in tour(DNS_WISHES)[1:]:
+        cell = Cell("small", strategy, next(metrics), "auto")
+        wish = {**PACKAGED, **DNS_WISHES[strategy], **METRICS_WISHES[cell.metrics]}
+        with Way(nodes, f"CoreDNS to {cell.coredns}, metrics-server to {cell.metrics}") as way:
+            # As the role does it: what is no longer to be set aside stays so until the end of the run.
+            nodes.helper("apply", wish, *nodes.set_aside(cell.set_aside, former))
         see_nothing_lost(way.dns)
-        nodes.set_aside(sorted(wanted))
-        set_aside = wanted
+        nodes.set_aside(cell.set_aside)
+        former = cell.set_aside
     nodes.helper("apply", PACKAGED)
     nodes.set_aside([])

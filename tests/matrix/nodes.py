@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cluster import ROOT, Cluster, Json, is_ready, wait_for
@@ -105,12 +105,14 @@ class Nodes(Cluster):
         done = self.run("kubectl", "get", "--raw", METRICS)
         return done.returncode == 0 and len(json.loads(done.stdout)["items"]) >= (least or len(self.names))
 
-    def set_aside(self, names: list[str]) -> list[str]:
-        """Have k3s leave these of its manifests alone, and no others; gives the words by which the helper is told."""
+    def set_aside(self, names: list[str], former: Iterable[str] = ()) -> list[str]:
+        """Have k3s leave these of its manifests alone, and of all others only those that a wish had before; gives the
+        words by which the helper is told of the first.
+        """
         servers = [node for node in self.names if node.startswith("server")]
         for server in servers:
             self.sandbox("exec", server, "find", MANIFESTS, "-name", "*.skip", "-delete")
-            for name in names:
+            for name in {*names, *former}:
                 self.sandbox("exec", server, "touch", f"{MANIFESTS}/{name}.yaml.skip")
         return [f"--set-aside={server}={','.join(names)}" for server in servers]
 

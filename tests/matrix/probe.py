@@ -18,7 +18,7 @@ UNIT = "dns-probe"
 
 
 class Probe:
-    """Asks from its start until it is stopped, so many times a second from either kind of port."""
+    """Asks from its start until it is stopped, `rate` times a second from either kind of port."""
 
     def __init__(self, nodes: Nodes, node: str, rate: int = 100) -> None:
         self._nodes = nodes

@@ -24,7 +24,7 @@ def see_quiet(nodes: Nodes) -> None:
     wait_for("every pod of kube-system to run", lambda: not _unsettled(nodes), 120)
     before = _counts(nodes)
     since = time.time()
-    time.sleep(WATCHED)
+    time.sleep(WATCHED)  # that nothing happens has no sign to wait for
     assert _unsettled(nodes) == []
     assert _counts(nodes) == before
     assert [event["message"] for event in nodes.get("events") if _is_complaint(event, since)] == []

@@ -48,5 +48,6 @@ def test_load(clusters: Clusters) -> None:
             lost, asked = seen["fresh"]["lost"], seen["fresh"]["planned"]
             print(f"\nunder {2 * QUERIES} queries/s {way}: {lost} of {asked} lost", flush=True)
             see_nothing_lost(seen)
+            assert bool(nodes.get("horizontalpodautoscalers")) == (wish is GROWS)
     finally:
         load.stop()

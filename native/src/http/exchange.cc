@@ -183,7 +183,7 @@ CURLcode Exchange::prepare(const Connection& connection, const Endpoint& endpoin
   set(CURLOPT_SOCKOPTDATA, this);
   set(CURLOPT_PREREQFUNCTION, on_request_start);
   set(CURLOPT_PREREQDATA, this);
-  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout->count()));
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(std::max(milliseconds(1), timeout).count()));
   set(CURLOPT_ERRORBUFFER, error_text.data());
   set(CURLOPT_WRITEFUNCTION, on_body);

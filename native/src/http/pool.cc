@@ -174,7 +174,8 @@ Result<std::unique_ptr<Pool>> Pool::open(Connection connection, const Options& o
     if (!url) return url.error();
     impl->endpoints.emplace_back(std::move(*url), impl->connection.tls_server_name);
   }
-  if (impl->endpoints.size() == 1) impl->options.connect_timeout = options.request_timeout;
+  if (!options.connect_timeout)
+    impl->options.connect_timeout = impl->endpoints.size() > 1 ? milliseconds(5000) : options.request_timeout;
   impl->multi.reset(curl_multi_init());
   if (!impl->multi) return Error{ExitStatus::internal, "libcurl does not start"};
   curl_multi_setopt(impl->multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));

@@ -58,8 +58,8 @@ bool http2_is_sound(unsigned libcurl);
 bool http2_is_sound();
 
 struct Options {
-  /// TLS included; then another server is asked. The only one may take as long as for an answer.
-  std::chrono::milliseconds connect_timeout{5000};
+  /// TLS included. Nothing: 5 s, after which another server is asked, and where there is none as long as for an answer.
+  std::optional<std::chrono::milliseconds> connect_timeout = {};
   std::chrono::milliseconds request_timeout{30000};  ///< of one try by one server, so that another can take over
   /// Since its first try, after which a request is not sent again, whatever time the server names: client-go's request
   /// timeout, too, is for all tries and the pauses between them (rest/request.go).
