@@ -5,6 +5,7 @@ package build
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,8 @@ type Builder struct {
 	source  string // tests/sandbox, where our own k3s is built from
 	release versions.Release
 	real    string // a real k3s binary that takes the place of ours
+	// libraries are what our own programs require, as lines of a go.mod.
+	libraries string
 }
 
 // Result is where the things are.
@@ -49,7 +52,15 @@ func New(release versions.Release, real string) (*Builder, error) {
 			return nil, failure.New(failure.Usage, "--k3s %s is not an executable file", real)
 		}
 	}
-	return &Builder{cache: cache, source: os.Getenv("SANDBOX_SOURCE"), release: release, real: real}, nil
+	b := &Builder{cache: cache, source: os.Getenv("SANDBOX_SOURCE"), release: release, real: real}
+	if b.source != "" {
+		mod, err := os.ReadFile(filepath.Join(b.source, "go.mod"))
+		if err != nil {
+			return nil, err
+		}
+		b.libraries = requirements(string(mod))
+	}
+	return b, nil
 }
 
 // Everything builds what is missing and says where all of it is.
@@ -135,29 +146,49 @@ func (b *Builder) used(base, bundle entry, own []entry) error {
 	return touch(paths)
 }
 
-func (b *Builder) kube() entry {
+// modules are those of the programs that are made of Kubernetes' libraries. With the release that our own programs are
+// made for it is one module, in the versions of ours; another one's Kubernetes would be given libraries newer than it.
+func (b *Builder) modules() (kubernetes, coreDNS, metricsServer module) {
 	r := b.release
+	const metrics = "sigs.k8s.io/metrics-server"
+	kubernetes = module{mains: []string{"kube"}, requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes, others: r.Staging}
+	coreDNS = module{mains: []string{"coredns"}, requires: []string{"github.com/coredns/coredns@v" + r.CoreDNS}}
+	metricsServer = module{packages: map[string]string{"metrics-server": metrics + "/cmd/metrics-server"}, requires: []string{metrics + "@v" + r.MetricsServer}}
+	if r.Kubernetes != versions.Current().Kubernetes {
+		return kubernetes, coreDNS, metricsServer
+	}
+	one := kubernetes
+	one.mains = append(one.mains, coreDNS.mains...)
+	one.packages = metricsServer.packages
+	one.requires = slices.Concat(kubernetes.requires, coreDNS.requires, metricsServer.requires)
+	one.more = b.libraries
+	return one, one, one
+}
+
+func (b *Builder) kube() entry {
+	kubernetes, _, _ := b.modules()
 	const x = "-X k8s.io/component-base/version." // without a version, kubectl and others fail to parse it
-	major, minor, _ := strings.Cut(r.Minor, ".")
-	return b.program(program{name: "kube", main: "kube.go.in", requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes, others: r.Staging,
-		ldflags: x + "gitVersion=" + r.K3s() + " " + x + "gitMajor=" + major + " " + x + "gitMinor=" + minor})
+	major, minor, _ := strings.Cut(b.release.Minor, ".")
+	return b.program(kubernetes, program{name: "kube",
+		ldflags: x + "gitVersion=" + b.release.K3s() + " " + x + "gitMajor=" + major + " " + x + "gitMinor=" + minor})
 }
 
 // components are the programs of others, in the order in which they are built.
 func (b *Builder) components() []entry {
 	r := b.release
 	containerd := "github.com/containerd/containerd/v2/cmd/"
+	_, coreDNS, metricsServer := b.modules()
 	return []entry{
 		b.kube(),
-		b.program(program{name: "kine", main: "kine.go.in", requires: []string{"github.com/k3s-io/kine@v" + r.Kine}, cgo: true}),
-		b.program(program{name: "etcd", main: "etcd.go.in", requires: []string{"go.etcd.io/etcd/server/v3@v" + r.Etcd}}),
-		b.program(program{name: "coredns", main: "coredns.go.in", requires: []string{"github.com/coredns/coredns@v" + r.CoreDNS}}),
-		b.program(program{name: "pause", main: "pause.go.in"}),
-		b.program(program{name: "traefik", main: "traefik.go.in"}),
+		b.program(module{mains: []string{"kine"}, requires: []string{"github.com/k3s-io/kine@v" + r.Kine}}, program{name: "kine", cgo: true}),
+		b.program(module{mains: []string{"etcd"}, requires: []string{"go.etcd.io/etcd/server/v3@v" + r.Etcd}}, program{name: "etcd"}),
+		b.program(coreDNS, program{name: "coredns"}),
+		b.program(module{mains: []string{"pause"}}, program{name: "pause"}),
+		b.program(module{mains: []string{"traefik"}}, program{name: "traefik"}),
 		b.installed("containerd", containerd+"containerd", r.Containerd),
 		b.installed("containerd-shim-runc-v2", containerd+"containerd-shim-runc-v2", r.Containerd),
 		b.installed("ctr", containerd+"ctr", r.Containerd),
-		b.installed("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", r.MetricsServer),
+		b.program(metricsServer, program{name: "metrics-server"}),
 		b.installed("local-path-provisioner", "github.com/rancher/local-path-provisioner", r.LocalPath),
 	}
 }

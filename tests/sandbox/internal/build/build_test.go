@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,24 @@ replace k8s.io/kms => ./staging/src/k8s.io/kms
 	}
 	if _, err := stagingReplaces("module x\n", "1.36.3", nil); err == nil {
 		t.Error("a go.mod without staging modules")
+	}
+}
+
+// Kubernetes shares what it is made of with our own programs, and so takes theirs: they must be made for its release.
+func TestOwnLibrariesAreOfTheDefaultRelease(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, minorAndPatch, _ := strings.Cut(versions.Current().Kubernetes, ".")
+	for _, name := range []string{"api", "apimachinery", "client-go"} {
+		if line := "\tk8s.io/" + name + " v0." + minorAndPatch + "\n"; !strings.Contains(requirements(string(mod)), line) {
+			t.Errorf("go.mod does not require%s", line)
+		}
+	}
+	b := &Builder{release: versions.Current(), libraries: requirements(string(mod))}
+	if kubernetes, coreDNS, _ := b.modules(); kubernetes.text() != coreDNS.text() || !strings.Contains(kubernetes.text(), b.libraries) {
+		t.Errorf("not one module:\n%s%s", kubernetes.text(), coreDNS.text())
 	}
 }
 

@@ -39,54 +39,90 @@ func findGo() (string, error) {
 	return filepath.Join(strings.TrimSpace(string(dir)), "go"), nil
 }
 
-// program is a Go program of others that is built from a main file of ours.
-type program struct {
-	name     string
-	main     string   // file in modules/
-	requires []string // module@version
-	ldflags  string
+// module is a Go module that is made for programs of others. What its programs have in common has one version in all of
+// them, as in k3s, which is one program: so it is compiled once.
+type module struct {
+	mains    []string          // files in modules/, each a program of that name
+	packages map[string]string // programs whose own main package is taken as it is, with its path
+	requires []string          // module@version
+	more     string            // lines of a go.mod
 	staging  string            // version of k8s.io/kubernetes whose staging modules go with it
 	others   map[string]string // staging modules that are taken from another release
-	cgo      bool
 }
 
-func (b *Builder) program(p program) entry {
-	source, err := modules.ReadFile("modules/" + p.main)
+// program is one of a module's.
+type program struct {
+	name    string
+	ldflags string
+	cgo     bool
+}
+
+// text is the module's go.mod, but for the staging modules.
+func (m module) text() string {
+	mod := "module programs\n\ngo " + goVersion + "\n"
+	for _, r := range m.requires {
+		mod += "require " + strings.Replace(r, "@", " ", 1) + "\n"
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.packages)) {
+		mod += "tool " + m.packages[name] + "\n"
+	}
+	return mod + m.more
+}
+
+// write makes the module in a directory.
+func (m module) write(b *Builder, dir string) error {
+	mod := m.text()
+	if m.staging != "" {
+		replaces, err := b.staging(m.staging, m.others)
+		if err != nil {
+			return err
+		}
+		mod += replaces
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
+		return err
+	}
+	for _, name := range m.mains {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "main.go"), mainFile(name), 0o644); err != nil {
+			return err
+		}
+	}
+	_, err := run(dir, []string{"GOFLAGS=-mod=mod"}, b.golang, "mod", "tidy")
+	return err
+}
+
+func mainFile(name string) []byte {
+	source, err := modules.ReadFile("modules/" + name + ".go.in")
 	if err != nil {
 		panic(err) // embedded
 	}
-	return entry{
-		name:   p.name,
-		inputs: append(append([]string{"program 1", goVersion, string(source), p.ldflags, fmt.Sprint(p.cgo)}, p.requires...), pairs(p.others)...),
-		make: func(dir string) error {
-			src, err := os.MkdirTemp(b.cache, ".making-src-")
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(src)
-			if err := os.WriteFile(filepath.Join(src, "main.go"), source, 0o644); err != nil {
-				return err
-			}
-			mod := "module " + p.name + "\n\ngo " + goVersion + "\n"
-			for _, r := range p.requires {
-				mod += "require " + strings.Replace(r, "@", " ", 1) + "\n"
-			}
-			if p.staging != "" {
-				replaces, err := b.staging(p.staging, p.others)
-				if err != nil {
-					return err
-				}
-				mod += replaces
-			}
-			if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte(mod), 0o644); err != nil {
-				return err
-			}
-			if _, err := run(src, []string{"GOFLAGS=-mod=mod"}, b.golang, "mod", "tidy"); err != nil {
-				return err
-			}
-			return b.compile(src, ".", filepath.Join(dir, p.name), p.ldflags, p.cgo)
-		},
+	return source
+}
+
+func (b *Builder) program(m module, p program) entry {
+	e := entry{name: p.name, inputs: append([]string{"program 2", m.text(), m.staging, p.ldflags, fmt.Sprint(p.cgo)}, pairs(m.others)...)}
+	for _, name := range m.mains {
+		e.inputs = append(e.inputs, name, string(mainFile(name)))
 	}
+	e.make = func(dir string) error {
+		src, err := os.MkdirTemp(b.cache, ".making-src-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(src)
+		if err := m.write(b, src); err != nil {
+			return err
+		}
+		pkg := "./" + p.name
+		if path, ok := m.packages[p.name]; ok {
+			pkg = path
+		}
+		return b.compile(src, pkg, filepath.Join(dir, p.name), p.ldflags, p.cgo)
+	}
+	return e
 }
 
 // pairs lists a map in a fixed order.
@@ -98,9 +134,13 @@ func pairs(m map[string]string) []string {
 	return list
 }
 
+// The linker leaves it out; that the compiler makes none in the first place spares it a tenth of its time. Flags count as
+// an input of what is compiled, so tests/sandbox/test has this one, too.
+const noDebugInfo = "-gcflags=all=-dwarf=false"
+
 func (b *Builder) compile(src, pkg, out, ldflags string, cgo bool) error {
 	env, flags := []string{"CGO_ENABLED=0"}, "-s -w"
-	args := []string{"build"}
+	args := []string{"build", noDebugInfo}
 	if cgo {
 		// The extended library of sqlite would load others at run time; a static program cannot.
 		env = []string{"CGO_ENABLED=1", "CGO_CFLAGS=-DSQLITE_ENABLE_DBSTAT_VTAB=1 -DSQLITE_USE_ALLOCA=1"}
@@ -121,10 +161,17 @@ func (b *Builder) installed(name, pkg, version string) entry {
 		inputs: []string{"installed 1", goVersion, pkg, version},
 		make: func(dir string) error {
 			env := []string{"CGO_ENABLED=0", "GOBIN=" + dir}
-			_, err := run(dir, env, b.golang, "install", "-ldflags=-s -w", pkg+"@v"+version)
+			_, err := run(dir, env, b.golang, "install", noDebugInfo, "-ldflags=-s -w", pkg+"@v"+version)
 			return err
 		},
 	}
+}
+
+var requireBlock = regexp.MustCompile(`(?s)require \(\n.*?\n\)\n`)
+
+// requirements are the blocks of a go.mod that say what it requires.
+func requirements(goMod string) string {
+	return strings.Join(requireBlock.FindAllString(goMod, -1), "")
 }
 
 var stagingRule = regexp.MustCompile(`(?m)^\s*(?:replace\s+)?(k8s\.io/[a-z0-9-]+) => \./staging/src/`)
