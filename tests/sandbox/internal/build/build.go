@@ -94,7 +94,7 @@ func (b *Builder) Everything() (Result, error) {
 		return Result{}, err
 	}
 	if !b.has(bundle) && b.real == "" && !b.has(b.kube()) {
-		progress.Step("Kubernetes %s and what goes with it are built from source: about 15 minutes on 2 cores, once", b.release.Kubernetes)
+		progress.Step("Kubernetes %s and what goes with it are built from source: about 10 minutes on 2 cores, once", b.release.Kubernetes)
 	}
 	// The base tree waits for packages, the compilers for processors: both at once.
 	var both errgroup.Group
