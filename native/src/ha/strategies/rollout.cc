@@ -39,10 +39,13 @@ class Rollout {
                                : target_.body.contains("spec")          ? "what makes its end and spread safe"
                                                                         : "its pods are as they were";
     Json body = target_.body;
-    // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all.
+    // Held by manifests of ours and dropped here, the count would be 1 at once: it is let go last of all. And one that
+    // is to be reset is held as soon as nothing else might be ours any more, so that a run after one that was killed
+    // here finds it: the API server keeps no manager of a scaled count that nobody held before.
     const bool held = cluster::applied_fields(deployment_, kube::field_manager).contains(replicas_field);
     const bool already = target_.count == Count::released && !resets && now_ == 1;
-    if (held && !already) body["spec"]["replicas"] = most_;
+    const bool marked = resets && count_may_go(deployment_) && !planner_.holds(target_.body);
+    if ((held && !already) || marked) body["spec"]["replicas"] = most_;
     if (planner_.ensure(id("overlay"), body, reason) || updating(deployment_))
       wait("rollout", "every replica runs the wished template and is available");
     if (lowers) {
