@@ -146,9 +146,10 @@ func (b *Builder) used(base, bundle entry, own []entry) error {
 	return touch(paths)
 }
 
-// modules are those of the programs that are made of Kubernetes' libraries. With the release that our own programs are
-// made for it is one module, in the versions of ours; another one's Kubernetes would be given libraries newer than it.
-func (b *Builder) modules() (kubernetes, coreDNS, metricsServer module) {
+// kubernetesModules are those of the programs that are made of Kubernetes' libraries. With the release that our own
+// programs are made for it is one module, in the versions of ours; another one's Kubernetes would be given libraries
+// newer than it.
+func (b *Builder) kubernetesModules() (kubernetes, coreDNS, metricsServer module) {
 	r := b.release
 	const metrics = "sigs.k8s.io/metrics-server"
 	kubernetes = module{mains: []string{"kube"}, requires: []string{"k8s.io/kubernetes@v" + r.Kubernetes}, staging: r.Kubernetes, others: r.Staging}
@@ -166,7 +167,7 @@ func (b *Builder) modules() (kubernetes, coreDNS, metricsServer module) {
 }
 
 func (b *Builder) kube() entry {
-	kubernetes, _, _ := b.modules()
+	kubernetes, _, _ := b.kubernetesModules()
 	const x = "-X k8s.io/component-base/version." // without a version, kubectl and others fail to parse it
 	major, minor, _ := strings.Cut(b.release.Minor, ".")
 	return b.program(kubernetes, program{name: "kube",
@@ -177,7 +178,7 @@ func (b *Builder) kube() entry {
 func (b *Builder) components() []entry {
 	r := b.release
 	containerd := "github.com/containerd/containerd/v2/cmd/"
-	_, coreDNS, metricsServer := b.modules()
+	_, coreDNS, metricsServer := b.kubernetesModules()
 	return []entry{
 		b.kube(),
 		b.program(module{mains: []string{"kine"}, requires: []string{"github.com/k3s-io/kine@v" + r.Kine}}, program{name: "kine", cgo: true}),

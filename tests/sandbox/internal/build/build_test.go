@@ -48,8 +48,14 @@ func TestOwnLibrariesAreOfTheDefaultRelease(t *testing.T) {
 		}
 	}
 	b := &Builder{release: versions.Current(), libraries: requirements(string(mod))}
-	if kubernetes, coreDNS, _ := b.modules(); kubernetes.text() != coreDNS.text() || !strings.Contains(kubernetes.text(), b.libraries) {
+	if kubernetes, coreDNS, _ := b.kubernetesModules(); kubernetes.text() != coreDNS.text() || !strings.Contains(kubernetes.text(), b.libraries) {
 		t.Errorf("not one module:\n%s%s", kubernetes.text(), coreDNS.text())
+	}
+	if b.release, err = versions.Find("1.31"); err != nil {
+		t.Fatal(err)
+	}
+	if kubernetes, _, _ := b.kubernetesModules(); strings.Contains(kubernetes.text(), b.libraries) {
+		t.Errorf("1.31 is given newer libraries than its own:\n%s", kubernetes.text())
 	}
 }
 

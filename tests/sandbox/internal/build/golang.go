@@ -69,8 +69,8 @@ func (m module) text() string {
 	return mod + m.more
 }
 
-// write makes the module in a directory.
-func (m module) write(b *Builder, dir string) error {
+// write makes a module in a directory.
+func (b *Builder) write(m module, dir string) error {
 	mod := m.text()
 	if m.staging != "" {
 		replaces, err := b.staging(m.staging, m.others)
@@ -113,7 +113,7 @@ func (b *Builder) program(m module, p program) entry {
 			return err
 		}
 		defer os.RemoveAll(src)
-		if err := m.write(b, src); err != nil {
+		if err := b.write(m, src); err != nil {
 			return err
 		}
 		pkg := "./" + p.name
@@ -135,7 +135,7 @@ func pairs(m map[string]string) []string {
 }
 
 // The linker leaves it out; that the compiler makes none in the first place spares it a tenth of its time. Flags count as
-// an input of what is compiled, so tests/sandbox/test has this one, too.
+// an input of what is compiled, so the scripts sandbox and test have this one, too.
 const noDebugInfo = "-gcflags=all=-dwarf=false"
 
 func (b *Builder) compile(src, pkg, out, ldflags string, cgo bool) error {
