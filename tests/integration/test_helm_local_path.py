@@ -146,7 +146,18 @@ def test_others(server: Server, helper: Helper) -> None:
         see_shipped(server)
 
 
-@pytest.mark.parametrize(("start", "end"), [(PACKAGED, HELM), (HELM, OTHER), (HELM, PACKAGED), (HELM, REPLICAS)])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (PACKAGED, HELM),
+        (HELM, OTHER),
+        (HELM, PACKAGED),
+        (HELM, REPLICAS),
+        (REPLICAS, HELM),
+        (PACKAGED, REPLICAS),
+        (REPLICAS, PACKAGED),
+    ],
+)
 def test_killed(server: Server, helper: Helper, start: Json, end: Json) -> None:
     """A run that was killed at any of its writes is carried on by the next, or taken back."""
     with Provisioners(server):

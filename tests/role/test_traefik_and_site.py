@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nodes import Nodes
 
 WISH = {
+    "k3s_core_ha_reconcile": False,  # what is asked of the API is to be the role's
     **{f"k3s_core_ha_{key}": value for key, value in PACKAGED.items()},
     "k3s_core_ha_traefik_strategy": "helm",
     "k3s_core_ha_extra_deployments": [{"namespace": site.NAMESPACE, "name": site.NAME}],

@@ -132,6 +132,7 @@ class Site:
             "__k3s_core_ha_k3s_etc": str(self.place) + "/{{ inventory_hostname }}/etc",
             "k3s_core_ha_data_dir": str(self.place) + "/{{ inventory_hostname }}/data",
             "k3s_core_ha_helper_path": str(self.helper),
+            "k3s_core_ha_reconcile": False,  # the timer is for real nodes
             **extra,
         }
         given = {key: value for key, value in given.items() if value is not None}
@@ -318,6 +319,10 @@ def test_no_answer_anywhere_is_told_for_each_server(site: Site) -> None:
         (
             {"k3s_core_ha_reconcile": True, "k3s_core_ha_reconcile_interval": 9},
             "k3s_core_ha_reconcile_interval is 9; allowed is an integer from 10 to 86400",
+        ),
+        (
+            {"k3s_core_ha_reconcile": True, "__k3s_core_ha_systemd": "/no/such"},
+            "k3s_core_ha_reconcile is true, and one runs without systemd",
         ),
         ({"k3s_core_ha_helper_path": "/no/such"}, "k3s_core_ha_helper_path is not a file on the controller: /no/such"),
         ({"k3s_core_ha_helper_source": "artefact"}, "This copy of the collection has no helper for"),

@@ -56,6 +56,7 @@ void SimulatedCluster::ship_traefik() {
   ship_helm();
   ship(traefik_chart_manifest());
   snapshot.deployments.push_back(traefik_object());
+  hold(snapshot.deployments.back(), "helm");
   snapshot.deployments.back()["metadata"]["uid"] = next_uid();
   settle();
 }
@@ -101,12 +102,14 @@ void SimulatedCluster::run_chart(const Json& chart) {
   }
   Json* deployment = find({"apps/v1", "Deployment", "kube-system", name});
   if (deployment == nullptr) {
+    hold(made, "helm");
     made["metadata"]["uid"] = next_uid();
     snapshot.deployments.push_back(std::move(made));
     return;
   }
   (*deployment)["spec"] = made["spec"];
   (*deployment)["metadata"].erase("managedFields");
+  hold(*deployment, "helm");
 }
 
 void SimulatedCluster::uninstall(const std::string& chart) {

@@ -148,11 +148,15 @@ void SimulatedCluster::ship(const Json& manifest) {
   object["metadata"]["uid"] = next_uid();
   object["metadata"]["generation"] = 1;
   object["metadata"]["annotations"] = {{"objectset.rio.cattle.io/applied", manifest.dump()}};
+  hold(object, "deploy@server-1");
+  list_of(object["kind"])->push_back(object);
+}
+
+void SimulatedCluster::hold(Json& object, const std::string& manager) {
   auto fields = cluster::fields_in(object);
   for (const char* own : {"f:uid", "f:generation"})
     fields.erase({"f:metadata", own});
-  set_fields(object, "deploy@server-1", "Update", "", fields);
-  list_of(object["kind"])->push_back(object);
+  set_fields(object, manager, "Update", "", fields);
 }
 
 void SimulatedCluster::stage() {
@@ -230,9 +234,12 @@ Json& SimulatedCluster::add_site(int replicas) {
   body["spec"]["selector"]["matchLabels"] = labels;
   body["spec"]["template"]["metadata"]["labels"] = labels;
   body["spec"]["template"]["spec"]["containers"] = Json::array({{{"name", "site"}, {"image", "example.org/site:1"}}});
-  apply(body, "kubectl");
-  site()["spec"]["replicas"] = replicas;  // whose it is, nothing tells
-  site()["metadata"]["annotations"] = Json::object();
+  body["spec"]["replicas"] = replicas;
+  body["metadata"]["annotations"] = Json::object();
+  fill_defaults(body);
+  hold(body, "kubectl-create");
+  body["metadata"]["uid"] = next_uid();
+  snapshot.deployments.push_back(body);
   settle();
   return site();
 }
@@ -324,9 +331,11 @@ void SimulatedCluster::scale_by(const std::string& manager, int replicas, int in
 
 void SimulatedCluster::scale(Json& deployment, const std::string& manager, int replicas) {
   const FieldPath field{"f:spec", "f:replicas"};
+  const bool held = !cluster::owners_of(deployment, field).empty();
   disown(deployment, field);
   deployment["spec"]["replicas"] = replicas;
-  set_fields(deployment, manager, "Update", "scale", {field});
+  // The server keeps no manager of a count that nobody held before it was scaled.
+  if (held) set_fields(deployment, manager, "Update", "scale", {field});
   settle();
 }
 

@@ -54,7 +54,7 @@ class SimulatedCluster {
   void carry_out(const Step& step);
   /// Lets the controllers come to rest.
   void settle();
-  /// A Deployment web/site of somebody's, by server-side apply as `kubectl`; its pods are in extra_pods, too.
+  /// A Deployment web/site of somebody's, as `kubectl create` makes it; its pods are in extra_pods, too.
   Json& add_site(int replicas = 1);
   Json& site() { return *find({"apps/v1", "Deployment", "web", "site"}); }
   /// Server-side apply by any manager.
@@ -82,6 +82,8 @@ class SimulatedCluster {
   void run_chart(const Json& chart);
   void uninstall(const std::string& chart);
   void ship(const Json& manifest);
+  /// All fields of what this manager has just made.
+  void hold(Json& object, const std::string& manager);
   void run_deployment(Json& deployment);
   void begin_pod(Json pod);
   void run_replica_sets();
