@@ -432,13 +432,12 @@ TEST_CASE("extra: what is theirs stays theirs") {
 TEST_CASE("extra: one that is held whole in our name loses nothing by us") {
   SimulatedCluster cluster = with_site(3);
   reach(cluster, site_wish());
-  const Json& site = cluster.site();
+  Json& site = cluster.site();
   auto fields = cluster::applied_fields(site, "k3s-core-ha");
-  fields.merge(cluster::applied_fields(site, "kubectl"));
+  for (const auto& entry : site["metadata"]["managedFields"])
+    fields.merge(cluster::fields_of(entry["fieldsV1"]));
+  site["metadata"]["managedFields"] = Json::array();
   cluster.apply(cluster::body_from_fields(site, fields), "k3s-core-ha");
-  cluster.apply(
-      {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", "site"}, {"namespace", "web"}}}},
-      "kubectl");
   const Plan plan = make_plan(site_wish({{"replicas", 3}}), cluster.snapshot);
   REQUIRE(plan.refusal);
   CHECK(plan.refusal->status == ExitStatus::conflict);
