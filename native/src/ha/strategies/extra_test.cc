@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cluster/managed_fields.h"
@@ -34,6 +35,13 @@ Spec site_wish(const Json& more = Json::object(), const Json& rest = Json::objec
 SimulatedCluster with_site(int nodes, int replicas = 1) {
   SimulatedCluster cluster(nodes);
   cluster.add_site(replicas);
+  return cluster;
+}
+
+/// Made by a server-side apply that declares no count: nobody holds the default.
+SimulatedCluster with_free_count(int nodes, int replicas) {
+  SimulatedCluster cluster = with_site(nodes, replicas);
+  cluster.site()["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"].erase("f:replicas");
   return cluster;
 }
 
@@ -109,14 +117,16 @@ TEST_CASE("extra: noted, scaled out, spread, guarded; and back in reverse") {
 }
 
 TEST_CASE("extra: stopped anywhere, the next run comes to the same end") {
-  for (const int had : {1, 2, 3, 5}) {
+  for (const auto& [had, held] : {std::pair{1, true}, {2, true}, {3, true}, {5, true}, {1, false}, {2, false}}) {
     CAPTURE(had);
+    CAPTURE(held);
     const Spec there = site_wish({{"replicas", 3}});
-    SimulatedCluster reached = with_site(3, had);
+    const SimulatedCluster made = held ? with_site(3, had) : with_free_count(3, had);
+    SimulatedCluster reached = made;
     reach(reached, there);
     for (const bool back : {false, true}) {
       CAPTURE(back);
-      const SimulatedCluster start = back ? reached : with_site(3, had);
+      const SimulatedCluster start = back ? reached : made;
       const Spec& goal = back ? packaged : there;
       const std::size_t points = make_plan(goal, start.snapshot).steps.size();
       for (std::size_t point = 0; point <= points; ++point) {
