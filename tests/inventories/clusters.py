@@ -31,7 +31,7 @@ class Site(Cluster):
     """One cluster of the inventory."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__(f"inventories-{shape.name}")
+        super().__init__(f"inv-{shape.name}")
         self.shape = shape
 
     def start(self) -> None:
