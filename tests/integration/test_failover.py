@@ -67,7 +67,8 @@ class Site:
 
     def play(self, profile: str) -> dict[str, int]:
         """Run the collection's playbook; how much changed on each host."""
-        variables = json.dumps({**PACKAGED, "k3s_core_ha_failover_profile": profile})
+        wish = {**PACKAGED, "k3s_core_ha_failover_profile": profile, "k3s_core_ha_reconcile": False}
+        variables = json.dumps(wish)
         inventory = str(self.directory / "inventory.yml")
         start = time.monotonic()
         out = self.run(str(TOOLS / "ansible-playbook"), "-i", inventory, "-e", variables, "k3s_ha.core.ha")
