@@ -160,8 +160,12 @@ class Sites:
             for role, part in own["children"].items():
                 hosts = {f"{name}-{host}": variables for host, variables in part["hosts"].items()}
                 parts[f"{name}_{role}"] = {"hosts": hosts}
-            variables = {**own["vars"], site.shape.server_group: f"{name}_server", **self.wishes.get(name, {})}
-            variables["k3s_core_ha_reconcile"] = False  # what is asked of the API is to be the role's
+            variables = {
+                **own["vars"],
+                site.shape.server_group: f"{name}_server",
+                "k3s_core_ha_reconcile": False,  # what is asked of the API is to be the role's
+                **self.wishes.get(name, {}),
+            }
             groups[name] = {"children": parts, "vars": variables}
         return {"all": {"children": groups}}
 

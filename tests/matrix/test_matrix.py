@@ -112,7 +112,8 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     elif cell.coredns != "packaged":
         most = 1 / len(before) + 0.12
         assert since["share"] <= most, f"{told}: more than a share of {most:.2f}"
-        assert since["lost"] == 0 or since["last_lost_after_s"] <= LATEST, told  # another one in its zone may answer
+        # None: nothing was lost, as another replica in the client's zone was asked.
+        assert (since["last_lost_after_s"] or 0) <= LATEST, told
     nodes.sandbox("restore", victim)
     wait_for(f"{victim} ready", lambda: nodes.ready(victim), 120)
     wait_for("as many endpoints as before", lambda: len(nodes.endpoints()) >= len(before), 120)

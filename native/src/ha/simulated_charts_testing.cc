@@ -100,16 +100,15 @@ void SimulatedCluster::run_chart(const Json& chart) {
     for (const char* key : {"affinity", "topologySpreadConstraints"})
       if (values.contains(key)) made["spec"]["template"]["spec"][key] = values[key];
   }
+  hold(made, "helm");
   Json* deployment = find({"apps/v1", "Deployment", "kube-system", name});
   if (deployment == nullptr) {
-    hold(made, "helm");
     made["metadata"]["uid"] = next_uid();
     snapshot.deployments.push_back(std::move(made));
     return;
   }
   (*deployment)["spec"] = made["spec"];
-  (*deployment)["metadata"].erase("managedFields");
-  hold(*deployment, "helm");
+  (*deployment)["metadata"]["managedFields"] = made["metadata"]["managedFields"];
 }
 
 void SimulatedCluster::uninstall(const std::string& chart) {
