@@ -25,9 +25,9 @@ test: ## Run the checks: linters, units, the sandbox's own tests, scenarios on r
 	@tests/setup build lint sandbox python
 	@$(VENV)/python tests/run $(if $(ONLY),--only $(ONLY))
 
-test-matrix: dist ## Try every strategy on every kind of cluster, each pair of settings once; goes on where it was
+test-matrix: ## Try every strategy on every kind of cluster, each pair of settings once; goes on where it was
 	@tests/setup build lint sandbox python
-	@$(VENV)/python -m pytest -q -s tests/matrix
+	@MATRIX=1 $(VENV)/python tests/run --only artefact,sandbox-build,matrix
 
 down: ## Stop every cluster that demo and test started
 	@$(SANDBOX) down --all

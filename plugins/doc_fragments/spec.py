@@ -214,6 +214,8 @@ options:
       - V(replicas) runs several from a Deployment of ours, of which one is active while it holds a Lease, on nodes that
         carry the helper, and takes the packaged one's replica away. Where it is disabled, or not k3s's, nothing is
         done.
+      - V(custom) does the same, and where every server was started with C(--disable local-storage) makes all of it
+        from a manifest of ours, with the StorageClass C(local-path).
       - V(helm) runs one from a Helm chart, O(local_path_provisioner_chart), behind k3s's own StorageClass, while the
         packaged Deployment has no replicas. There is no standby, so while the node of its pod cannot be reached no
         volume is made or removed.
@@ -221,7 +223,7 @@ options:
         each other's volumes.
       - V(packaged) leaves local-path-provisioner as k3s ships it, or brings it back to that.
     type: str
-    choices: [replicas, helm, packaged]
+    choices: [replicas, custom, helm, packaged]
     default: replicas
   local_path_provisioner_replicas:
     description:
@@ -229,26 +231,23 @@ options:
       - When not given, it is 2 where two nodes carry the helper and O(level) asks for it. In a cluster of one node it
         stays as k3s ships it.
       - A number that the cluster cannot place is refused before anything is touched, and one above 1 where k3s was told
-        to do without local-path-provisioner.
+        to do without local-path-provisioner and the strategy is not V(custom).
       - Under O(local_path_provisioner_strategy=helm) it is 1, and more are refused.
     type: int
   local_path_provisioner_image:
     description:
       - The image of local-path-provisioner, in the place of the one that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
-        k3s would set it back, so it is refused before anything is touched.
+      - Not read under O(local_path_provisioner_strategy=packaged).
     type: str
   local_path_provisioner_resources:
     description:
       - C(requests) and C(limits) of the container of local-path-provisioner, beside those that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
-        k3s would set them back, so it is refused before anything is touched.
+      - Not read under O(local_path_provisioner_strategy=packaged).
     type: dict
   local_path_provisioner_tolerations:
     description:
       - Tolerations of the pods of local-path-provisioner, beside those that k3s ships.
-      - Held under O(local_path_provisioner_strategy=replicas) and O(local_path_provisioner_strategy=helm). Elsewhere
-        k3s would set them back, so it is refused before anything is touched.
+      - Not read under O(local_path_provisioner_strategy=packaged).
     type: list
     elements: dict
   local_path_provisioner_chart:

@@ -49,7 +49,7 @@ SPEC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "metrics_server_values": {"type": "dict"},
     "local_path_provisioner_strategy": {
         "type": "str",
-        "choices": ["replicas", "helm", "packaged"],
+        "choices": ["replicas", "custom", "helm", "packaged"],
         "default": "replicas",
     },
     "local_path_provisioner_replicas": {"type": "int"},

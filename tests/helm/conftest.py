@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 # How a cluster is spoken to, and waited for, is the same here as there.
-for neighbour in ("integration", "matrix", "local_path"):
+for neighbour in ("integration", "matrix", "local_path", "role"):
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
 pytest.register_assert_rewrite("claims", "cluster", "jobs", "nodes", "probe", "provisioners", "watchers", "writes")
 

@@ -6,19 +6,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import cells
-from cells import COREDNS, Cell
+from cells import COREDNS, METRICS, Cell
 from nodes import PACKAGED
 from probe import see_nothing_lost
-from test_helm import DNS, METRICS, Way
+from test_helm import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nodes import Nodes
-
-DNS_WISHES = {**COREDNS, "helm": DNS}
-METRICS_WISHES = {**{name: {"metrics_server_strategy": name} for name in cells.METRICS}, "helm": METRICS}
 
 
 def tour(names: Iterable[str]) -> list[str]:
@@ -34,11 +30,11 @@ def test_switch(nodes: Nodes) -> None:
     """Nothing is lost, and the API of metrics is always there. Both are switched in the same run, as users do it."""
     nodes.helper("apply", PACKAGED)
     # The shorter tour begins anew where it ends, with the step that follows.
-    metrics = itertools.cycle(tour(METRICS_WISHES)[1:])
+    metrics = itertools.cycle(tour(METRICS)[1:])
     former: list[str] = []
-    for strategy in tour(DNS_WISHES)[1:]:
+    for strategy in tour(COREDNS)[1:]:
         cell = Cell("small", strategy, next(metrics), "auto")
-        wish = {**PACKAGED, **DNS_WISHES[strategy], **METRICS_WISHES[cell.metrics]}
+        wish = {**PACKAGED, **COREDNS[strategy], **METRICS[cell.metrics]}
         with Way(nodes, f"CoreDNS to {cell.coredns}, metrics-server to {cell.metrics}") as way:
             # As the role does it: what is no longer to be set aside stays so until the end of the run.
             nodes.helper("apply", wish, *nodes.set_aside(cell.set_aside, former))

@@ -80,6 +80,8 @@ def helper(proxy: Proxy, directory: pathlib.Path) -> Helper:
 @pytest.fixture(scope="session")
 def ways(cluster: Cluster, server: Server, helper: Helper, directory: pathlib.Path) -> Ways:
     """Where the cluster is: at first as k3s ships it, whatever an earlier run left."""
-    staged = cluster.sandbox("exec", "server-1", "cat", "/var/lib/rancher/k3s/server/manifests/coredns.yaml")
-    (directory / "coredns.yaml").write_text(staged)
+    (directory / "metrics-server").mkdir()
+    for name in ("coredns.yaml", "metrics-server/metrics-server-deployment.yaml"):
+        staged = cluster.sandbox("exec", "server-1", "cat", f"/var/lib/rancher/k3s/server/manifests/{name}")
+        (directory / name).write_text(staged)
     return Ways(server, helper, directory)

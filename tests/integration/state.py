@@ -24,6 +24,7 @@ AUTOSCALER = f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-h
 BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns"
 METRICS = f"/apis/apps/v1/{SYSTEM}/deployments/metrics-server"
 METRICS_BUDGET = f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-metrics-server"
+METRICS_ACCOUNT = f"/api/v1/{SYSTEM}/serviceaccounts/metrics-server"
 CONFIG = f"/api/v1/{SYSTEM}/configmaps/coredns"
 ACCOUNT = f"/api/v1/{SYSTEM}/serviceaccounts/coredns"
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:coredns"
@@ -82,7 +83,7 @@ def state(server: Server) -> Json:
         "others": [_lasting(server.get(path)) for path in (CONFIG, ACCOUNT, ROLE, BINDING)],
         "autoscaler": _lasting(server.find(AUTOSCALER)),
         "budget": _lasting(server.find(BUDGET)),
-        "metrics": [_lasting(server.find(path)) for path in (METRICS, METRICS_BUDGET)],
+        "metrics": [_lasting(server.find(path)) for path in (METRICS, METRICS_BUDGET, METRICS_ACCOUNT)],
         "wish": _lasting(server.find(WISH)),
         "sets": [one["spec"]["replicas"] for one in sets],
         "pods": sorted(([_labels(pod, template), is_ready(pod)] for pod in pods), key=json.dumps),

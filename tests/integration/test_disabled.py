@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CoreDNS and metrics-server disabled in k3s: strategy custom makes them, keeps them through starts of k3s, and gives
-them to k3s again. And what else people do by hand to have others than k3s's: what comes of it is told, or put right.
+"""Components disabled in k3s: strategy custom makes them, keeps them through starts of k3s, and gives them to k3s
+again. And what else people do by hand to have others than k3s's: what comes of it is told, or put right.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from collections.abc import Iterator
 
 import pytest
 
-for beside in ("matrix", "helm"):
+for beside in ("matrix", "helm", "local_path"):
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / beside))
-pytest.register_assert_rewrite("nodes", "watchers")
+pytest.register_assert_rewrite("claims", "nodes", "watchers", "writes")
 
-from cluster import changes, wait_for  # noqa: E402 - so that a failed assertion there is explained, too
+from claims import Claims  # noqa: E402 - so that a failed assertion there is explained, too
+from cluster import changes, wait_for  # noqa: E402
 from nodes import BESIDE, MANIFESTS, PACKAGED, Nodes  # noqa: E402
 from probe import Probe, answers, see_nothing_lost  # noqa: E402
 from watchers import Availability  # noqa: E402
+from writes import out_of_turn, read_writes  # noqa: E402
 
 CUSTOM = {**PACKAGED, "coredns_strategy": "custom", "metrics_server_strategy": "custom", "level": "none"}
 CONFIG = "/etc/rancher/k3s/config.yaml.d/40-disabled.yaml"
 DISABLED = ("coredns", "metrics-server")
+TWO = {"local_path_provisioner_replicas": 2}
 REPLICAS = {**PACKAGED, "coredns_strategy": "replicas", "level": "none"}
 OWNER = "objectset.rio.cattle.io/owner-name"
 ELSEWHERE = "--manifests=/nowhere"  # as where the helper does not run on the server that has the file
@@ -102,6 +105,53 @@ def test_disabled(nodes: Nodes) -> None:
     assert [uid for uid, _ in identities(nodes)] == [uid for uid, _ in before]
     assert applied_whole(nodes)
     assert not nodes.helper("apply", PACKAGED)["changed"]
+
+
+def test_volumes(nodes: Nodes) -> None:
+    """local-path-provisioner disabled: made, kept, given to k3s again; volumes go on, and one at a time is active."""
+    (container,) = nodes.one("deployments", "local-path-provisioner")["spec"]["template"]["spec"]["containers"]
+    image = container["image"]
+    custom = {**PACKAGED, "local_path_provisioner_strategy": "custom", "local_path_provisioner_image": image}
+    disable(nodes, "local-storage")
+    wait_for("it to be gone", lambda: not there(nodes, "deployments", "local-path-provisioner"), 60)
+    refused = nodes.refused({**PACKAGED, "local_path_provisioner_strategy": "replicas", **TWO})
+    assert "strategy custom makes one" in str(refused), refused
+    assert nodes.helper("apply", PACKAGED)["changed"] is False
+    told = nodes.carriers()
+    assert nodes.helper("apply", custom, *told)["changed"]
+    assert not nodes.helper("apply", custom)["changed"]
+    claims = Claims(nodes, "server-1")
+    claims.start()
+    kept = claims.keep()
+
+    nodes.restart_all()
+    assert not nodes.helper("apply", custom)["changed"]
+    assert "started with --disable local-storage" in str(nodes.refused(PACKAGED))
+    claims.wait_for_one()
+
+    nodes.sandbox("exec", "server-1", "rm", CONFIG)
+    nodes.restart_all()
+    assert nodes.get("pods", "-l", "app=local-path-provisioner") == []  # k3s's own, which it has applied
+    deployment = nodes.one("deployments", "local-path-provisioner")
+    assert (deployment["metadata"]["annotations"][OWNER], deployment["spec"]["replicas"]) == ("local-storage", 0)
+    assert nodes.helper("apply", custom)["changed"]
+    assert not nodes.helper("apply", custom)["changed"]
+    assert not nodes.helper("apply", {**custom, "local_path_provisioner_strategy": "replicas"})["steps"][1:]
+    claims.wait_for_one()
+
+    nodes.helper("apply", PACKAGED)
+    claims.wait_for_one()
+    claims.remove(kept)
+    claims.stop()
+    writes = read_writes(nodes, ("server-1",))
+    assert out_of_turn(writes) == []
+    assert claims.left() == ""
+    print(f"\n{len(claims.seen)} claims; {claims.longest()[0]:.1f} s for a volume at most", flush=True)
+    assert nodes.left_of_ours() == []
+    before = nodes.generations()
+    nodes.restart_all()
+    assert nodes.generations() == before
+    assert nodes.helper("apply", PACKAGED)["changed"] is False
 
 
 def failures(nodes: Nodes) -> int:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fail-over profile `fast` on three servers and an agent: brought by the role, and held against servers that die.
+"""Fail-over profiles on three servers and an agent: brought by the role, and held against servers that die.
 
-The server that dies is the one that the agent is connected to, twice, or ten times with FULL=1.
+The server that dies is the one that the agent is connected to: under `fast` twice, or ten times with FULL=1, and once
+under `edge`. And on a cluster of one server, whose datastore is SQLite: there each restart is an outage of the API.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ API_ERRORS = (ApiError, OSError, ssl.SSLError, http.client.HTTPException, ValueE
 class Site:
     """The cluster, and the collection as a user installs it."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, topology: str) -> None:
         self.directory = directory
-        self.cluster = Cluster("failover")
+        self.topology = topology
+        self.cluster = Cluster(f"failover-{topology}")
         self.collections = directory / "collections"
         self.addresses: dict[str, str] = {}
 
     def start(self) -> None:
-        self.cluster.up("ha", "--timeout", "300")
+        self.cluster.up(self.topology, "--timeout", "300")
         self.run(str(ROOT / "tests" / "dist"), str(self.directory / "dist"))
         (artefact,) = (self.directory / "dist").glob("k3s_ha-core-*.tar.gz")
         galaxy = str(TOOLS / "ansible-galaxy")
@@ -142,15 +144,21 @@ class Look:
                         self.not_ready.add(name)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("failover"))
+@contextlib.contextmanager
+def started(made: Site) -> Iterator[Site]:
+    """Up for as long as it is entered. KEEP=1 leaves it up."""
     try:
         made.start()
         yield made
     finally:
         if not os.environ.get("KEEP"):
             made.cluster.sandbox("down")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with started(Site(tmp_path_factory.mktemp("failover"), "ha")) as made:
+        yield made
 
 
 def test_fast_is_brought_by_the_role_and_is_in_force(site: Site) -> None:
@@ -172,8 +180,8 @@ def test_a_second_run_changes_nothing(site: Site) -> None:
     assert set(site.play("fast").values()) == {0}
 
 
-@pytest.mark.parametrize("number", range(1, ROUNDS + 1))
-def test_no_living_node_is_taken_for_dead_when_its_server_dies(site: Site, number: int) -> None:
+def kill_the_agent_s_server(site: Site, what: str) -> None:
+    """Its death is noticed when it was predicted to be, and nobody else is taken for dead."""
     victim = site.connected_to()
     survivor = next(name for name in site.addresses if name.startswith("server-") and name != victim)
     api = site.server(survivor)
@@ -193,7 +201,7 @@ def test_no_living_node_is_taken_for_dead_when_its_server_dies(site: Site, numbe
     seen = look.unknown_at - start
     role = "in the lead" if predicted["lease_holder"] else "not in the lead"
     print(
-        f"round {number}: {victim}, {role}, killed, which took {killed - start:.1f} s: Unknown after {seen:.1f} s,"
+        f"{what}: {victim}, {role}, killed, which took {killed - start:.1f} s: Unknown after {seen:.1f} s,"
         f" predicted {low} to {high} s; others not ready: {look.not_ready or 'none'}",
         flush=True,
     )
@@ -202,9 +210,35 @@ def test_no_living_node_is_taken_for_dead_when_its_server_dies(site: Site, numbe
     wait_for("all nodes ready, all etcds voters", lambda: site.all_well(api), 180)
 
 
+@pytest.mark.parametrize("number", range(1, ROUNDS + 1))
+def test_no_living_node_is_taken_for_dead_when_its_server_dies(site: Site, number: int) -> None:
+    kill_the_agent_s_server(site, f"fast, round {number}")
+
+
+def test_edge(site: Site) -> None:
+    assert all(site.play("edge").values())
+    assert set(site.play("edge").values()) == {0}
+    told = site.budget("server-1")
+    for server in told["servers"]:
+        assert (server["grace_period"], server["monitor_period"], server["toleration_seconds"]) == (120, 5, 600)
+    assert {node["lease_duration"] for node in told["nodes"]} == {80}
+    kill_the_agent_s_server(site, "edge")
+
+
 def test_the_way_back_leaves_nothing(site: Site) -> None:
     assert all(site.play("default").values())
     assert site.ours() == []
     told = site.budget("server-1")
     assert {server["grace_period"] for server in told["servers"]} == {50}
     assert {node["lease_duration"] for node in told["nodes"]} == {40}
+
+
+def test_one_server(tmp_path: pathlib.Path) -> None:
+    with started(Site(tmp_path, "small")) as site:
+        assert all(site.play("fast").values())
+        assert set(site.play("fast").values()) == {0}
+        (server,) = site.budget("server-1")["servers"]
+        assert (server["grace_period"], server["toleration_seconds"]) == (20, 30)
+        assert {node["lease_duration"] for node in site.budget("server-1")["nodes"]} == {16}
+        assert all(site.play("default").values())
+        assert site.ours() == []

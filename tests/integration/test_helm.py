@@ -56,6 +56,7 @@ SPEC = PACKAGED | {
     "metrics_server_chart": WHOLE,
 }
 DNS_ALONE = PACKAGED | {"coredns_strategy": "helm", "coredns_chart": WHOLE}
+METRICS_ALONE = PACKAGED | {"metrics_server_strategy": "helm", "metrics_server_chart": WHOLE}
 
 
 def deployment(chart: str, values: Json) -> Json:
@@ -255,9 +256,10 @@ def test_other_strategies(server: Server, helper: Helper) -> None:
 
 
 @pytest.mark.usefixtures("charts")
-def test_killed(server: Server, helper: Helper) -> None:
+@pytest.mark.parametrize("wish", [DNS_ALONE, METRICS_ALONE], ids=["coredns", "metrics-server"])
+def test_killed(server: Server, helper: Helper, wish: Json) -> None:
     """A run that was killed at any of its writes is carried on by the next, or taken back."""
-    goals = (DNS_ALONE, PACKAGED)
+    goals = (wish, PACKAGED)
     for spec, other in (goals, goals[::-1]):
         helper.apply(other)
         for turn, point in enumerate(evenly(kill_points(helper.apply(spec)), 1)):
@@ -270,8 +272,11 @@ def test_killed(server: Server, helper: Helper) -> None:
             assert endpoints.below(1) == []
             if goal is DNS_ALONE:
                 see_helm(server)
+            elif goal is METRICS_ALONE:
+                assert (count(server, METRICS), count(server, "metrics-server")) == (2, 0)
             else:
                 see_none(server)
+                assert (count(server, "coredns"), count(server, "metrics-server")) == (1, 1)
             assert helper.apply(goal).writes == []
 
 

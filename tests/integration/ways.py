@@ -13,6 +13,7 @@ from state import Endpoints, difference, settled, state
 
 PACKAGED = "packaged"
 STRATEGIES = ("autoscaling", "replicas", "daemonset", "custom")
+CUSTOM_METRICS = "custom metrics-server"
 FULL = bool(os.environ.get("FULL"))
 # "0/3", "1/3" and "2/3", each with a SANDBOX_NAME of its own, share a full run among three clusters.
 SHARD = tuple(int(part) for part in os.environ.get("SHARD", "0/1").split("/"))
@@ -28,8 +29,9 @@ def kill_points(run: Run) -> list[Point]:
 
 
 def spec(strategy: str) -> Json:
-    """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component, and a
-    DaemonSet's pods are on every node: those whose pods are ready at once carry no control plane.
+    """The wish for a strategy of CoreDNS, all else by default; what k3s ships is so in every component, but for
+    metrics-server where that alone is custom. A DaemonSet's pods are on every node: those whose pods are ready at once
+    carry no control plane.
     """
     rest = {"metrics_server_strategy": PACKAGED, "local_path_provisioner_strategy": PACKAGED}
     toleration = {"key": "dedicated", "operator": "Exists"}
@@ -37,6 +39,12 @@ def spec(strategy: str) -> Json:
         PACKAGED: rest,
         "daemonset": {"coredns_daemonset_nodes": "all"},
         "custom": {"coredns_tolerations": [toleration], "coredns_lameduck": 5},
+        CUSTOM_METRICS: rest
+        | {
+            "coredns_strategy": PACKAGED,
+            "metrics_server_strategy": "custom",
+            "metrics_server_tolerations": [toleration],
+        },
     }
     return {"coredns_strategy": strategy} | more.get(strategy, {})
 
@@ -56,7 +64,8 @@ class Ways:
     def __init__(self, server: Server, helper: Helper, manifests: pathlib.Path) -> None:
         self.server = server
         self.helper = helper
-        self.words = ("--manifests", str(manifests), "--set-aside=server-1=coredns")  # of every run
+        # Of every run.
+        self.words = ("--manifests", str(manifests), "--set-aside=server-1=coredns,metrics-server-deployment")
         helper.apply(spec(PACKAGED), *self.words)
         self.at = PACKAGED
         self.ends: dict[str, Json] = {PACKAGED: settled(server)}

@@ -7,6 +7,9 @@ import itertools
 import os
 from dataclasses import dataclass, fields
 
+import site_of_ours as site
+from charts import content
+
 FULL = bool(os.environ.get("FULL"))
 
 # By factor; the values of spec keys, but for the topology.
@@ -21,11 +24,34 @@ COREDNS: dict[str, dict[str, object]] = {
         "coredns_resources": {"limits": {"memory": "200Mi"}},
         "coredns_lameduck": 5,
     },
+    "helm": {"coredns_strategy": "helm", "coredns_chart": {"content": content("coredns")}},
     "packaged": {"coredns_strategy": "packaged"},
 }
-METRICS = ("replicas", "custom", "packaged")
+METRICS: dict[str, dict[str, object]] = {
+    "replicas": {"metrics_server_strategy": "replicas"},
+    "custom": {"metrics_server_strategy": "custom"},
+    "helm": {"metrics_server_strategy": "helm", "metrics_server_chart": {"content": content("metrics-server")}},
+    "packaged": {"metrics_server_strategy": "packaged"},
+}
+LOCAL_PATH: dict[str, dict[str, object]] = {
+    "replicas": {"local_path_provisioner_strategy": "replicas"},
+    "helm": {
+        "local_path_provisioner_strategy": "helm",
+        "local_path_provisioner_chart": {"content": content("local-path-provisioner")},
+    },
+    "packaged": {"local_path_provisioner_strategy": "packaged"},
+}
+TRAEFIK: dict[str, dict[str, object]] = {
+    "helm": {"traefik_strategy": "helm"},
+    "packaged": {"traefik_strategy": "packaged"},
+}
+SITE: dict[str, dict[str, object]] = {
+    "replicas": {"extra_deployments": [{"namespace": site.NAMESPACE, "name": site.NAME}]},
+    "packaged": {},
+}
 TRAFFIC = ("auto", "none")
 TOPOLOGIES = ("single", "small", "ha", "zones")
+FACTORS = (TOPOLOGIES, COREDNS, METRICS, LOCAL_PATH, TRAEFIK, SITE, TRAFFIC)
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,10 @@ class Cell:
     topology: str
     coredns: str
     metrics: str
-    traffic: str
+    local_path: str = "packaged"
+    traefik: str = "packaged"
+    site: str = "packaged"  # a Deployment of somebody's own
+    traffic: str = "auto"
 
     @property
     def name(self) -> str:
@@ -48,7 +77,10 @@ class Cell:
         return {
             **COREDNS[self.coredns],
             "coredns_traffic_distribution": self.traffic,
-            "metrics_server_strategy": self.metrics,
+            **METRICS[self.metrics],
+            **LOCAL_PATH[self.local_path],
+            **TRAEFIK[self.traefik],
+            **SITE[self.site],
         }
 
     @property
@@ -64,7 +96,9 @@ class Cell:
 
 
 # What `make test` runs of it: what no scenario has.
-CUT = (Cell("small", "daemonset-all", "packaged", "auto"), Cell("small", "custom", "custom", "auto"))
+CUT = (Cell("small", "daemonset-all", "packaged"), Cell("small", "custom", "custom"))
+# In which a dead node stays so until Kubernetes has replaced all that was on it, of each component.
+LONG = Cell("ha", "autoscaling", "replicas", "replicas", "helm", "replicas")
 
 
 def _pairs(cell: Cell) -> set[tuple[tuple[str, str], ...]]:
@@ -74,16 +108,18 @@ def _pairs(cell: Cell) -> set[tuple[tuple[str, str], ...]]:
 
 def cells() -> list[Cell]:
     """All cells with FULL=1; else as few as have every pair of values once, topology by topology."""
-    every = [Cell(*values) for values in itertools.product(TOPOLOGIES, COREDNS, METRICS, TRAFFIC)]
+    every = [Cell(*values) for values in itertools.product(*FACTORS)]
     every = [cell for cell in every if cell.possible]
     if FULL:
         return every
-    left = set().union(*map(_pairs, every))
-    chosen = set(CUT)
+    left = {pair: None for cell in every for pair in _pairs(cell)}
+    chosen = {*CUT, LONG}
     for cell in chosen:
-        left -= _pairs(cell)
+        for pair in _pairs(cell):
+            left.pop(pair, None)
     while left:
-        best = max(every, key=lambda cell: len(_pairs(cell) & left))
+        best = max(every, key=lambda cell: sum(pair in left for pair in _pairs(cell)))
         chosen.add(best)
-        left -= _pairs(best)
+        for pair in _pairs(best):
+            left.pop(pair, None)
     return [cell for cell in every if cell in chosen]

@@ -10,18 +10,24 @@ from collections.abc import Iterator
 
 import pytest
 
-# How a cluster is spoken to, and waited for, is the same here as there.
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
-pytest.register_assert_rewrite("cluster", "nodes", "probe", "quiet")
+# How a cluster is spoken to, and waited for, and who asks it for what, is the same here as there.
+for neighbour in ("helm", "integration", "local_path", "role"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / neighbour))
+pytest.register_assert_rewrite(
+    "claims", "clients", "cluster", "nodes", "probe", "provisioners", "quiet", "site_of_ours", "watchers"
+)
 
-from cells import CUT, cells  # noqa: E402 - so that a failed assertion there is explained, too
+import site_of_ours as site  # noqa: E402 - so that a failed assertion there is explained, too
+from cells import CUT, TOPOLOGIES, cells  # noqa: E402
+from cluster import Json, wait_for  # noqa: E402
 from nodes import Nodes  # noqa: E402
 from results import Results  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What `make test` has time for."""
+    """What `make test` has time for, and what runs beside one another."""
     parser.addoption("--cut", action="store_true", help="only the cells that no scenario of molecule has")
+    parser.addoption("--topology", choices=TOPOLOGIES, help="only the cells of this topology")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -29,6 +35,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" not in metafunc.fixturenames:
         return
     chosen = CUT if metafunc.config.getoption("--cut") else cells()
+    only = metafunc.config.getoption("--topology")
+    chosen = [cell for cell in chosen if only in (None, cell.topology)]
     metafunc.parametrize("cell", chosen, ids=[cell.name for cell in chosen])
 
 
@@ -37,13 +45,18 @@ class Clusters:
 
     def __init__(self) -> None:
         self._up: Nodes | None = None
+        self.shipped: dict[str, Json] = {}  # what each of its Deployments was to be at first
 
     def of(self, topology: str) -> Nodes:
         """One of this topology as k3s leaves it, or as a cell that passed left it."""
         if self._up is None or self._up.topology != topology:
             self.down()
-            self._up = Nodes("matrix", topology)
+            self._up = Nodes(f"matrix-{topology}", topology, "--traefik")
             self._up.start()
+            site.apply(self._up)
+            wait_for("traefik", lambda: "traefik" in self._up.specs(), 120)
+            wait_for("a replica of each", lambda: not self._up.short_of_replicas(), 120)
+            self.shipped = self._up.specs()
         return self._up
 
     def down(self) -> None:
@@ -72,6 +85,12 @@ def whole(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def results() -> Results:
-    """Of this run and of earlier ones."""
-    return Results()
+def watched(request: pytest.FixtureRequest) -> int:
+    """For how many seconds a cluster at rest is watched."""
+    return 20 if request.config.getoption("--cut") else 300
+
+
+@pytest.fixture(scope="session")
+def results(watched: int) -> Results:
+    """Of this run and of earlier ones that watched for as long."""
+    return Results(watched)

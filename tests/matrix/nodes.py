@@ -15,6 +15,7 @@ from cluster import ROOT, Cluster, Json, is_ready, wait_for
 from probe import PROBE
 
 HELPER = ROOT / "build" / "k3s-core-ha-x86_64"
+INSTALLED = "/usr/local/bin/k3s-core-ha"  # where the role puts the helper
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests"
 METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
 PACKAGED = {
@@ -37,11 +38,19 @@ BESIDE = (
     ("clusterrolebindings", "system:metrics-server"),
     ("clusterrolebindings", "metrics-server:system:auth-delegator"),
     ("rolebindings", "metrics-server-auth-reader"),
+    ("configmaps", "local-path-config"),
+    ("serviceaccounts", "local-path-provisioner-service-account"),
+    ("clusterroles", "local-path-provisioner-role"),
+    ("clusterrolebindings", "local-path-provisioner-bind"),
+    ("storageclasses", "local-path"),
 )
 MANAGERS = ("--show-managed-fields", "-o", "json")
 KINDS = (
     "deployments,daemonsets,controllerrevisions,horizontalpodautoscalers,poddisruptionbudgets,configmaps,pods,"
     "roles,rolebindings,leases"
+)
+OF_CHARTS = (
+    "deployments,services,configmaps,serviceaccounts,jobs,clusterroles,clusterrolebindings,roles,rolebindings,secrets"
 )
 
 
@@ -116,6 +125,25 @@ class Nodes(Cluster):
                 self.sandbox("exec", server, "touch", f"{MANIFESTS}/{name}.yaml.skip")
         return [f"--set-aside={server}={','.join(names)}" for server in servers]
 
+    def carriers(self) -> list[str]:
+        """Install the helper on each server; gives the words by which a run is told."""
+        servers = [node for node in self.names if node.startswith("server")]
+        for server in servers:
+            self.sandbox("exec", server, "install", "-m", "755", PROBE, INSTALLED)
+        return [word for server in servers for word in ("--carrier", server)]
+
+    def specs(self) -> dict[str, Json]:
+        """What each Deployment is to be, in every namespace."""
+        return {one["metadata"]["name"]: one["spec"] for one in self._deployments()}
+
+    def short_of_replicas(self) -> list[str]:
+        """The Deployments that have fewer replicas that serve than they are to have."""
+        found = self._deployments()
+        return [d["metadata"]["name"] for d in found if d["status"].get("availableReplicas", 0) < d["spec"]["replicas"]]
+
+    def _deployments(self) -> list[Json]:
+        return json.loads(self.sandbox("kubectl", "get", "deployments", "--all-namespaces", "-o", "json"))["items"]
+
     def generations(self) -> list[int]:
         """How often what each Deployment is to be was changed."""
         return [self.one("deployments", name)["metadata"]["generation"] for name in LENT]
@@ -128,9 +156,9 @@ class Nodes(Cluster):
 
     def times_applied(self) -> int:
         """How often k3s has gone through its manifests, on whatever server; 0 while no API answers. Told by one that
-        comes behind CoreDNS's and is never set aside.
+        comes behind those of the components, and is never set aside.
         """
-        words = ("--field-selector", "reason=AppliedManifest,involvedObject.name=local-storage", "-o", "json")
+        words = ("--field-selector", "reason=AppliedManifest,involvedObject.name=rolebindings", "-o", "json")
         done = self.run("kubectl", "get", "events", "-n", "kube-system", *words)
         if done.returncode != 0:
             return 0
@@ -171,6 +199,12 @@ class Nodes(Cluster):
         at = time.time()
         self.sandbox("kill", node)
         return at
+
+    def left_of_charts(self) -> list[str]:
+        """What a way back has left of charts of ours, where there is a helm-controller."""
+        made = [one["metadata"]["name"] for one in self.get(OF_CHARTS)]
+        ours = [one["metadata"]["name"] for one in self.get("helmcharts,helmchartconfigs") if is_ours(one)]
+        return ours + [name for name in made if any(f"{component}-ha" in name for component in LENT)]
 
     def left_of_ours(self) -> list[str]:
         """What a way back has left of ours: objects, fields, labels, annotations."""

@@ -7,24 +7,22 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
-from cells import FULL
 from cluster import is_ready, wait_for
 
 if TYPE_CHECKING:
     from cluster import Json
     from nodes import Nodes
 
-WATCHED = 300 if FULL else 20  # seconds
 # Of a pod without a place, one that crashes, one that cannot be made, and a manifest that k3s cannot apply.
 COMPLAINTS = ("FailedScheduling", "BackOff", "FailedCreate", "ApplyManifestFailed")
 
 
-def see_quiet(nodes: Nodes) -> None:
-    """Every pod runs, none is started anew, and nobody changes what is wished of them, for as long as is watched."""
+def see_quiet(nodes: Nodes, seconds: int) -> None:
+    """Every pod runs, none is started anew, and nobody changes what is wished of them, for so long."""
     wait_for("every pod of kube-system to run", lambda: not _unsettled(nodes), 120)
     before = _counts(nodes)
     since = time.time()
-    time.sleep(WATCHED)  # that nothing happens has no sign to wait for
+    time.sleep(seconds)  # that nothing happens has no sign to wait for
     assert _unsettled(nodes) == []
     assert _counts(nodes) == before
     assert [event["message"] for event in nodes.get("events") if _is_complaint(event, since)] == []

@@ -13,14 +13,24 @@ from cluster import ROOT
 from nodes import HELPER
 
 DIRECTORY = ROOT / "build" / "matrix"
-SOURCES = ("tests/matrix", "tests/sandbox", "tests/integration/cluster.py")
+SOURCES = (
+    "tests/matrix",
+    "tests/sandbox",
+    "tests/helm/charts",
+    "tests/helm/charts.py",
+    "tests/helm/watchers.py",
+    "tests/integration/cluster.py",
+    "tests/integration/provisioners.py",
+    "tests/local_path/claims.py",
+    "tests/role/site_of_ours.py",
+)
 
 
 class Results:
     """A file for each cell that passed, in build/matrix."""
 
-    def __init__(self) -> None:
-        digest = hashlib.sha256(HELPER.read_bytes())
+    def __init__(self, watched: int) -> None:
+        digest = hashlib.sha256(HELPER.read_bytes() + str(watched).encode())
         tracked = subprocess.run(["git", "ls-files", "-z", *SOURCES], cwd=ROOT, capture_output=True, check=True)
         for name in sorted(filter(None, tracked.stdout.decode().split("\0"))):
             digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())

@@ -42,3 +42,8 @@ def everything(nodes: Nodes) -> list[Json]:
     """All that is in its namespace, with who holds what."""
     found = nodes.sandbox("kubectl", "get", KINDS, "-n", NAMESPACE, "--show-managed-fields", "-o", "json")
     return json.loads(found)["items"]
+
+
+def left_of_ours(nodes: Nodes) -> list[str]:
+    """What a way back has left of ours there: objects, fields, labels, annotations."""
+    return [f"{one['kind']} {one['metadata']['name']}" for one in everything(nodes) if "k3s-core-ha" in json.dumps(one)]

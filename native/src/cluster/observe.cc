@@ -94,6 +94,16 @@ constexpr std::array sources{
     Source{"/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings", "",
            "metadata.name=k3s-core-ha-local-path-provisioner", "rbac.authorization.k8s.io/v1", "RoleBinding",
            &Snapshot::rolebindings},
+    Source{"/api/v1/namespaces/kube-system/configmaps", "", "metadata.name=local-path-config", "v1", "ConfigMap",
+           &Snapshot::configmaps},
+    Source{"/api/v1/namespaces/kube-system/serviceaccounts", "", "metadata.name=local-path-provisioner-service-account",
+           "v1", "ServiceAccount", &Snapshot::serviceaccounts},
+    Source{"/apis/rbac.authorization.k8s.io/v1/clusterroles", "", "metadata.name=local-path-provisioner-role",
+           "rbac.authorization.k8s.io/v1", "ClusterRole", &Snapshot::clusterroles},
+    Source{"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "", "metadata.name=local-path-provisioner-bind",
+           "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", &Snapshot::clusterrolebindings},
+    Source{"/apis/storage.k8s.io/v1/storageclasses", "", "", "storage.k8s.io/v1", "StorageClass",
+           &Snapshot::storageclasses},
     Source{"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "",
            "metadata.name=k3s-core-ha-local-path-provisioner", "coordination.k8s.io/v1", "Lease", &Snapshot::leases}};
 
@@ -121,9 +131,8 @@ std::vector<Listing> chart_listings(const std::set<std::string>& charts) {
     add("batch/v1", "Job", &Snapshot::jobs, ns, "helm-install-" + name);
     add("apps/v1", "Deployment", &Snapshot::deployments, ns, name);
     listings.push_back({release_secrets(ns, "status=deployed,name=" + name), "v1", "Secret", &Snapshot::releases});
-    const bool provisions = name == "local-path-provisioner-ha";
-    if (provisions) add("v1", "ConfigMap", &Snapshot::configmaps, ns, "local-path-config");
-    if (!provisions && name != "traefik") continue;  // the pods of others carry what k3s's own carry
+    if (name != "local-path-provisioner-ha" && name != "traefik")
+      continue;  // the pods of others carry what k3s's own carry
     listings.push_back({{.path = kube::rest_path({"v1", "Pod", ns, ""}),
                          .list = true,
                          .label_selector = "app.kubernetes.io/name=" + name},

@@ -51,6 +51,7 @@ struct Snapshot {
   // Of local-path-provisioner behind a Lease; a RoleBinding of metrics-server's is here, too.
   Json roles = Json::array();
   Json rolebindings = Json::array();
+  Json storageclasses = Json::array();
   Json leases = Json::array();  ///< with observe_leases also those of the controller manager and of nodes
   // Of Deployments that the user names, which are in `deployments`, with their budgets and autoscalers beside them.
   Json extra_pods = Json::array();

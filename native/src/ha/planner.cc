@@ -26,6 +26,7 @@ const Json* list_of(const cluster::Snapshot& snapshot, const std::string& kind) 
   if (kind == "ClusterRoleBinding") return &snapshot.clusterrolebindings;
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;
+  if (kind == "StorageClass") return &snapshot.storageclasses;
   if (kind == "Lease") return &snapshot.leases;
   if (kind == "APIService") return &snapshot.apiservices;
   if (kind == "HelmChart") return &snapshot.helmcharts;

@@ -262,10 +262,12 @@ std::vector<Key> make_table() {
       {.name = "local_path_provisioner_strategy",
        .description =
            "How local-path-provisioner gets there: replicas runs several from a Deployment of ours, of which "
-           "one is active while it holds a Lease, and sets the packaged one aside; helm runs one from a Helm chart of "
+           "one is active while it holds a Lease, and sets the packaged one aside; custom does so, too, and makes all "
+           "of it "
+           "where k3s was started with --disable local-storage; helm runs one from a Helm chart of "
            "local_path_provisioner_chart in its place; packaged leaves it as k3s ships it, or brings it back.",
        .type = "string",
-       .choices = {"replicas", "helm", "packaged"},
+       .choices = {"replicas", "custom", "helm", "packaged"},
        .fallback = "replicas",
        .store = [](Spec& spec, const Json& value) { spec.local_path_provisioner_strategy = value; },
        .load = [](const Spec& spec) { return Json(spec.local_path_provisioner_strategy); }},
@@ -336,7 +338,7 @@ std::vector<Key> make_table() {
   add_chart_keys(keys, "metrics_server", "metrics-server of https://kubernetes-sigs.github.io/metrics-server/",
                  &Spec::metrics_server_chart, &Spec::metrics_server_values, fault_of_metrics_server_values);
   add_pod_keys(keys, "local_path_provisioner", "local-path-provisioner.",
-               "local_path_provisioner_strategy replicas and helm", &Spec::local_path_provisioner_pods);
+               "local_path_provisioner_strategy replicas, custom and helm", &Spec::local_path_provisioner_pods);
   add_chart_keys(keys, "local_path_provisioner", "local-path-provisioner, whose repo has no default",
                  &Spec::local_path_provisioner_chart, &Spec::local_path_provisioner_values, fault_of_local_path_values);
   return keys;

@@ -18,6 +18,7 @@
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/metrics_server_helm.h"
 #include "ha/strategies/own_chart.h"
+#include "ha/strategies/own_local_path.h"
 #include "ha/strategies/own_metrics_server.h"
 #include "ha/strategies/rollout.h"
 #include "ha/strategies/shipped.h"
@@ -77,6 +78,19 @@ void marks_back(Planner& planner, const Planner& earlier) {
   for (const auto& node : planner.snapshot.nodes)
     for (const auto& before : earlier.snapshot.nodes)
       if (before["metadata"]["name"] == node["metadata"]["name"]) plan_aside_mark(planner, node, aside_marks(before));
+}
+
+/// What local-path-provisioner has besides serves it: there before it is again, and gone after it.
+void local_path_back(Planner& planner, const Planner& earlier) {
+  const bool was_there = earlier.live(local_path.deployment) != nullptr;
+  if (!was_there) plan_local_path_back(planner, earlier);
+  for (const Json& object : own_local_path_objects(planner.snapshot))
+    if (const auto ref = kube::ref_of(object);
+        ref != local_path.deployment && (is_held(earlier, ref) || is_held(planner, ref))) {
+      planner.set_aside(ref);
+      restore(planner, earlier, fmt::format("local-path-{}", kube::resource_of(ref.kind)), ref);
+    }
+  if (was_there) plan_local_path_back(planner, earlier);
 }
 
 /// What is not there any more cannot go back, and what was never touched gives no step.
@@ -162,7 +176,7 @@ Plan plan_way_back(const cluster::Snapshot& before, const cluster::Snapshot& now
   coredns_objects_back(planner, earlier);
   if (count == Count::at_least) restore(planner, earlier, "coredns-autoscaler", coredns_autoscaler);
   plan_extras_back(planner, earlier);
-  plan_local_path_back(planner, earlier);
+  local_path_back(planner, earlier);
   metrics_server_back(planner, earlier);
   if (earlier.snapshot.charts.contains("traefik")) {
     restore(planner, earlier, "traefik-values", traefik_config);

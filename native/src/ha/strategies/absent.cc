@@ -12,12 +12,14 @@
 #include <utility>
 
 #include "cluster/k3s.h"
+#include "cluster/managed_fields.h"
 #include "ha/placement/words.h"
 #include "ha/strategies/coredns_view.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/own_coredns.h"
 #include "ha/strategies/own_metrics_server.h"
 #include "ha/strategies/shipped.h"
+#include "kube/client.h"
 
 namespace core_ha::ha {
 
@@ -60,6 +62,26 @@ void plan_making(Planner& planner, const Component& component, Json body, int re
                .object = component.deployment,
                .reason = "every replica is available"});
   plan_budget(planner, component, body, replicas);
+}
+
+void plan_beside(Planner& planner, const Component& component, const std::string& id, const Json& object) {
+  const auto ref = kube::ref_of(object);
+  const bool none = ships_none(planner.snapshot, component);
+  const Json* live = planner.live(ref);
+  if (none && is_custom(planner.spec, component)) {
+    planner.set_aside(ref);
+    planner.ensure(
+        id, object,
+        fmt::format("k3s was started with --disable {}, so {} needs this of ours", component.addon, component.title));
+  } else if (live == nullptr || cluster::applied_fields(*live, kube::field_manager).empty()) {
+    return;
+  } else if (none && planner.live(component.deployment) == nullptr) {
+    planner.remove_own(id, ref, fmt::format("{} is gone", component.title));
+  } else {
+    // What it ships may not be known whole, and k3s may not have come to it yet: until it does, it stays as it is.
+    const Json theirs = shipped(planner, ref);
+    plan_set_to(planner, id, theirs.is_null() ? *live : theirs, head_of(object), "k3s ships its own");
+  }
 }
 
 std::string missing_words(const Planner& planner, const Component& component) {

@@ -23,6 +23,10 @@ const Json* to_make(const Planner& planner, const Component& component);
 /// Makes it: `body` is our whole set for the Deployment, but for the count; with its PodDisruptionBudget.
 void plan_making(Planner& planner, const Component& component, Json body, int replicas);
 
+/// An object of ours beside the component's Deployment, whose manifest k3s never sets aside with that one's: made where
+/// k3s ships none and strategy custom makes one; no longer ours where k3s ships it; gone where no Deployment is left.
+void plan_beside(Planner& planner, const Component& component, const std::string& id, const Json& object);
+
 /// That there is none, why, and what would make one: a sentence.
 std::string missing_words(const Planner& planner, const Component& component);
 

@@ -17,6 +17,10 @@
 // Strategy helm has the chart's pod instead of ours, with a guard of its own (local_path_helm.cc). From one kind to
 // another the way is the same: what was active goes, its pods' objects are waited for, then the next may come.
 //
+// Where every server was started with --disable local-storage, strategy custom makes what k3s would ship, set aside
+// from the first: should k3s ship its own again, it takes that Deployment over and keeps both, so what comes with a
+// start of a server is not active beside ours.
+//
 // The replicas run where the helper is: on servers, where the role puts it. A provisioner is good for nothing without
 // the API, so a server that is lost together with it takes nothing more away.
 #include "ha/strategies/local_path.h"
@@ -34,10 +38,13 @@
 #include "ha/placement/level.h"
 #include "ha/placement/words.h"
 #include "ha/placement/zones.h"
+#include "ha/strategies/absent.h"
 #include "ha/strategies/local_path_helm.h"
 #include "ha/strategies/local_path_standby.h"
+#include "ha/strategies/own_local_path.h"
 #include "ha/strategies/placing.h"
 #include "ha/strategies/rollout.h"
+#include "ha/strategies/shipped.h"
 #include "kube/client.h"
 
 namespace core_ha::ha {
@@ -91,6 +98,14 @@ struct Carriers {
   int open = 0;                       ///< of `nodes`, hosts that take pods now
 };
 
+/// What strategy custom makes where k3s ships none and there is none; null elsewhere.
+Json to_be_made(const Planner& planner) {
+  if (planner.live(local_path.deployment) != nullptr || !is_custom(planner.spec, local_path) ||
+      !ships_none(planner.snapshot, local_path))
+    return {};
+  return own_local_path_deployment(planner.snapshot);
+}
+
 /// What the chart has made; null: there is none of ours, or it has made nothing.
 const Json* made_by_chart(const Planner& planner) {
   if (own_chart(planner.snapshot, local_path_chart) == nullptr) return nullptr;
@@ -99,10 +114,14 @@ const Json* made_by_chart(const Planner& planner) {
 
 class LocalPath {
  public:
-  LocalPath(Planner& planner, ChartWay chart)
+  /// `aside`: our whole set for the packaged Deployment while it is set aside, where that is another than usual.
+  LocalPath(Planner& planner, ChartWay chart, Json aside = local_path_aside_body())
       : planner_(planner),
         way_(std::move(chart)),
-        packaged_(planner.live(local_path.deployment)),
+        aside_(std::move(aside)),
+        alone_(is_custom(planner.spec, local_path) && ships_none(planner.snapshot, local_path)),
+        made_(to_be_made(planner)),
+        packaged_(made_.is_null() ? planner.live(local_path.deployment) : &made_),
         model_(packaged_ == nullptr ? Json() : local_path_model(planner, *packaged_)),
         standby_(planner.live(local_path_standby)),
         charted_(made_by_chart(planner)),
@@ -120,10 +139,13 @@ class LocalPath {
     if (packaged_ == nullptr) {
       refuse_missing();
       end_chart();
-      return clear_away("local-path-provisioner is gone");
+      clear_away("local-path-provisioner is gone");
+      return plan_beside_local_path(planner_);
     }
+    if (refuse_to_leave_none(planner_, local_path)) return;
+    if (!alone_) plan_beside_local_path(planner_);
     if (strategy == "packaged") return give_back();
-    if (!cluster::applied_manifest(*packaged_))
+    if (made_.is_null() && !is_shipped(*packaged_))
       return planner_.warn(fmt::format("{} is not the one that k3s ships: it is left as it is.", name));
     if (standby_ == nullptr && own_chart(planner_.snapshot, local_path_chart) == nullptr &&
         replicas_of(*packaged_) == 0 && !is_unschedulable(*packaged_))
@@ -151,6 +173,9 @@ class LocalPath {
 
   void bring_in(const Json& body, int replicas) {
     end_chart();
+    // Before any of ours may be active: k3s's own is to find it so whenever it comes.
+    if (alone_) plan_beside_local_path(planner_);
+    if (alone_) set_aside();
     planner_.ensure("local-path-role", local_path_role_body(), "its replicas need a Lease");
     planner_.ensure("local-path-role-binding", local_path_role_binding_body(*packaged_), "its replicas need a Lease");
     planner_.fix_count(local_path.deployment, 0);
@@ -171,7 +196,7 @@ class LocalPath {
                     .action = Action::wait_rollout,
                     .object = local_path_standby,
                     .reason = "every replica is there"});
-    set_aside();
+    if (!alone_) set_aside();
   }
 
   void give_back() {
@@ -181,32 +206,55 @@ class LocalPath {
                          ((standby_ != nullptr || charted) && replicas_of(*packaged_) == 0);
     end_chart();
     end_standby();
-    if (touched)
-      plan_rollout(planner_, local_path, *packaged_,
-                   {.body = apply_body(local_path.deployment), .replicas = 1, .count = Count::released});
+    if (touched) {
+      const Json none = apply_body(local_path.deployment);
+      const HandBack back = is_taken_over(*packaged_) ? hand_back_to(theirs(), *packaged_, none) : HandBack{none};
+      if (back.disowns) planner_.set_aside(local_path.deployment);
+      plan_rollout(planner_, local_path, *packaged_, {.body = back.body, .replicas = 1, .count = Count::released});
+      if (back.disowns) planner_.disown("local-path-back", none);
+    }
     clear_away("k3s ships none");
+  }
+
+  /// None of ours, and none of k3s's either: as a run that was ended leaves it.
+  void hold_aside() {
+    end_standby();
+    clear_away("it was not there before");
+    set_aside();
+  }
+
+  /// Ours where there was none before.
+  void take_away() {
+    const char* reason = "it was not there before";
+    end_standby();
+    clear_away(reason);
+    planner_.remove_own("local-path-aside", local_path.deployment, reason);
   }
 
   const Json* packaged() const { return packaged_; }
 
  private:
-  /// None is made where there is none, unlike CoreDNS: one of k3s's that comes back with a start of a server is active
-  /// at once, whatever is there.
+  /// Who was told to do without may have volumes of another kind: what he did not ask for is not made.
   void refuse_missing() {
     const auto& spec = planner_.spec;
+    if (is_custom(spec, local_path)) return planner_.warn(missing_words(planner_, local_path));
     if (standby_ != nullptr || spec.local_path_provisioner_strategy == "packaged" ||
         spec.local_path_provisioner_replicas.value_or(1) < 2)
       return;
-    const auto servers = cluster::disabled_on(planner_.snapshot, local_path.addon);
-    planner_.refuse(
-        ExitStatus::unsafe,
-        fmt::format("local_path_provisioner_replicas is {}, and {} is not there{}. None is made in its place: once k3s "
-                    "ships its own again, that one is active beside it, and two that are active can delete each "
-                    "other's volumes.",
-                    *spec.local_path_provisioner_replicas, kube::to_string(local_path.deployment),
-                    servers.empty()
-                        ? ""
-                        : fmt::format(": k3s was started with --disable {} on {}", local_path.addon, few(servers))));
+    planner_.refuse(ExitStatus::unsafe,
+                    fmt::format("local_path_provisioner_replicas is {}, but {}", *spec.local_path_provisioner_replicas,
+                                missing_words(planner_, local_path)));
+  }
+
+  /// The Deployment as k3s ships it. Where that is not known whole, or k3s has not come to it yet: as it is there, but
+  /// for what sets it aside.
+  Json theirs() const {
+    Json whole = shipped(planner_, local_path.deployment);
+    if (!whole.is_null()) return whole;
+    whole = *packaged_;
+    whole["spec"].erase("replicas");
+    whole["spec"]["template"]["spec"].erase("affinity");
+    return whole;
   }
 
   void choose(const std::vector<std::string>& named) {
@@ -220,27 +268,29 @@ class LocalPath {
                       planner_.spec.node_affinity.empty() ? "" : " that node_affinity allows", then));
     };
     if (carriers.nodes.empty() && standby_ != nullptr) return warn_of_no_carrier("they are left as they are");
-    if (sizing.min_replicas == 0) {
+    if (carriers.nodes.empty() && alone_) return warn_of_no_carrier("none is made");
+    const int replicas = alone_ ? std::max(1, sizing.min_replicas) : sizing.min_replicas;
+    if (replicas == 0) {
       if (carriers.eligible > 1 && planner_.spec.level != "none")
         warn_of_no_carrier("it stays as k3s ships it");
       else if (!planner_.spec.node_affinity.empty())
         planner_.warn(affinity_left_out("local-path-provisioner"));
       return give_back();
     }
-    check_shipped(planner_, local_path, *packaged_);
+    if (made_.is_null()) check_shipped(planner_, local_path, *packaged_);
     if (refuse_paused(planner_, local_path, *packaged_)) return;
-    const Json body = local_path_standby_body(model_, planner_.spec, zones_of(carriers.nodes), sizing.min_replicas);
-    if (!keeps(body) && carriers.open < sizing.min_replicas)
+    const Json body = local_path_standby_body(model_, planner_.spec, zones_of(carriers.nodes), replicas);
+    if (!keeps(body) && carriers.open < replicas)
       return planner_.leave(
           fmt::format("local-path-provisioner is left as it is for now: its {} replicas need a node "
                       "each that carries the helper, and {} of those take pods now.",
-                      sizing.min_replicas, carriers.open));
-    if (!keeps(body) && !find_room(planner_, local_path, body["spec"]["template"], carriers.nodes, sizing.min_replicas,
-                                   placement(standby_pods_, sizing.min_replicas)))
+                      replicas, carriers.open));
+    if (!keeps(body) && !find_room(planner_, local_path, body["spec"]["template"], carriers.nodes, replicas,
+                                   placement(standby_pods_, replicas)))
       return;
     for (const Json* node : carriers.unmarked)
       plan_mark(planner_, *node, std::string(version), "it has the helper, so pods that need it can run there");
-    bring_in(body, sizing.min_replicas);
+    bring_in(body, replicas);
   }
 
   Carriers find_carriers(const std::vector<std::string>& named) const {
@@ -355,17 +405,33 @@ class LocalPath {
   void set_aside() {
     refuse_unreachable(packaged_pods_);
     bool changed = false;
-    if (is_unschedulable(*packaged_) && replicas_of(*packaged_) > 0) {
+    if (alone_ || is_taken_over(*packaged_)) {
+      changed = hold_whole();
+    } else if (is_unschedulable(*packaged_) && replicas_of(*packaged_) > 0) {
       planner_.scale("local-path-aside", local_path.deployment, 0, "it is set aside, and its pods could not run");
-      planner_.wish(local_path_aside_body());
+      planner_.wish(aside_);
       changed = true;
-    } else if (planner_.ensure("local-path-aside", local_path_aside_body(),
-                               "no packaged pod may be active beside ours")) {
+    } else if (planner_.ensure("local-path-aside", aside_, "no packaged pod may be active beside ours")) {
       planner_.only_by_plan();
       changed = true;
     }
     if (changed || !packaged_pods_.empty())
       wait_gone("local-path-gone", local_path.deployment, (*packaged_)["spec"]["selector"]);
+  }
+
+  /// The Deployment where it is wholly ours: set aside, and of our release while k3s ships none; from then on no more
+  /// of it is ours than of any other that is set aside.
+  bool hold_whole() {
+    const std::size_t before = planner_.steps();
+    const char* id = "local-path-aside";
+    if (alone_) {
+      planner_.set_aside(local_path.deployment);
+      planner_.ensure(id, cluster::overlay(own_local_path_deployment(planner_.snapshot), aside_),
+                      "k3s was started with --disable local-storage, so this is its Deployment, set aside");
+    } else {
+      plan_set_to(planner_, id, theirs(), aside_, "no packaged pod may be active beside ours");
+    }
+    return planner_.steps() > before;
   }
 
   void wait_gone(const char* id, const kube::ObjectRef& deployment, const Json& selector) {
@@ -408,8 +474,11 @@ class LocalPath {
 
   Planner& planner_;
   const ChartWay way_;
-  const Json* packaged_;
-  const Json model_;  ///< what ours are derived from
+  const Json aside_;
+  const bool alone_;  ///< k3s ships none, and all of it is to be ours
+  const Json made_;  ///< the Deployment that is to be made in the place of k3s's; null: there is one, or none is wished
+  const Json* packaged_;  ///< that, or k3s's; null: there is none
+  const Json model_;      ///< what ours are derived from
   const Json* standby_;
   const Json* charted_;  ///< the Deployment that our chart has made
   const Json chart_selector_;
@@ -437,10 +506,14 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
   const Json* was = earlier.live(local_path.deployment);
   const bool charted =
       was != nullptr && is_unschedulable(*was) && own_chart(earlier.snapshot, local_path_chart) != nullptr;
+  const bool was_ours = was != nullptr && is_taken_over(*was);
+  if (was_ours) planner.set_aside(local_path.deployment);
   LocalPath now(planner,
-                charted ? design_back(planner, earlier, local_path_chart) : design_without(planner, local_path_chart));
+                charted ? design_back(planner, earlier, local_path_chart) : design_without(planner, local_path_chart),
+                was_ours ? cluster::body_from_fields(*was, cluster::applied_fields(*was, kube::field_manager))
+                         : local_path_aside_body());
   const Json* standby = earlier.live(local_path_standby);
-  if (was == nullptr || now.packaged() == nullptr) return;
+  if (now.packaged() == nullptr) return;
   const auto marks_back = [&](bool given) {
     for (const auto& node : planner.snapshot.nodes) {
       const Json* before = node_named(earlier.snapshot, node["metadata"]["name"]);
@@ -448,6 +521,10 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
       if (carried_by(*before).is_null() != given) plan_mark(planner, node, carried_by(*before), "as it was before");
     }
   };
+  if (was == nullptr) {
+    if (is_taken_over(*now.packaged())) now.take_away();
+    return marks_back(false);
+  }
   marks_back(true);
   // Beside a packaged one that could still run, ours of a change half-way served nobody.
   if (charted) {
@@ -456,6 +533,8 @@ void plan_local_path_back(Planner& planner, const Planner& earlier) {
     Json body = cluster::body_from_fields(*standby, cluster::applied_fields(*standby, kube::field_manager));
     body["spec"]["replicas"] = replicas_of(*standby);
     now.bring_in(body, replicas_of(*standby));
+  } else if (was_ours) {
+    now.hold_aside();
   } else {
     now.give_back();
   }
@@ -473,7 +552,9 @@ Json local_path_stands(const Planner& planner) {
   std::set<std::string> nodes;
   for (const Json* pod : unfinished_pods_of(planner.snapshot, serving))
     if (const std::string node = (*pod)["spec"].value("nodeName", ""); !node.empty()) nodes.insert(node);
-  Json stands = {{"strategy", ours ? "replicas" : "packaged"},
+  Json stands = {{"strategy", !ours                      ? "packaged"
+                              : is_taken_over(*packaged) ? "custom"
+                                                         : "replicas"},
                  {"replicas", replicas_of(*serving)},
                  {"ready", serving->value("status", Json::object()).value("readyReplicas", 0)},
                  {"nodes", nodes}};

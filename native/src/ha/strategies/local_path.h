@@ -36,7 +36,8 @@ Json local_path_model(const Planner& planner, const Json& packaged);
 
 /// `replicas`: several from a Deployment of ours, of which one is active while it holds a Lease; the packaged one has
 /// none and can have none. Where no node carries the helper, or there is only one node, as k3s ships it. `helm`: one,
-/// from its chart, in the place of the packaged one. `packaged`: as k3s ships it, nothing of ours is left. One that is
+/// from its chart, in the place of the packaged one. `custom`: as `replicas`, also where every server was started with
+/// --disable local-storage, from a manifest of ours. `packaged`: as k3s ships it, nothing of ours is left. One that is
 /// not there, or is not k3s's, is left alone. `carriers`: as make_plan has it. False: nothing of the chart is to be
 /// left.
 bool plan_local_path(Planner& planner, const std::vector<std::string>& carriers, const ChartWay& chart);

@@ -299,8 +299,9 @@ TEST_CASE("local-path: where k3s ships none a number of the user's is refused, a
   Spec two = wished();
   two.local_path_provisioner_replicas = 2;
   CHECK(refusal_of(make_plan(two, cluster.snapshot), ExitStatus::unsafe)
-            .find("is not there: k3s was started with --disable local-storage on server-1. None is made") !=
-        std::string::npos);
+            .find("local_path_provisioner_replicas is 2, but apps/v1 Deployment kube-system/local-path-provisioner is "
+                  "not there: k3s was started with --disable local-storage on server-1. Where every server was, "
+                  "strategy custom makes one.") != std::string::npos);
 }
 
 TEST_CASE("local-path: manifests hold both counts, and what serves is guarded") {

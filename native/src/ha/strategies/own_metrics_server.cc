@@ -8,11 +8,9 @@
 
 #include "base/yaml.h"
 #include "cluster/k3s.h"
-#include "cluster/managed_fields.h"
 #include "ha/strategies/absent.h"
 #include "ha/strategies/metrics_server.h"
 #include "ha/strategies/shipped.h"
-#include "kube/client.h"
 
 namespace core_ha::ha {
 
@@ -168,21 +166,7 @@ void plan_beside_metrics_server(Planner& planner, bool last) {
   for (const Json& object : own_metrics_server_objects(planner.snapshot)) {
     const auto ref = kube::ref_of(object);
     if (ref == metrics_server.deployment || (ref.kind == "APIService") != last) continue;
-    const Json* live = planner.live(ref);
-    if (none && is_custom(planner.spec, metrics_server)) {
-      planner.set_aside(ref);
-      planner.ensure(beside_metrics_server_id(ref), object,
-                     "k3s was started with --disable metrics-server, so metrics-server needs this of ours");
-    } else if (live == nullptr || cluster::applied_fields(*live, kube::field_manager).empty()) {
-      continue;
-    } else if (none && planner.live(metrics_server.deployment) == nullptr) {
-      planner.remove_own(beside_metrics_server_id(ref), ref, "metrics-server is gone");
-    } else {
-      // k3s may not have come to it yet: until it does, ours is what it ships.
-      Json theirs = shipped(planner, ref);
-      if (theirs.is_null()) theirs = object;
-      plan_set_to(planner, beside_metrics_server_id(ref), theirs, head_of(object), "k3s ships its own");
-    }
+    plan_beside(planner, metrics_server, beside_metrics_server_id(ref), object);
   }
 }
 

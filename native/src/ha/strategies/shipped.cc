@@ -96,14 +96,7 @@ std::set<std::string> left_alone_on(const Planner& planner, const Json& node) {
 /// What is to be given back must be known.
 void refuse_unknown(Planner& planner, const Component& component) {
   const Json* deployment = planner.live(component.deployment);
-  if (deployment == nullptr || !is_taken_over(*deployment)) return;
-  if (const auto servers = cluster::disabled_on(planner.snapshot, component.addon);
-      !servers.empty() && !is_custom(planner.spec, component))
-    return planner.refuse(
-        ExitStatus::unsafe,
-        fmt::format("{} is ours by strategy custom, and k3s ships none, for it was started with --disable {} on {}: "
-                    "without ours there would be none. Have k3s ship its own again first.",
-                    kube::to_string(component.deployment), component.addon, few(servers)));
+  if (deployment == nullptr || !is_taken_over(*deployment) || refuse_to_leave_none(planner, component)) return;
   if (!shipped(planner, component.deployment).is_null()) return;
   planner.refuse(ExitStatus::unsafe,
                  fmt::format("{} is ours by strategy custom, and what k3s ships in its place is not known here: run "
@@ -119,6 +112,19 @@ void refuse_unproven(Planner& planner, std::string_view name, std::vector<std::s
 }
 
 }  // namespace
+
+bool refuse_to_leave_none(Planner& planner, const Component& component) {
+  const Json* deployment = planner.live(component.deployment);
+  const auto servers = cluster::disabled_on(planner.snapshot, component.addon);
+  if (deployment == nullptr || !is_taken_over(*deployment) || servers.empty() || is_custom(planner.spec, component))
+    return false;
+  planner.refuse(
+      ExitStatus::unsafe,
+      fmt::format("{} is ours by strategy custom, and k3s ships none, for it was started with --disable {} on {}: "
+                  "without ours there would be none. Have k3s ship its own again first.",
+                  kube::to_string(component.deployment), component.addon, few(servers)));
+  return true;
+}
 
 std::set<std::string> aside_marks(const Json& node) {
   return cluster::names_in(
@@ -149,6 +155,8 @@ std::set<std::string> wanted_aside(const Spec& spec) {
 }
 
 bool is_custom(const Spec& spec, const Component& component) {
+  // None of k3s's manifests is set aside for it.
+  if (component.manifest.empty()) return spec.local_path_provisioner_strategy == "custom";
   return wanted_aside(spec).contains(std::string(component.manifest));
 }
 

@@ -19,8 +19,11 @@ inline constexpr const char* set_aside_annotation = "k3s-core-ha/set-aside";
 /// k3s's manifests that the wish wants set aside (strategy custom), by their files' names without `.yaml`.
 std::set<std::string> wanted_aside(const Spec& spec);
 
-/// Whether it wants that of the component's.
+/// Whether the component's strategy is custom.
 bool is_custom(const Spec& spec, const Component& component);
+
+/// Refuses (exit 4) to let go of a component that strategy custom made where k3s ships none: there would be none.
+bool refuse_to_leave_none(Planner& planner, const Component& component);
 
 /// What a Node says that k3s leaves alone there, the annotation by which it does (null: none), and the step that puts
 /// it there.
