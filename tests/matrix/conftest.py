@@ -27,6 +27,7 @@ from results import Results  # noqa: E402
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What `make test` has time for, and what runs beside one another."""
     parser.addoption("--cut", action="store_true", help="only the cells that no scenario of molecule has")
+    parser.addoption("--rest", type=int, default=300, help="seconds for which a cluster at rest is watched")
     parser.addoption("--topology", choices=TOPOLOGIES, help="only the cells of this topology")
 
 
@@ -87,7 +88,7 @@ def whole(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def watched(request: pytest.FixtureRequest) -> int:
     """For how many seconds a cluster at rest is watched."""
-    return 20 if request.config.getoption("--cut") else 300
+    return request.config.getoption("--rest")
 
 
 @pytest.fixture(scope="session")

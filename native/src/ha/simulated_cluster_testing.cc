@@ -275,6 +275,7 @@ Json* SimulatedCluster::list_of(const std::string& kind) {
   if (kind == "ConfigMap") return &snapshot.configmaps;
   if (kind == "ServiceAccount") return &snapshot.serviceaccounts;
   if (kind == "ClusterRole") return &snapshot.clusterroles;
+  if (kind == "StorageClass") return &snapshot.storageclasses;
   if (kind == "ClusterRoleBinding") return &snapshot.clusterrolebindings;
   if (kind == "Role") return &snapshot.roles;
   if (kind == "RoleBinding") return &snapshot.rolebindings;

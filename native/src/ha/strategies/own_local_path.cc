@@ -26,7 +26,10 @@ constexpr const char* default_class = "storageclass.kubernetes.io/is-default-cla
 constexpr const char* local_path_objects = R"(
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: local-path-provisioner-service-account, namespace: kube-system}
+metadata:
+  name: local-path-provisioner-service-account
+  namespace: kube-system
+  labels: {app.kubernetes.io/name: local-path-provisioner}  # without a field nobody would own it
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
