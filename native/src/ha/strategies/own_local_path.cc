@@ -89,7 +89,7 @@ spec:
         imagePullPolicy: IfNotPresent
         command: [local-path-provisioner, start, --config, /etc/config/config.json]
         env:
-        - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+        - {name: POD_NAMESPACE, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}}
         volumeMounts:
         - {name: config-volume, mountPath: /etc/config/}
       volumes:
