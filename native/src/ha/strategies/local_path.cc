@@ -246,12 +246,10 @@ class LocalPath {
                                 missing_words(planner_, local_path)));
   }
 
-  /// The Deployment as k3s ships it. Where that is not known whole, or k3s has not come to it yet: as it is there, but
-  /// for what sets it aside.
+  /// The Deployment as k3s ships it: it has set what it declares at its start, and until it comes to that ours is what
+  /// it ships. Not by its annotation, which lacks what the API server adds to values that are one with their defaults.
   Json theirs() const {
-    Json whole = shipped(planner_, local_path.deployment);
-    if (!whole.is_null()) return whole;
-    whole = *packaged_;
+    Json whole = *packaged_;
     whole["spec"].erase("replicas");
     whole["spec"]["template"]["spec"].erase("affinity");
     return whole;
