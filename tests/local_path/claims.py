@@ -98,13 +98,14 @@ class Claims:
         self.seen.append(claim)
         self._ask(claim.name)
         claim.bound = time.monotonic()
+        volume = wait_for(f"the name of {claim.name}'s volume", lambda: self._volume_of(claim.name), LONGEST)
         wait_for(
             f"{claim.name} removed",
             lambda: self._run("delete", "pvc", claim.name, "--ignore-not-found", "--wait=false"),
             LONGEST,
         )
         claim.removed = time.monotonic()
-        wait_for(f"the volume of {claim.name} gone", lambda: claim.name not in self._volumes(), LONGEST)
+        wait_for(f"the volume of {claim.name} gone", lambda: self._wait(f"pv/{volume}", "delete"), LONGEST)
         claim.gone = time.monotonic()
 
     def _ask(self, name: str) -> None:
@@ -123,11 +124,15 @@ class Claims:
             "spec": spec,
         }
         wait_for(f"{name} made", lambda: self._run("apply", "-f", "-", stdin=json.dumps(thing)), LONGEST)
-        wait_for(f"{name} bound", lambda: self._phase(name) == "Bound", LONGEST)
+        wait_for(f"{name} bound", lambda: self._wait(f"pvc/{name}", "jsonpath={.status.phase}=Bound"), LONGEST)
 
-    def _phase(self, name: str) -> str | None:
-        done = self._run("get", "pvc", name, "-o", "jsonpath={.status.phase}")
-        return done.stdout if done else None
+    def _volume_of(self, name: str) -> str:
+        done = self._run("get", "pvc", name, "-o", "jsonpath={.spec.volumeName}")
+        return done.stdout if done else ""
+
+    def _wait(self, thing: str, condition: str) -> bool:
+        """Whether it came to that within some seconds. By a watch: to ask several times a second costs a processor."""
+        return self._nodes.run("kubectl", "wait", thing, f"--for={condition}", "--timeout=5s").returncode == 0
 
     def _volumes(self) -> list[str]:
         """The claims that have one; all, while no API answers."""
