@@ -173,9 +173,10 @@ class LocalPath {
 
   void bring_in(const Json& body, int replicas) {
     end_chart();
-    // Before any of ours may be active: k3s's own is to find it so whenever it comes.
-    if (alone_) plan_beside_local_path(planner_);
-    if (alone_) set_aside();
+    if (alone_) {
+      plan_beside_local_path(planner_);
+      set_aside();  // before any of ours may be active: k3s's own is to find it so whenever it comes
+    }
     planner_.ensure("local-path-role", local_path_role_body(), "its replicas need a Lease");
     planner_.ensure("local-path-role-binding", local_path_role_binding_body(*packaged_), "its replicas need a Lease");
     planner_.fix_count(local_path.deployment, 0);
