@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from nodes import Nodes
 
 EVERY = 0.2
-# A request over a new connection, again and again: when it was made, and its answer if there was one within a second.
+# A request over a new connection, again and again: when it was made, and its answer if there was one within two
+# seconds, as with a query.
 # From a source port that was not used for an hour: to one that was, conntrack gives the pod that it had, and where that
 # one died without an answer it does so for two minutes more. Below those that the kernel and NodePorts take.
 ASK = f"""
@@ -28,7 +29,7 @@ while True:
     at = time.time()
     answer = b""
     with socket.socket() as client:
-        client.settimeout(1)
+        client.settimeout(2)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         client.bind(("", 11000 + int(at / {EVERY}) % 19000))
         try:
