@@ -147,7 +147,7 @@ Json own_local_path_objects(const cluster::Snapshot& snapshot) {
 }
 
 Json own_local_path_deployment(const cluster::Snapshot& snapshot) {
-  for (auto& object : own_local_path_objects(snapshot))
+  for (const auto& object : own_local_path_objects(snapshot))
     if (kube::ref_of(object) == local_path.deployment) return object;
   return {};
 }
