@@ -5,6 +5,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -45,6 +46,7 @@ DOCTEST_REGISTER_LISTENER("progress", 1, Progress);
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // as the program has it, whichever cases run
   doctest::Context context(argc, argv);
   context.setOption("no-version", true);
   context.setOption("duration", false);
