@@ -10,7 +10,7 @@ import pytest
 from charts import content
 from claims import Claims
 from cluster import Json, wait_for
-from nodes import HELPER, PACKAGED, is_ours
+from nodes import PACKAGED, is_ours
 from test_helm import AFFINITY, unchanged, written
 from watchers import Pods
 from writes import ACCOUNT, Write, read_writes
@@ -33,7 +33,6 @@ HELM = {
 OTHER = {**HELM, "local_path_provisioner_values": {**VALUES, "workerThreads": 2}}
 REPLICAS = {**PACKAGED, "local_path_provisioner_strategy": "replicas"}
 CARRIES = ("--carrier", "server-1")
-INSTALLED = "/usr/local/bin/k3s-core-ha"
 LATEST = 60  # seconds until a node's death is noticed
 SERVERS = ("server-1",)
 ACCOUNTS = f"({ACCOUNT}|system:serviceaccount:kube-system:{CHART})"
@@ -67,9 +66,7 @@ def beside_each_other(writes: list[Write]) -> list[str]:
 
 def test_claims_go_on(nodes: Nodes, claims: Claims) -> None:
     """In, other values, to the Lease, back to the chart, and out: with never two active."""
-    nodes.sandbox(
-        "exec", "server-1", "sh", "-c", f"cat >{INSTALLED} && chmod 755 {INSTALLED}", stdin=HELPER.read_bytes()
-    )
+    nodes.carriers()
     pods = Pods(nodes)
     kept = claims.keep()
     ways = {"in": HELM, "other values": OTHER, "to a Lease": REPLICAS, "from a Lease": HELM, "out": PACKAGED}

@@ -16,18 +16,13 @@ pytest.register_assert_rewrite("cluster", "nodes", "claims", "writes")
 
 from claims import Claims  # noqa: E402 - so that a failed assertion there is explained, too
 from nodes import Nodes  # noqa: E402
-from probe import PROBE  # noqa: E402
-from writes import SERVERS  # noqa: E402
-
-INSTALLED = "/usr/local/bin/k3s-core-ha"
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """The cluster. KEEP=1 leaves it up."""
     with Nodes("local-path", "ha").started() as made:
-        for server in SERVERS:
-            made.sandbox("exec", server, "install", "-m", "755", PROBE, INSTALLED)
+        made.carriers()
         yield made
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import site_of_ours as site
 from claims import Claims
+from cluster import wait_for
 from probe import Probe, see_nothing_lost
 from watchers import EVERY, Availability, Client, Pods, lost
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 WEB = {"traefik": "kube-system", site.NAME: site.NAMESPACE}
 HOME = "server-1"  # of the volumes; it lives for as long as a cluster does
+
+
+def bring_what_they_ask(nodes: Nodes) -> None:
+    """The user's own page, which k3s does not bring, and until each page has who serves it."""
+    site.apply(nodes)
+    wait_for("traefik", lambda: "traefik" in nodes.specs(), 120)
+    wait_for("a replica of each", lambda: not nodes.short_of_replicas(), 120)
 
 
 class Clients:

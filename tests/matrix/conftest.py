@@ -17,9 +17,9 @@ pytest.register_assert_rewrite(
     "claims", "clients", "cluster", "nodes", "probe", "provisioners", "quiet", "site_of_ours", "watchers"
 )
 
-import site_of_ours as site  # noqa: E402 - so that a failed assertion there is explained, too
-from cells import CUT, TOPOLOGIES, cells  # noqa: E402
-from cluster import Json, wait_for  # noqa: E402
+from cells import CUT, TOPOLOGIES, cells  # noqa: E402 - so that a failed assertion there is explained, too
+from clients import bring_what_they_ask  # noqa: E402
+from cluster import Json  # noqa: E402
 from nodes import Nodes  # noqa: E402
 from results import Results  # noqa: E402
 
@@ -54,9 +54,7 @@ class Clusters:
             self.down()
             self._up = Nodes(f"matrix-{topology}", topology, "--traefik")
             self._up.start()
-            site.apply(self._up)
-            wait_for("traefik", lambda: "traefik" in self._up.specs(), 120)
-            wait_for("a replica of each", lambda: not self._up.short_of_replicas(), 120)
+            bring_what_they_ask(self._up)
             self.shipped = self._up.specs()
         return self._up
 

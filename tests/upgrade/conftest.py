@@ -16,8 +16,7 @@ pytest.register_assert_rewrite(
     "claims", "clients", "cluster", "nodes", "probe", "provisioners", "site_of_ours", "watchers"
 )
 
-import site_of_ours as site  # noqa: E402 - so that a failed assertion there is explained, too
-from cluster import wait_for  # noqa: E402
+from clients import bring_what_they_ask  # noqa: E402 - so that a failed assertion there is explained, too
 from nodes import Nodes  # noqa: E402
 
 OLDER = "1.35"
@@ -29,7 +28,5 @@ def nodes() -> Iterator[Nodes]:
     older = Nodes("upgrade", "small", "--traefik", "--version", OLDER)
     older.sandbox("build", "--version", OLDER, timeout=3600)
     with older.started() as made:
-        site.apply(made)
-        wait_for("traefik", lambda: "traefik" in made.specs(), 120)
-        wait_for("a replica of each", lambda: not made.short_of_replicas(), 120)
+        bring_what_they_ask(made)
         yield made

@@ -263,8 +263,7 @@ std::vector<Key> make_table() {
        .description =
            "How local-path-provisioner gets there: replicas runs several from a Deployment of ours, of which "
            "one is active while it holds a Lease, and sets the packaged one aside; custom does so, too, and makes all "
-           "of it "
-           "where k3s was started with --disable local-storage; helm runs one from a Helm chart of "
+           "of it where k3s was started with --disable local-storage; helm runs one from a Helm chart of "
            "local_path_provisioner_chart in its place; packaged leaves it as k3s ships it, or brings it back.",
        .type = "string",
        .choices = {"replicas", "custom", "helm", "packaged"},

@@ -25,8 +25,9 @@ struct Component {
   std::string_view addon;     ///< what k3s's --disable calls it
   std::string_view manifest;  ///< its Deployment's file without `.yaml`; empty: it is not to be set aside
   kube::ObjectRef deployment;
-  kube::ObjectRef budget;       ///< its PodDisruptionBudget, where we make one
-  std::string_view label = id;  ///< what objects of ours say that they are for
+  kube::ObjectRef budget;                ///< its PodDisruptionBudget, where we make one
+  std::string_view label = id;           ///< what objects of ours say that they are for
+  std::string Spec::* wished = nullptr;  ///< its strategy; null: it has none to choose from
 };
 
 /// By it a Deployment is stopped from rolling out; k3s declares none.

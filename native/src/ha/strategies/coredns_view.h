@@ -19,7 +19,8 @@ inline const kube::ObjectRef coredns_autoscaler{"autoscaling/v2", "HorizontalPod
                                                 "k3s-core-ha-coredns"};
 inline const kube::ObjectRef coredns_budget{"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-coredns"};
 inline const Component coredns_component{
-    "coredns", "CoreDNS", "coredns_strategy", "coredns", cluster::coredns_manifest, coredns_deployment, coredns_budget};
+    "coredns",      "CoreDNS", "coredns_strategy",     "coredns", cluster::coredns_manifest, coredns_deployment,
+    coredns_budget, "coredns", &Spec::coredns_strategy};
 
 /// A CoreDNS pod that runs, or is about to.
 struct CoreDnsPod {

@@ -98,14 +98,6 @@ struct Carriers {
   int open = 0;                       ///< of `nodes`, hosts that take pods now
 };
 
-/// What strategy custom makes where k3s ships none and there is none; null elsewhere.
-Json to_be_made(const Planner& planner) {
-  if (planner.live(local_path.deployment) != nullptr || !is_custom(planner.spec, local_path) ||
-      !ships_none(planner.snapshot, local_path))
-    return {};
-  return own_local_path_deployment(planner.snapshot);
-}
-
 /// What the chart has made; null: there is none of ours, or it has made nothing.
 const Json* made_by_chart(const Planner& planner) {
   if (own_chart(planner.snapshot, local_path_chart) == nullptr) return nullptr;
@@ -120,7 +112,8 @@ class LocalPath {
         way_(std::move(chart)),
         aside_(std::move(aside)),
         alone_(is_custom(planner.spec, local_path) && ships_none(planner.snapshot, local_path)),
-        made_(to_be_made(planner)),
+        made_(alone_ && planner.live(local_path.deployment) == nullptr ? own_local_path_deployment(planner.snapshot)
+                                                                       : Json()),
         packaged_(made_.is_null() ? planner.live(local_path.deployment) : &made_),
         model_(packaged_ == nullptr ? Json() : local_path_model(planner, *packaged_)),
         standby_(planner.live(local_path_standby)),

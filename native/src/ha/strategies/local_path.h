@@ -16,7 +16,9 @@ inline const Component local_path{"local-path-provisioner",
                                   "local-storage",
                                   "",
                                   {"apps/v1", "Deployment", "kube-system", "local-path-provisioner"},
-                                  {}};
+                                  {},
+                                  "local-path-provisioner",
+                                  &Spec::local_path_provisioner_strategy};
 /// What serves in its place: our Deployment, what its pods may do, and the Lease by which one of them is active.
 inline const kube::ObjectRef local_path_standby{"apps/v1", "Deployment", "kube-system",
                                                 "k3s-core-ha-local-path-provisioner"};

@@ -7,14 +7,15 @@
 
 namespace core_ha::ha {
 
-inline const Component metrics_server{
-    "metrics-server",
-    "metrics-server",
-    "metrics_server_strategy",
-    "metrics-server",
-    cluster::metrics_server_manifest,
-    {"apps/v1", "Deployment", "kube-system", "metrics-server"},
-    {"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-metrics-server"}};
+inline const Component metrics_server{"metrics-server",
+                                      "metrics-server",
+                                      "metrics_server_strategy",
+                                      "metrics-server",
+                                      cluster::metrics_server_manifest,
+                                      {"apps/v1", "Deployment", "kube-system", "metrics-server"},
+                                      {"policy/v1", "PodDisruptionBudget", "kube-system", "k3s-core-ha-metrics-server"},
+                                      "metrics-server",
+                                      &Spec::metrics_server_strategy};
 
 /// `replicas`: two replicas that are never on one node, and a PodDisruptionBudget; where the cluster has no second node
 /// for it, as k3s ships it. `helm`: from a chart. `packaged`: as k3s ships it, nothing of ours is left. A

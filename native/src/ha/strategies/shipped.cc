@@ -149,15 +149,13 @@ void plan_aside_mark(Planner& planner, const Json& node, const std::set<std::str
 
 std::set<std::string> wanted_aside(const Spec& spec) {
   std::set<std::string> names;
-  if (spec.coredns_strategy == "custom") names.insert(cluster::coredns_manifest);
-  if (spec.metrics_server_strategy == "custom") names.insert(cluster::metrics_server_manifest);
+  for (const auto& component : {coredns_component, metrics_server})
+    if (is_custom(spec, component)) names.emplace(component.manifest);
   return names;
 }
 
 bool is_custom(const Spec& spec, const Component& component) {
-  // None of k3s's manifests is set aside for it.
-  if (component.manifest.empty()) return spec.local_path_provisioner_strategy == "custom";
-  return wanted_aside(spec).contains(std::string(component.manifest));
+  return component.wished != nullptr && spec.*component.wished == "custom";
 }
 
 std::vector<std::string> aside_on(const Planner& planner, const Component& component) {
