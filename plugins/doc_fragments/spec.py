@@ -89,8 +89,9 @@ options:
     description:
       - The C(trafficDistribution) of the Service C(kube-dns).
       - With V(PreferSameNode) clients ask the CoreDNS on their own node while there is one, so that
-        another node's death costs them nothing.
-      - V(auto) is V(PreferSameNode) where the server knows it (Kubernetes 1.34 and later), else V(none).
+        another node's death costs them nothing; others ask those of their zone alone, where it has any.
+      - V(auto) is V(PreferSameNode) where the server knows it (Kubernetes 1.34 and later) and nodes are in one zone,
+        or each has a CoreDNS, else V(none).
       - V(none) leaves the field out.
     type: str
     choices: [auto, PreferSameNode, PreferSameZone, none]

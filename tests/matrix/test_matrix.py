@@ -67,7 +67,16 @@ def bring_in(nodes: Nodes, cell: Cell) -> str:
     if cell.topology == "zones" and cell.coredns != "packaged":
         assert done["level"]["name"] == "zone", done["level"]
         assert len(nodes.zones(nodes.endpoints())) > 1, nodes.endpoints()
+    if cell.coredns != "packaged":
+        # In zones a client without a replica would be left to those of its zone.
+        evenly = cell.topology != "zones" or len(nodes.endpoints()) == len(nodes.names)
+        assert prefers_own_node(nodes) == (cell.traffic == "auto" and evenly)
     return f"level {done['level']['name']}, DNS on {', '.join(nodes.endpoints())}; {clients.told}"
+
+
+def prefers_own_node(nodes: Nodes) -> bool:
+    """Whether a client asks the CoreDNS on its own node while there is one."""
+    return nodes.one("services", "kube-dns")["spec"].get("trafficDistribution") == "PreferSameNode"
 
 
 def again(nodes: Nodes, cell: Cell) -> str:
@@ -100,7 +109,8 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     pods = Counter(pod["spec"].get("nodeName") for pod in nodes.get("pods"))
     victim = max(victims, key=lambda node: pods[node])
     others = [node for node in nodes.names if node != victim]
-    witness = next((node for node in others if node not in before), others[-1])
+    near = nodes.zones([victim])
+    witness = min(others, key=lambda node: (node in before, nodes.zones([node]) != near))
     with Clients(nodes, witness, volumes=cell.local_path == "replicas") as clients:
         clients.fault_at = nodes.kill(victim)
         wait_for(f"{victim} not ready", lambda: not nodes.ready(victim), LATEST)
@@ -110,7 +120,7 @@ def kill(nodes: Nodes, cell: Cell) -> str:
         if clients.claims:
             clients.claims.wait_for_one()
     told = f"{victim} killed; {witness}: {clients.told}"
-    see_promise_kept(cell, clients, replicas=len(before), local=witness in before)
+    see_promise_kept(cell, clients, replicas=len(before), local=witness in before and prefers_own_node(nodes))
     if cell == LONG:
         told += f"; replaced after {full_strength(nodes, clients.fault_at)}"
     nodes.sandbox("restore", victim)
@@ -122,12 +132,12 @@ def kill(nodes: Nodes, cell: Cell) -> str:
 
 
 def see_promise_kept(cell: Cell, clients: Clients, *, replicas: int, local: bool) -> None:
-    """What may be lost when a node with one of so many replicas of CoreDNS dies, by a client with a `local` one or
-    without.
+    """What may be lost when a node with one of so many replicas of CoreDNS dies, by a client that asks a `local` one
+    or that does not.
     """
     since = clients.dns["fresh"]["since_fault"]
     if cell.coredns != "packaged":
-        if local and cell.traffic == "auto":
+        if local:
             see_nothing_lost(clients.dns)
         most = 1 / replicas + 0.12
         assert since["share"] <= most, f"more than a share of {most:.2f}: {since}"

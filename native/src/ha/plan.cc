@@ -240,7 +240,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     else if (coredns.absent)
       plan_absent(planner, coredns, sizing, nodes);
     else if (daemons)
-      plan_daemonset(planner, coredns);
+      plan_daemonset(planner, coredns, sizing);
     else if (is_wished(spec, coredns_chart))
       plan_helm(planner, coredns, sizing, nodes, dns_chart);
     else if (spec.fixed_count())
@@ -248,9 +248,11 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
     else
       plan_autoscaling(planner, coredns, sizing, nodes);
     if (dns_chart.there && !is_wished(spec, coredns_chart)) plan_without(planner, coredns_chart);
-    const bool local = choose_traffic(spec, snapshot).value == "PreferSameNode" && without_same_node(nodes).empty();
     if (!plan.refusal) {
+      const TrafficChoice traffic = choose_traffic(spec, snapshot, sizing.min_replicas);
+      const bool local = traffic.value == "PreferSameNode" && without_same_node(nodes).empty();
       Situation then = situation(snapshot, nodes, sizing.min_replicas, local);
+      then.choice = traffic.choice;
       then.daemons = daemons;
       plan.predicted = predict(then);
     }

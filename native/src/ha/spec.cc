@@ -228,7 +228,9 @@ std::vector<Key> make_table() {
        .store = [](Spec& spec, const Json& value) { spec.coredns_cpu_utilization = value.get<int>(); },
        .load = [](const Spec& spec) { return Json(spec.coredns_cpu_utilization); }},
       {.name = "coredns_traffic_distribution",
-       .description = "Which CoreDNS pods a node's queries prefer; auto is PreferSameNode where the server knows it.",
+       .description =
+           "Which CoreDNS pods a node's queries prefer; auto is PreferSameNode where the server knows it and "
+           "nodes are in one zone, or each has a pod, else none.",
        .type = "string",
        .choices = {"auto", "PreferSameNode", "PreferSameZone", "none"},
        .fallback = "auto",

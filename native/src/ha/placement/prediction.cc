@@ -28,6 +28,15 @@ double share_of(int replicas) {
   return std::round(1000.0 / replicas) / 1000;
 }
 
+/// `1/3 of queries is lost on nodes without a replica, none on nodes with one,`
+std::string lost_words(const Situation& s, int choice) {
+  const std::string lost = choice == 1 ? "Every query is lost" : fmt::format("1/{} of queries is lost", choice);
+  const std::string where = s.local ? " on nodes without a replica" : " on nodes";
+  if (choice < s.replicas)
+    return lost + where + " in the dead node's zone, which ask that zone's replicas alone, none on others,";
+  return lost + (s.local ? where + ", none on nodes with one," : "");
+}
+
 }  // namespace
 
 Json predict(const Situation& s) {
@@ -59,7 +68,6 @@ Json predict(const Situation& s) {
     return result;
   }
 
-  const double share = share_of(s.replicas);
   const bool everywhere = s.local && s.replicas >= s.nodes;
   if (everywhere) {
     const std::string words = "Nothing is lost on the surviving nodes: each asks its own replica.";
@@ -67,11 +75,11 @@ Json predict(const Situation& s) {
     result["lease_holder_death"] = outage(0, span(0, 0), words);
     return result;
   }
-  const Json shares = s.local ? Json::array({0, share}) : Json(share);
-  const std::string local = s.local ? " on nodes without a replica, none on nodes with one" : "";
-  result["node_death"] =
-      outage(shares, span(unknown.from, unknown.to),
-             fmt::format("1/{} of queries is lost{} until the dead endpoint goes.", s.replicas, local));
+  const int choice = s.choice > 0 ? s.choice : s.replicas;
+  const double share = share_of(choice);
+  const Json shares = s.local || choice < s.replicas ? Json::array({0, share}) : Json(share);
+  const std::string lost = lost_words(s, choice);
+  result["node_death"] = outage(shares, span(unknown.from, unknown.to), lost + " until the dead endpoint goes.");
   if (s.servers == 0)
     result["lease_holder_death"] =
         outage(0, span(0, 0),
@@ -79,14 +87,12 @@ Json predict(const Situation& s) {
   else if (s.servers < 2)
     result["lease_holder_death"] =
         outage(shares, nullptr,
-               fmt::format("There is one server; when it dies with a replica, 1/{} of queries is lost{} until it is "
-                           "back, because nothing takes the dead endpoint out.",
-                           s.replicas, local));
+               fmt::format("{} when the only server dies with a replica, until it is back, because nothing takes the "
+                           "dead endpoint out.",
+                           lost));
   else
-    result["lease_holder_death"] =
-        outage(shares, span(led.from, led.to),
-               fmt::format("1/{} of queries is lost{} until the next controller manager takes the dead endpoint out.",
-                           s.replicas, local));
+    result["lease_holder_death"] = outage(shares, span(led.from, led.to),
+                                          lost + " until the next controller manager takes the dead endpoint out.");
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
 #include <vector>
 
 using core_ha::Json;
@@ -30,6 +31,16 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
        {0, 0.25},
        {40, 60},
        {335, 375}},
+      {"a zone left to its one replica",
+       {.replicas = 3, .nodes = 6, .local = true, .choice = 1, .kube_proxy = true},
+       {0, 1},
+       {40, 60},
+       {335, 375}},
+      {"a zone of two replicas, all of which are asked alike",
+       {.replicas = 6, .nodes = 9, .choice = 2, .kube_proxy = true},
+       {0, 0.5},
+       {40, 60},
+       {335, 375}},
       {"the shorter grace period before 1.32",
        {.replicas = 2, .nodes = 2, .kube_proxy = true, .monitor = {.grace_period = {40, 40}}},
        0.5,
@@ -53,6 +64,21 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
     CHECK(predicted["node_death"]["seconds"] == row.seconds);
     CHECK(predicted["full_strength"]["seconds"] == row.full);
   }
+}
+
+TEST_CASE("prediction: in words") {
+  const auto words = [](const Situation& s) { return predict(s)["node_death"]["words"].get<std::string>(); };
+  CHECK(words({.replicas = 3, .nodes = 6, .kube_proxy = true}) ==
+        "1/3 of queries is lost until the dead endpoint goes.");
+  CHECK(words({.replicas = 3, .nodes = 6, .local = true, .kube_proxy = true}) ==
+        "1/3 of queries is lost on nodes without a replica, none on nodes with one, until the dead endpoint goes.");
+  CHECK(words({.replicas = 3, .nodes = 6, .local = true, .choice = 1, .kube_proxy = true}) ==
+        "Every query is lost on nodes without a replica in the dead node's zone, which ask that zone's replicas alone, "
+        "none on others, until the dead endpoint goes.");
+  CHECK(
+      words({.replicas = 6, .nodes = 9, .choice = 2, .kube_proxy = true}) ==
+      "1/2 of queries is lost on nodes in the dead node's zone, which ask that zone's replicas alone, none on others, "
+      "until the dead endpoint goes.");
 }
 
 TEST_CASE("prediction: the server that dies with the controller manager's lease") {

@@ -20,7 +20,7 @@ void plan_replicas(Planner& planner, const CoreDns& coredns, const Sizing& sizin
                    const std::vector<cluster::Node>& nodes);
 
 /// `daemonset`: one replica per node that is to have one, from a DaemonSet of ours; the packaged Deployment has none.
-void plan_daemonset(Planner& planner, const CoreDns& coredns);
+void plan_daemonset(Planner& planner, const CoreDns& coredns, const Sizing& sizing);
 
 /// `packaged`: CoreDNS as k3s ships it; nothing of ours is left. `coredns` may have no Deployment.
 void plan_packaged(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes);

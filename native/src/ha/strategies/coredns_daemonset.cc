@@ -169,11 +169,11 @@ bool plan_daemons(Planner& planner, const CoreDns& coredns, const std::vector<cl
   return Daemons(planner, coredns, nodes, target).plan();
 }
 
-void plan_daemonset(Planner& planner, const CoreDns& coredns) {
+void plan_daemonset(Planner& planner, const CoreDns& coredns, const Sizing& sizing) {
   const Json body = daemonset_body(coredns, planner.spec, planner.snapshot.minor());
   const Json& pod_template = body["spec"]["template"];
   const auto nodes = cluster::judge_nodes(planner.snapshot, pod_template["spec"]);
-  if (!plan_service(planner, coredns, nodes)) return;
+  if (!plan_service(planner, coredns, nodes, sizing.min_replicas)) return;
   planner.fix_count(coredns_deployment, 0);
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count follows the nodes");
   planner.remove_own("coredns-budget", coredns_budget, "none can be kept over a DaemonSet's pods");

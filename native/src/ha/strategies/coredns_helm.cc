@@ -155,7 +155,7 @@ ChartWay design_coredns_chart(Planner& planner, const CoreDns& coredns, const st
 
 void plan_helm(Planner& planner, const CoreDns& coredns, const Sizing& sizing, const std::vector<cluster::Node>& nodes,
                const ChartWay& way) {
-  if (planner.refused() || !plan_service(planner, coredns, nodes)) return;
+  if (planner.refused() || !plan_service(planner, coredns, nodes, sizing.min_replicas)) return;
   planner.fix_count(coredns_deployment, 0);
   planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one, in the chart's values");
   planner.remove_own("coredns-budget", coredns_budget, "the chart has one for its pods");

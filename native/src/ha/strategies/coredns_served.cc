@@ -34,7 +34,7 @@ void check_service(Planner& planner, const CoreDns& coredns) {
 
 }  // namespace
 
-bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes) {
+bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas) {
   const int minor = planner.snapshot.minor();
   if (refuse_foreign_autoscaler(planner, coredns_component)) return false;
   if (minor < pre_stop_sleep_minor)
@@ -43,7 +43,7 @@ bool plan_service(Planner& planner, const CoreDns& coredns, const std::vector<cl
                     "few queries.",
                     minor, pre_stop_sleep_minor));
   check_service(planner, coredns);
-  plan_traffic(planner, nodes);
+  plan_traffic(planner, nodes, replicas);
   return true;
 }
 
@@ -68,7 +68,7 @@ Json wished_deployment(const Planner& planner, const CoreDns& coredns, const std
 void plan_served(Planner& planner, const CoreDns& coredns, const std::vector<cluster::Node>& nodes, int replicas,
                  Count count) {
   const int minor = planner.snapshot.minor();
-  if (!plan_service(planner, coredns, nodes)) return;
+  if (!plan_service(planner, coredns, nodes, replicas)) return;
   if (count == Count::fixed) {
     planner.fix_count(coredns_deployment, replicas);
     planner.remove_own("coredns-autoscaler", coredns_autoscaler, "the count becomes a fixed one");

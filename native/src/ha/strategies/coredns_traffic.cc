@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+#include <string>
+
 #include "cluster/k3s.h"
 #include "cluster/managed_fields.h"
 #include "ha/placement/words.h"
@@ -29,6 +33,15 @@ Json addon_marks() {
               {"objectset.rio.cattle.io/owner-namespace", "kube-system"}}}}}};
 }
 
+/// As kube-proxy and the EndpointSlice controller tell zones, whatever label replicas are spread by. Nodes of which
+/// nothing tells the zone are one of their own.
+int count_zones(const cluster::Snapshot& snapshot) {
+  std::set<std::string> zones;
+  for (const auto& node : snapshot.nodes)
+    zones.insert(node["metadata"].value("labels", Json::object()).value(cluster::usual_zone_label, ""));
+  return static_cast<int>(zones.size());
+}
+
 }  // namespace
 
 void plan_service_marks(Planner& planner) {
@@ -45,10 +58,11 @@ Json missing_service(const Planner& planner) {
   return cluster::overlay(shipped(planner, coredns_service), addon_marks());
 }
 
-TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot) {
+TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot, int replicas) {
   const std::string& wish = spec.coredns_traffic_distribution;
   const int minor = snapshot.minor();
-  if (wish == "none") return {};
+  const TrafficChoice none{{}, {}, replicas};
+  if (wish == "none") return none;
   const bool automatic = wish == "auto";
   const std::string value = automatic ? "PreferSameNode" : wish;
   const Json* service = cluster::find_named(snapshot.services, coredns_service.name);
@@ -58,13 +72,20 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
     if (present != nullptr && !ours && *present != value)
       return {{},
               fmt::format("Service kube-system/kube-dns has trafficDistribution {} from somebody else: left so.",
-                          present->dump())};
+                          present->dump()),
+              replicas};
   }
-  if (minor >= same_node_minor) return {value, {}};
-  if (value == "PreferSameZone" && minor >= traffic_distribution_minor) return {"PreferClose", {}};  // its older name
+  const int zones = count_zones(snapshot);
+  const bool everywhere = replicas >= static_cast<int>(snapshot.nodes.size());
+  if (automatic && zones > 1 && !everywhere) return none;
+  const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
+  if (minor >= same_node_minor) return {value, {}, choice};
+  if (value == "PreferSameZone" && minor >= traffic_distribution_minor)
+    return {"PreferClose", {}, choice};  // its older name
   return {{},
           fmt::format("Kubernetes 1.{} does not know trafficDistribution {} (1.{} does): left out.", minor, value,
-                      value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor)};
+                      value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor),
+          replicas};
 }
 
 std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nodes) {
@@ -74,10 +95,11 @@ std::vector<std::string> without_same_node(const std::vector<cluster::Node>& nod
   return names;
 }
 
-void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes) {
+void plan_traffic(Planner& planner, const std::vector<cluster::Node>& nodes, int replicas) {
   Json service = apply_body(coredns_service);
-  const auto [distribution, warning] = choose_traffic(planner.spec, planner.snapshot);
-  if (!warning.empty()) planner.warn(warning);
+  const TrafficChoice choice = choose_traffic(planner.spec, planner.snapshot, replicas);
+  const std::string& distribution = choice.value;
+  if (!choice.warning.empty()) planner.warn(choice.warning);
   if (const auto old = without_same_node(nodes); distribution == "PreferSameNode" && !old.empty())
     planner.warn(
         fmt::format("{} of {} nodes ({}) run a kube-proxy older than 1.{}, which does not prefer its own node's "

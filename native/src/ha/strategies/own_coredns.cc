@@ -213,7 +213,7 @@ void view_absent(const Planner& planner, CoreDns& coredns) {
 
 void plan_absent(Planner& planner, const CoreDns& coredns, const Sizing& sizing,
                  const std::vector<cluster::Node>& nodes) {
-  if (!plan_service(planner, coredns, nodes)) return;
+  if (!plan_service(planner, coredns, nodes, sizing.min_replicas)) return;
   plan_making(planner, coredns_component, wished_deployment(planner, coredns, nodes), sizing.min_replicas);
   check_placement(planner, coredns_component.title, coredns.pod_template(), nodes, sizing.min_replicas,
                   {.pods = sizing.min_replicas});
