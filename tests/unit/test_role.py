@@ -45,6 +45,8 @@ wait = int(arguments[arguments.index("--wait-api") + 1])
 named = [word.removeprefix("--server=") for word in arguments if "https://" in word]
 if (api == "dead" and named != ["https://a", "https://b"]) or (api == "late" and wait < 100):
     fail(3, "api", "the API of " + kubeconfig.name + " does not answer")
+if "https://gone" in named:
+    fail(3, "api", "the API at https://gone does not answer")
 if "version" in arguments:
     answer(version="0", host=kubeconfig.parent.name)
 wish = sys.stdin.read()

@@ -144,6 +144,20 @@ def test_a_server_that_does_not_come_back_is_the_last_one_that_was_touched(nodes
     assert nodes.restarts() == SERVERS
 
 
+def test_with_an_external_datastore_each_server_waits_for_the_others(nodes: Nodes) -> None:
+    one = {"name": "one", "url": "https://one", "etcd_voter": None}
+    for host in ("a1", "a2"):
+        nodes.votes(host, [one, {**one, "name": "two", "url": "https://gone"}])
+    run = nodes.run(k3s_core_ha_failover_profile="fast")
+    assert run.failed() == ["a1", "a2"]
+    assert "https://gone does not answer" in run.output
+    assert sorted(nodes.restarts()) == AGENTS
+    for host in ("a1", "a2"):
+        nodes.votes(host, [one, {**one, "name": "two", "url": "https://two"}])
+    assert nodes.run(k3s_core_ha_failover_profile="fast").failed() == []
+    assert nodes.restarts() == SERVERS
+
+
 def test_numbers_that_would_flap_are_refused_before_anything_is_changed(nodes: Nodes) -> None:
     run = nodes.run(k3s_core_ha_failover_profile="fast", k3s_core_ha_failover_grace_period=12)
     assert run.failed() == ["a1", "a2"]
