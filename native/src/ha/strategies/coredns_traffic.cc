@@ -63,8 +63,12 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
   const int minor = snapshot.minor();
   const TrafficChoice none{{}, {}, replicas};
   if (wish == "none") return none;
+  const int zones = count_zones(snapshot);
+  const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
   const bool automatic = wish == "auto";
-  const std::string value = automatic ? "PreferSameNode" : wish;
+  const bool everywhere = replicas >= static_cast<int>(snapshot.nodes.size());
+  const std::string by_itself = zones == 1 || everywhere ? "PreferSameNode" : "";
+  const std::string& value = automatic ? by_itself : wish;
   const Json* service = cluster::find_named(snapshot.services, coredns_service.name);
   if (automatic && service != nullptr) {
     const Json* present = cluster::value_at(*service, traffic_field);
@@ -73,12 +77,9 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
       return {{},
               fmt::format("Service kube-system/kube-dns has trafficDistribution {} from somebody else: left so.",
                           present->dump()),
-              replicas};
+              choice};
   }
-  const int zones = count_zones(snapshot);
-  const bool everywhere = replicas >= static_cast<int>(snapshot.nodes.size());
-  if (automatic && zones > 1 && !everywhere) return none;
-  const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
+  if (value.empty()) return none;
   if (minor >= same_node_minor) return {value, {}, choice};
   if (value == "PreferSameZone" && minor >= traffic_distribution_minor)
     return {"PreferClose", {}, choice};  // its older name

@@ -63,6 +63,17 @@ TEST_CASE("traffic: what is near is preferred by itself where that leaves no cli
   }
 }
 
+TEST_CASE("traffic: somebody else's is left, and what it costs is known") {
+  for (const char* theirs : {"PreferClose", "PreferSameNode"}) {
+    SimulatedCluster cluster = in_zones({"a", "b", "c", "a", "b", "c"});
+    cluster.set_field(cluster.service(), {"f:spec", "f:trafficDistribution"}, theirs, "kubectl");
+    const TrafficChoice choice = choose_traffic(autoscaling, cluster.snapshot, 3);
+    CHECK(choice.value.empty());
+    CHECK(choice.choice == 1);
+    CHECK(choice.warning.find("from somebody else") != std::string::npos);
+  }
+}
+
 TEST_CASE("traffic: follows the nodes, and the prediction says what a wish by hand costs") {
   SimulatedCluster cluster = in_zones({"a", "b", "c"});
   reach(cluster, autoscaling);
