@@ -61,8 +61,7 @@ Json missing_service(const Planner& planner) {
 TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot, int replicas) {
   const std::string& wish = spec.coredns_traffic_distribution;
   const int minor = snapshot.minor();
-  const TrafficChoice none{{}, {}, replicas};
-  if (wish == "none") return none;
+  if (wish == "none") return {{}, {}, replicas};
   const int zones = count_zones(snapshot);
   const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
   const bool automatic = wish == "auto";
@@ -79,7 +78,7 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
                           present->dump()),
               choice};
   }
-  if (value.empty()) return none;
+  if (value.empty()) return {{}, {}, replicas};
   if (minor >= same_node_minor) return {value, {}, choice};
   if (value == "PreferSameZone" && minor >= traffic_distribution_minor)
     return {"PreferClose", {}, choice};  // its older name
