@@ -23,7 +23,7 @@ PROGRAM = """
 import os, signal, sys, time
 
 journal = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
-term = f"{sys.argv[2]}/{os.getpid()}"
+term = f"{sys.argv[2]}/{time.monotonic_ns()}"
 end = [float("inf")]
 signal.signal(signal.SIGUSR1, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
 signal.signal(signal.SIGTERM, lambda *_: end.append(time.monotonic() + 0.05))
@@ -74,7 +74,7 @@ class Act:
     """A line of the journal. Whatever the clocks say, the kernel has put the lines in order."""
 
     time: float
-    term: str  # a candidate's name, and the pid of its program
+    term: str  # a candidate's name, and when its program began: a pid comes again in the course of 1,000 elections
     role: str
 
     @property
