@@ -66,7 +66,7 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
   const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
   const bool automatic = wish == "auto";
   const bool everywhere = replicas >= static_cast<int>(snapshot.nodes.size());
-  const std::string by_itself = zones == 1 || everywhere ? "PreferSameNode" : "";
+  const std::string by_itself = zones < 2 || everywhere ? "PreferSameNode" : "";
   const std::string& value = automatic ? by_itself : wish;
   const Json* service = cluster::find_named(snapshot.services, coredns_service.name);
   if (automatic && service != nullptr) {
