@@ -184,10 +184,15 @@ class Nodes(Cluster):
         if metrics:
             wait_for("metrics", self.metrics, 120)
 
+    def zone_of_each(self) -> dict[str, str]:
+        """The zones of all nodes by their names; empty where no label tells."""
+        found = [node["metadata"] for node in self.get("nodes")]
+        return {node["name"]: node["labels"].get("topology.kubernetes.io/zone", "") for node in found}
+
     def zones(self, nodes: list[str]) -> set[str]:
-        """Those that the nodes are in, by their labels."""
-        labels = {one["metadata"]["name"]: one["metadata"]["labels"] for one in self.get("nodes")}
-        return {labels[node].get("topology.kubernetes.io/zone", "") for node in nodes}
+        """Those that the nodes are in."""
+        zones = self.zone_of_each()
+        return {zones[node] for node in nodes}
 
     def ready(self, node: str) -> bool:
         """Whether the node is Ready; an API that does not answer says no."""

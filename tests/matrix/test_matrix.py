@@ -109,8 +109,9 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     pods = Counter(pod["spec"].get("nodeName") for pod in nodes.get("pods"))
     victim = max(victims, key=lambda node: pods[node])
     others = [node for node in nodes.names if node != victim]
-    near = nodes.zones([victim])
-    witness = min(others, key=lambda node: (node in before, nodes.zones([node]) != near))
+    # Who has no replica would ask those of its own zone, if they were preferred.
+    zones = nodes.zone_of_each()
+    witness = min(others, key=lambda node: (node in before, zones[node] != zones[victim]))
     with Clients(nodes, witness, volumes=cell.local_path == "replicas") as clients:
         clients.fault_at = nodes.kill(victim)
         wait_for(f"{victim} not ready", lambda: not nodes.ready(victim), LATEST)
@@ -131,6 +132,13 @@ def kill(nodes: Nodes, cell: Cell) -> str:
     return told
 
 
+def see_only_a_share_lost(since: dict[str, Any], replicas: int) -> None:
+    """Since one of so many replicas died: what was sent to it, until its endpoint went."""
+    most = 1 / replicas + 0.12
+    assert since["share"] <= most, f"more than a share of {most:.2f}: {since}"
+    assert (since["last_lost_after_s"] or 0) <= LATEST, since  # none where nothing was lost
+
+
 def see_promise_kept(cell: Cell, clients: Clients, *, replicas: int, local: bool) -> None:
     """What may be lost when a node with one of so many replicas of CoreDNS dies, by a client that asks a `local` one
     or that does not.
@@ -139,10 +147,7 @@ def see_promise_kept(cell: Cell, clients: Clients, *, replicas: int, local: bool
     if cell.coredns != "packaged":
         if local:
             see_nothing_lost(clients.dns)
-        most = 1 / replicas + 0.12
-        assert since["share"] <= most, f"more than a share of {most:.2f}: {since}"
-        # None: nothing was lost, as another replica in the client's zone was asked.
-        assert (since["last_lost_after_s"] or 0) <= LATEST, since
+        see_only_a_share_lost(since, replicas)
     several = {"traefik": cell.traefik, site.NAME: cell.site}
     for name in (name for name, strategy in several.items() if strategy != "packaged"):
         at = clients.fault_at

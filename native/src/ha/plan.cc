@@ -252,7 +252,7 @@ static Plan plan_all(const Spec& spec, const cluster::Snapshot& snapshot, std::o
       const TrafficChoice traffic = choose_traffic(spec, snapshot, sizing.min_replicas);
       const bool local = traffic.value == "PreferSameNode" && without_same_node(nodes).empty();
       Situation then = situation(snapshot, nodes, sizing.min_replicas, local);
-      then.choice = traffic.choice;
+      then.among = traffic.among;
       then.daemons = daemons;
       plan.predicted = predict(then);
     }

@@ -29,10 +29,10 @@ double share_of(int replicas) {
 }
 
 /// `1/3 of queries is lost on nodes without a replica, none on nodes with one,`
-std::string lost_words(const Situation& s, int choice) {
-  const std::string lost = choice == 1 ? "Every query is lost" : fmt::format("1/{} of queries is lost", choice);
+std::string lost_words(const Situation& s, int among) {
+  const std::string lost = among == 1 ? "Every query is lost" : fmt::format("1/{} of queries is lost", among);
   const std::string where = s.local ? " on nodes without a replica" : " on nodes";
-  if (choice < s.replicas)
+  if (among < s.replicas)
     return lost + where + " in the dead node's zone, which ask that zone's replicas alone, none on others,";
   return lost + (s.local ? where + ", none on nodes with one," : "");
 }
@@ -75,10 +75,10 @@ Json predict(const Situation& s) {
     result["lease_holder_death"] = outage(0, span(0, 0), words);
     return result;
   }
-  const int choice = s.choice > 0 ? s.choice : s.replicas;
-  const double share = share_of(choice);
-  const Json shares = s.local || choice < s.replicas ? Json::array({0, share}) : Json(share);
-  const std::string lost = lost_words(s, choice);
+  const int among = s.among > 0 ? s.among : s.replicas;
+  const double share = share_of(among);
+  const Json shares = s.local || among < s.replicas ? Json::array({0, share}) : Json(share);
+  const std::string lost = lost_words(s, among);
   result["node_death"] = outage(shares, span(unknown.from, unknown.to), lost + " until the dead endpoint goes.");
   if (s.servers == 0)
     result["lease_holder_death"] =

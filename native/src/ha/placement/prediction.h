@@ -15,7 +15,7 @@ struct Situation {
   int servers = 1;                 ///< of them, with a control plane
   bool daemons = false;            ///< a DaemonSet's: none comes up elsewhere for one that is gone
   bool local = false;              ///< a node's queries prefer the replica on that node
-  int choice = 0;                  ///< of how many replicas any other query goes to one, at the least; 0: of all
+  int among = 0;                   ///< of how many replicas any other query goes to one, at the least; 0: of all
   std::optional<bool> kube_proxy;  ///< Services are served by kube-proxy in its usual mode; nothing: not known
   NodeMonitor monitor;             ///< how a node's death is noticed
   int toleration_seconds = 300;    ///< how long pods stay on a node that is not ready

@@ -32,12 +32,12 @@ TEST_CASE("prediction: what a client on a surviving node sees") {
        {40, 60},
        {335, 375}},
       {"a zone left to its one replica",
-       {.replicas = 3, .nodes = 6, .local = true, .choice = 1, .kube_proxy = true},
+       {.replicas = 3, .nodes = 6, .local = true, .among = 1, .kube_proxy = true},
        {0, 1},
        {40, 60},
        {335, 375}},
       {"a zone of two replicas, all of which are asked alike",
-       {.replicas = 6, .nodes = 9, .choice = 2, .kube_proxy = true},
+       {.replicas = 6, .nodes = 9, .among = 2, .kube_proxy = true},
        {0, 0.5},
        {40, 60},
        {335, 375}},
@@ -72,11 +72,11 @@ TEST_CASE("prediction: in words") {
         "1/3 of queries is lost until the dead endpoint goes.");
   CHECK(words({.replicas = 3, .nodes = 6, .local = true, .kube_proxy = true}) ==
         "1/3 of queries is lost on nodes without a replica, none on nodes with one, until the dead endpoint goes.");
-  CHECK(words({.replicas = 3, .nodes = 6, .local = true, .choice = 1, .kube_proxy = true}) ==
+  CHECK(words({.replicas = 3, .nodes = 6, .local = true, .among = 1, .kube_proxy = true}) ==
         "Every query is lost on nodes without a replica in the dead node's zone, which ask that zone's replicas alone, "
         "none on others, until the dead endpoint goes.");
   CHECK(
-      words({.replicas = 6, .nodes = 9, .choice = 2, .kube_proxy = true}) ==
+      words({.replicas = 6, .nodes = 9, .among = 2, .kube_proxy = true}) ==
       "1/2 of queries is lost on nodes in the dead node's zone, which ask that zone's replicas alone, none on others, "
       "until the dead endpoint goes.");
 }

@@ -63,7 +63,7 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
   const int minor = snapshot.minor();
   if (wish == "none") return {{}, {}, replicas};
   const int zones = count_zones(snapshot);
-  const int choice = zones > 1 ? std::max(1, replicas / zones) : replicas;
+  const int among = zones > 1 ? std::max(1, replicas / zones) : replicas;
   const bool automatic = wish == "auto";
   const bool everywhere = replicas >= static_cast<int>(snapshot.nodes.size());
   const std::string by_itself = zones < 2 || everywhere ? "PreferSameNode" : "";
@@ -76,12 +76,12 @@ TrafficChoice choose_traffic(const Spec& spec, const cluster::Snapshot& snapshot
       return {{},
               fmt::format("Service kube-system/kube-dns has trafficDistribution {} from somebody else: left so.",
                           present->dump()),
-              choice};
+              among};
   }
   if (value.empty()) return {{}, {}, replicas};
-  if (minor >= same_node_minor) return {value, {}, choice};
+  if (minor >= same_node_minor) return {value, {}, among};
   if (value == "PreferSameZone" && minor >= traffic_distribution_minor)
-    return {"PreferClose", {}, choice};  // its older name
+    return {"PreferClose", {}, among};  // its older name
   return {{},
           fmt::format("Kubernetes 1.{} does not know trafficDistribution {} (1.{} does): left out.", minor, value,
                       value == "PreferSameZone" ? traffic_distribution_minor : same_node_minor),

@@ -13,7 +13,7 @@ namespace core_ha::ha {
 struct TrafficChoice {
   std::string value;    ///< empty: none
   std::string warning;  ///< why it is less than asked for; empty: it is not
-  int choice = 1;       ///< of how many replicas a client without one on its node is sent to one, at the least
+  int among = 1;        ///< of how many replicas a client without one on its node is sent to one, at the least
 };
 
 /// For so many replicas, evenly spread. Where nodes are in several zones, kube-proxy keeps a client that prefers what

@@ -40,7 +40,7 @@ TEST_CASE("traffic: what is near is preferred by itself where that leaves no cli
     const char* wish;
     int replicas;
     const char* value;
-    int choice;
+    int among;
   };
   const std::vector<Row> rows{
       {"no zones", {"", "", "", ""}, "auto", 3, "PreferSameNode", 3},
@@ -58,7 +58,7 @@ TEST_CASE("traffic: what is near is preferred by itself where that leaves no cli
     const TrafficChoice choice =
         choose_traffic(wish({{"coredns_traffic_distribution", row.wish}}), in_zones(row.zones).snapshot, row.replicas);
     CHECK(choice.value == row.value);
-    CHECK(choice.choice == row.choice);
+    CHECK(choice.among == row.among);
     CHECK(choice.warning.empty());
   }
 }
@@ -69,7 +69,7 @@ TEST_CASE("traffic: somebody else's is left, and what it costs is known") {
     cluster.set_field(cluster.service(), {"f:spec", "f:trafficDistribution"}, theirs, "kubectl");
     const TrafficChoice choice = choose_traffic(autoscaling, cluster.snapshot, 3);
     CHECK(choice.value.empty());
-    CHECK(choice.choice == 1);
+    CHECK(choice.among == 1);
     CHECK(choice.warning.find("from somebody else") != std::string::npos);
   }
 }
