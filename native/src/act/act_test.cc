@@ -263,6 +263,40 @@ TEST_CASE("a pod that is another one than observed: stale where something is ask
   CHECK(cluster.client.find(old_pod) != nullptr);
 }
 
+TEST_CASE("a pod that is to go only as long as it has no node: it stays where it has got one, also in that moment") {
+  Step drop = retire;
+  drop.unscheduled = true;
+  for (const bool scheduled : {false, true}) {
+    CAPTURE(scheduled);
+    Cluster cluster;
+    int tries = 0;
+    cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
+      if (call.verb != "delete" || call.dry_run || ++tries > 1) return std::nullopt;
+      // The scheduler writes between the look and the delete.
+      Json& pod = *cluster.client.find(old_pod);
+      pod["metadata"]["resourceVersion"] = "theirs";
+      if (scheduled) pod["spec"]["nodeName"] = "agent-1";
+      return std::nullopt;
+    };
+    const auto outcome = act::carry_out({drop}, cluster.client, quick);
+    CHECK_FALSE(outcome.error);
+    CHECK(tries == (scheduled ? 1 : 2));
+    CHECK((cluster.client.find(old_pod) != nullptr) == scheduled);
+    CHECK(outcome.changed() == !scheduled);
+  }
+}
+
+TEST_CASE("a pod without a node that went is no step of no return") {
+  Cluster cluster;
+  cluster.client.fault = fail_at("apply", "k3s-core-ha-coredns", status_error(422, "Invalid", "no such thing"));
+  Step drop = retire;
+  drop.unscheduled = true;
+  const auto outcome = act::carry_out({scale, drop, protect}, cluster.client, quick);
+  REQUIRE(outcome.error);
+  CHECK(outcome.error->message == "no such thing; what was done has been undone");
+  CHECK(cluster.spec()["replicas"] == 1);
+}
+
 TEST_CASE("endpoints: waited for until no slice of the Service names one of the pods") {
   Cluster cluster;
   const kube::ObjectRef slice{"discovery.k8s.io/v1", "EndpointSlice", "kube-system", "kube-dns-1"};

@@ -323,14 +323,17 @@ Result<Written, WriteError> write_disown(const ha::Step& step, kube::Client& cli
   }
 }
 
-Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
+/// Deletes what is read now.
+Result<Written, WriteError> remove_once(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
   const auto read = [&] { return client.get_object(step.object); };
   auto before = read_patiently(read, options);
   if (!before && !before.error().not_found()) return from(before.error());
   if (!before || (!step.uid.empty() && kube::uid_of(*before) != step.uid)) return Written{};
+  if (step.unscheduled && before->contains(Json::json_pointer("/spec/nodeName")))
+    return Written{.before = *before, .after = *before};
 
   const std::string& kind = step.object.kind;
-  Written written{.changed = true, .final = kind == "Pod", .before = std::move(*before)};
+  Written written{.changed = true, .final = kind == "Pod" && !step.unscheduled, .before = std::move(*before)};
   // A ReplicaSet let go with its pods needs no way back: a new one of the same template takes them over. So it is with
   // what a DaemonSet keeps of its templates, and with a chart's job, which is made anew.
   if (kind != "Pod" && kind != "ReplicaSet" && kind != "ControllerRevision" && kind != "Job") {
@@ -342,18 +345,30 @@ Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& cli
   const auto is_done = [&](const Json* now) {
     return now == nullptr || kube::uid_of(*now) != uid || (*now)["metadata"].contains("deletionTimestamp");
   };
-  const Answer answer =
-      send_surely({.send =
-                       [&] {
-                         return client.remove(
-                             step.object, {.uid = uid, .propagation = step.propagation, .dry_run = options.dry_run});
-                       },
-                   .read_back = read,
-                   .is_done = is_done},
-                  options);
+  const std::string version = step.unscheduled ? version_of(written.before) : "";
+  const Answer answer = send_surely(
+      {.send =
+           [&] {
+             return client.remove(
+                 step.object,
+                 {.uid = uid, .version = version, .propagation = step.propagation, .dry_run = options.dry_run});
+           },
+       .read_back = read,
+       .is_done = is_done},
+      options);
   if (!answer.result && !answer.result.error().not_found())
     return from(answer, answer.result.error().conflict(), written);
   return written;
+}
+
+Result<Written, WriteError> write_remove(const ha::Step& step, kube::Client& client, const WriteOptions& options) {
+  for (int i = 1;; ++i) {
+    auto written = remove_once(step, client, options);
+    // Of a pod without a node the scheduler writes from time to time why.
+    if (written || !step.unscheduled || !written.error().stale || i == versions) return written;
+    if (!sleep_for(random_time(options.poll / 10, options.poll)))
+      return WriteError{{ExitStatus::interrupted, "interrupted"}};
+  }
 }
 
 }  // namespace

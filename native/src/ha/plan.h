@@ -54,6 +54,7 @@ struct Step {
   bool stays_done = false;                 ///< going back leaves it as it is
   bool at_least = false;                   ///< scale: a greater count that others have set meanwhile stays
   bool made_anew = false;                  ///< remove: another makes it again, so it is no difference
+  bool unscheduled = false;                ///< remove: a pod, only as long as it has no node
   std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
 };

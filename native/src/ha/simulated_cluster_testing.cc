@@ -137,6 +137,11 @@ void SimulatedCluster::add_node(const std::string& name, const Json& labels, con
         {{"capacity", {{"cpu", "4"}}}, {"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
 }
 
+void SimulatedCluster::unschedule(std::size_t pod) {
+  snapshot.pods[pod]["spec"].erase("nodeName");
+  snapshot.pods[pod]["status"] = {{"phase", "Pending"}};
+}
+
 void SimulatedCluster::join(const std::string& name) {
   add_node(name, {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}}, R"(["agent"])");
   settle();
@@ -354,6 +359,10 @@ void SimulatedCluster::carry_out(const Step& step) {
       losses.push_back("stale: " + step.object.name);
     else
       object->merge_patch(step.body);
+    // k3s's spread rule counts by that label, the pod's own included: without it, every node will do.
+    if (step.object.kind == "Pod" && object != nullptr && !(*object)["spec"].contains("nodeName") &&
+        !(*object)["metadata"]["labels"].contains("k8s-app"))
+      losses.push_back(step.object.name + " may have a node now");
     if (object != nullptr && step.body.contains("spec")) {
       const bool paused = (*object)["spec"].contains("paused");
       set_fields(*object, step.manager, "Update", "",
@@ -368,6 +377,7 @@ void SimulatedCluster::carry_out(const Step& step) {
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (list[i]["metadata"]["uid"] != step.uid) continue;
       if (step.object.kind == "Pod") {
+        if (step.unscheduled && list[i]["spec"].contains("nodeName")) break;
         end_pod(i, false);
         break;
       }

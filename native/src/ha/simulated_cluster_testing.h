@@ -48,6 +48,8 @@ class SimulatedCluster {
   /// Not heard of for so many seconds.
   void silence(int index, int seconds);
 
+  /// This pod of CoreDNS has found no node.
+  void unschedule(std::size_t pod);
   /// A node joins, with no pods.
   void join(const std::string& name);
 

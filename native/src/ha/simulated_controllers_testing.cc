@@ -144,7 +144,7 @@ void SimulatedCluster::run_daemonset(Json& daemonset) {
   }
   const auto new_on = [&](const std::string& node) {
     return std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
-      return owned_by(pod, daemonset) && pod["spec"]["nodeName"] == node &&
+      return owned_by(pod, daemonset) && pod["spec"].value("nodeName", "") == node &&
              pod["metadata"]["labels"]["controller-revision-hash"] == hash;
     });
   };
@@ -165,7 +165,7 @@ void SimulatedCluster::run_daemonset(Json& daemonset) {
     const Json& pod = snapshot.pods[i];
     if (!owned_by(pod, daemonset)) continue;
     const bool old = pod["metadata"]["labels"]["controller-revision-hash"] != hash;
-    if (old || !wanted.contains(pod["spec"]["nodeName"])) end_pod(i, true);
+    if (old || !wanted.contains(pod["spec"].value("nodeName", ""))) end_pod(i, true);
   }
   const std::string revision = fmt::format("{}-{}", daemonset["metadata"]["name"].get<std::string>(), hash);
   snapshot.controllerrevisions = Json::array(
@@ -189,7 +189,7 @@ std::string SimulatedCluster::host_for(const Json& set, std::size_t pods) const 
   std::vector<std::string> hosts;
   for (const auto& node : cluster::judge_nodes(snapshot, spec)) {
     const bool has_one = std::any_of(snapshot.pods.begin(), snapshot.pods.end(), [&](const Json& pod) {
-      return owned_by(pod, set) && pod["spec"]["nodeName"] == node.name;
+      return owned_by(pod, set) && pod["spec"].value("nodeName", "") == node.name;
     });
     if (!narrowed || (node.eligible() && !(apart && has_one))) hosts.push_back(node.name);
   }

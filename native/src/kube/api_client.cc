@@ -282,7 +282,8 @@ ApiResult<Json> ApiClient::merge_patch(const ObjectRef& ref, const Json& patch, 
 
 ApiResult<Json> ApiClient::remove(const ObjectRef& ref, const DeleteOptions& options) {
   Json body{{"kind", "DeleteOptions"}, {"apiVersion", "v1"}};
-  if (!options.uid.empty()) body["preconditions"] = {{"uid", options.uid}};
+  if (!options.uid.empty()) body["preconditions"]["uid"] = options.uid;
+  if (!options.version.empty()) body["preconditions"]["resourceVersion"] = options.version;
   if (!options.propagation.empty()) body["propagationPolicy"] = options.propagation;
   if (options.grace_seconds) body["gracePeriodSeconds"] = *options.grace_seconds;
   if (options.dry_run) body["dryRun"] = {"All"};

@@ -366,15 +366,15 @@ TEST_CASE("rest/request.go: an object is created in its collection, and replaced
   CHECK(Json::parse(put.body)["metadata"]["resourceVersion"] == "7");
 }
 
-TEST_CASE("meta/v1/types.go: deletes carry a uid precondition and the propagation policy") {
+TEST_CASE("meta/v1/types.go: deletes carry their preconditions and the propagation policy") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
   CHECK(client_of(server)->remove({"apps/v1", "ReplicaSet", "kube-system", "coredns-1"},
-                                  {.uid = "u1", .propagation = "Orphan", .dry_run = true}));
+                                  {.uid = "u1", .version = "7", .propagation = "Orphan", .dry_run = true}));
   const auto seen = server.seen().at(0);
   CHECK(seen.method == "DELETE");
   CHECK(seen.path == "/apis/apps/v1/namespaces/kube-system/replicasets/coredns-1?dryRun=All");
   const Json body = Json::parse(seen.body);
-  CHECK(body["preconditions"]["uid"] == "u1");
+  CHECK(body["preconditions"] == Json{{"uid", "u1"}, {"resourceVersion", "7"}});
   CHECK(body["propagationPolicy"] == "Orphan");
   CHECK(body["dryRun"] == Json{"All"});
 }

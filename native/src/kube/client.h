@@ -83,6 +83,7 @@ struct PatchOptions {
 
 struct DeleteOptions {
   std::string uid = {};          ///< Precondition; empty: none.
+  std::string version = {};      ///< resourceVersion as precondition; empty: none.
   std::string propagation = {};  ///< `Orphan`, `Background`, `Foreground`; empty: the kind's default.
   std::optional<int> grace_seconds = {};
   bool dry_run = false;

@@ -238,6 +238,8 @@ ApiResult<Json> FakeClient::remove(const ObjectRef& ref, const DeleteOptions& op
     if (it == objects.end()) return status_error(404, "NotFound");
     if (!options.uid.empty() && it->second["metadata"]["uid"] != options.uid)
       return status_error(409, "Conflict", "uid");
+    if (!options.version.empty() && it->second["metadata"]["resourceVersion"] != options.version)
+      return status_error(409, "Conflict", "resourceVersion");
     if (store) objects.erase(it);
     return Json{{"kind", "Status"}, {"status", "Success"}};
   });

@@ -103,8 +103,22 @@ void plan_no_revisions(Planner& planner) {
   }
 }
 
-void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pods,
-                     const std::vector<cluster::Node>& nodes, std::string drained) {
+void plan_dropping(Planner& planner, std::vector<const CoreDnsPod*>& pods) {
+  std::erase_if(pods, [&](const auto* pod) {
+    if (pod->node.empty())
+      planner.add({.id = "drop-" + pod->ref.name,
+                   .action = Action::remove,
+                   .object = pod->ref,
+                   .reason = "it has no node, and is to take no place on one any more",
+                   .uid = pod->uid,
+                   .unscheduled = true});
+    return pod->node.empty();
+  });
+}
+
+void plan_retirement(Planner& planner, std::vector<const CoreDnsPod*> pods, const std::vector<cluster::Node>& nodes,
+                     std::string drained) {
+  plan_dropping(planner, pods);
   if (pods.empty()) return;
   std::vector<std::string> uids;
   for (const auto* pod : pods) {

@@ -32,10 +32,15 @@ void plan_freeing_chart(Planner& planner, const CoreDns& coredns);
 /// The records of our DaemonSet's templates stay behind when it goes without its pods.
 void plan_no_revisions(Planner& planner);
 
+/// Of pods that nobody owns, those without a node go at once, and are taken out of `pods`: without the label that the
+/// Service selects, by which k3s's spread rule counts, one could be scheduled after all, and push others out. One that
+/// has got a node since it was observed stays, for the look at the end of the run.
+void plan_dropping(Planner& planner, std::vector<const CoreDnsPod*>& pods);
+
 /// The pods' endpoints go, and the pods when nobody is sent to them any more. `nodes`: all of them; `drained`: the id
 /// of the wait for that.
-void plan_retirement(Planner& planner, const std::vector<const CoreDnsPod*>& pods,
-                     const std::vector<cluster::Node>& nodes, std::string drained = "coredns-drained");
+void plan_retirement(Planner& planner, std::vector<const CoreDnsPod*> pods, const std::vector<cluster::Node>& nodes,
+                     std::string drained = "coredns-drained");
 
 /// Pods that ended before the change (pushed out, evicted) would outlive the controller that should have taken them
 /// away.

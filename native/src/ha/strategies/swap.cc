@@ -27,6 +27,10 @@
 // hosts too whose taints keep CoreDNS away. Then one old pod is ended as in 5 between 3 and 4, of several, and makes
 // one.
 //
+// An old pod that has no node, for k3s's spread rule or for want of room, is ended before 4. It would take the place
+// that a new one needs; and without the label that 5 takes away, by which that rule counts, it would be scheduled, and
+// push others out for the seconds that it has.
+//
 // The pods of a DaemonSet of ours (strategy daemonset), or of our chart's Deployment (strategy helm), go the same way,
 // but it owns them until the Deployment serves, or one of them is to make the place: it would make new ones in their
 // place, and a Deployment without pods has none that a rollout could end. coredns_daemonset.cc and coredns_helm.cc tell
@@ -80,6 +84,7 @@ class Swap {
         plan_labels(planner_, "forget-" + pod->ref.name, *pod,
                     {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
                     "the new ReplicaSet must not adopt it");
+    drop_unscheduled();
     const bool room_first = std::erase(leaving_, makes_room_) != 0;
     if (room_first) {
       free_others();  // they would make another pod there
@@ -235,6 +240,17 @@ class Swap {
     if (held_.contains(replicas_field)) body["spec"]["replicas"] = coredns_.replicas();
     planner_.ensure("coredns-pause", body, "the template changes while nothing rolls");
     plan_freeing(planner_, leaving_sets_);
+  }
+
+  /// Before new pods come: such a one would take the place that is meant for one of them.
+  void drop_unscheduled() {
+    std::vector<const CoreDnsPod*> owned;
+    std::erase_if(leaving_, [&](const auto* pod) {
+      if (coredns_.of_another(*pod)) owned.push_back(pod);
+      return coredns_.of_another(*pod);
+    });
+    plan_dropping(planner_, leaving_);
+    leaving_.insert(leaving_.end(), owned.begin(), owned.end());
   }
 
   bool resets_count() const { return target_.count == Count::released && coredns_.replicas() != target_.replicas; }
