@@ -39,6 +39,7 @@ COREDNS, METRICS = "kube-dns", "metrics-server"  # values of the label k8s-app
 COMPONENTS = "k8s-app%20in%20(kube-dns,metrics-server)"
 RETIRING = "k3s-core-ha%2Fretiring"
 JUDGE = "judge"
+BACKOFF = 10  # seconds at most between two looks of the scheduler at a pod without a node (podMaxBackoffSeconds)
 LEFT = (
     f"/apis/autoscaling/v2/{SYSTEM}/horizontalpodautoscalers/k3s-core-ha-coredns",
     f"/apis/policy/v1/{SYSTEM}/poddisruptionbudgets/k3s-core-ha-coredns",
@@ -158,6 +159,8 @@ class Fleet:
             if count:
                 self.ship(name, count)
         wait_for("CoreDNS as it was", lambda: self._at_rest("coredns", cell.replicas))
+        if not all(map(is_running, self.pods())):
+            time.sleep(BACKOFF)  # as in a cluster that has been so for long: it looks again as soon as anything changes
 
     def _all_run(self) -> bool:
         pods = [*self.pods(), *self._list(OTHERS, LABEL)]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from cluster import Json
     from fleet import Fleet
 
-BACKOFF = 10  # seconds at most between two looks of the scheduler at such a pod (podMaxBackoffSeconds)
 SERVER = "node-role.kubernetes.io/control-plane"
 
 
@@ -57,7 +55,6 @@ def test_what_is_to_go_gets_no_node(fleet: Fleet, strategy: str) -> None:
     fleet.become(one)
     pending = [pod["metadata"]["uid"] for pod in fleet.pods() if not is_running(pod)]
     assert len(pending) == 2
-    time.sleep(BACKOFF)  # so that the scheduler looks again as soon as anything lets it
     others = fleet.others()
     status, done = fleet.helper("apply", one.wish)
     assert status == 0, done

@@ -366,7 +366,7 @@ TEST_CASE("rest/request.go: an object is created in its collection, and replaced
   CHECK(Json::parse(put.body)["metadata"]["resourceVersion"] == "7");
 }
 
-TEST_CASE("meta/v1/types.go: deletes carry their preconditions and the propagation policy") {
+TEST_CASE("meta/v1/types.go: deletes carry a uid precondition, also a version, and the propagation policy") {
   const HttpsServer server([](const SeenRequest&) { return Reply{}; });
   CHECK(client_of(server)->remove({"apps/v1", "ReplicaSet", "kube-system", "coredns-1"},
                                   {.uid = "u1", .version = "7", .propagation = "Orphan", .dry_run = true}));
