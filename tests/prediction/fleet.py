@@ -218,7 +218,7 @@ class Fleet:
             self._condition(path, "Ready", "False" if node.state == "not-ready" else "Unknown")
 
     def _condition(self, path: str, kind: str, status: str) -> None:
-        condition = {"type": kind, "status": status, "reason": "Cell", "message": "", **_now()}
+        condition = {"type": kind, "status": status, "reason": "Cell", "message": "", **_since()}
         body = {"status": {"conditions": [condition]}}
         self.server.patch(f"{path}/status", body, "strategic-merge-patch+json")
 
@@ -241,9 +241,10 @@ def is_running(pod: Json) -> bool:
     return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
-def _now() -> Json:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"lastHeartbeatTime": now, "lastTransitionTime": now}
+def _since() -> Json:
+    """Not of this very second: after 0 s of silence a node counts still, and a second later no more."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 2))
+    return {"lastHeartbeatTime": moment, "lastTransitionTime": moment}
 
 
 def _as_shipped(deployment: Json) -> Json:
@@ -259,7 +260,7 @@ def _node(node: Node) -> Json:
     room = {"cpu": f"{node.cpu}m", "memory": f"{node.memory}Mi", "pods": str(node.pods)}
     about = {"name": node.name, "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {**node.labels, LABEL: "node"}}
     well = {"Ready": "True", "DiskPressure": "False", "MemoryPressure": "False", "PIDPressure": "False"}
-    conditions = [{"type": kind, "status": status, "reason": "Cell", **_now()} for kind, status in well.items()]
+    conditions = [{"type": kind, "status": status, "reason": "Cell", **_since()} for kind, status in well.items()]
     taints = [dict(zip(("key", "value", "effect"), _parts(taint), strict=True)) for taint in node.taints]
     status = {"capacity": room, "allocatable": room, "conditions": conditions, "nodeInfo": _info()}
     return {"apiVersion": "v1", "kind": "Node", "metadata": about, "spec": {"taints": taints}, "status": status}
