@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pod that is moved by eviction, with the real scheduler."""
+"""A pod that is moved, with the real scheduler."""
 
 from __future__ import annotations
 

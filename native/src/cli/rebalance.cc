@@ -20,16 +20,16 @@ void add_rebalance(CLI::App& app, Context& context) {
                    "move nothing for so long after any replica was made or moved (default: 600)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0, 86400));
-  verb->add_flag("--dry-run", options->dry_run, "change nothing: ask the server what the eviction would do");
+  verb->add_flag("--dry-run", options->dry_run, "change nothing: say what would be done");
   verb->footer(
       "Examples:\n"
       "  k3s-core-ha rebalance             after nodes were drained one by one, or one came back\n"
       "  k3s-core-ha rebalance --dry-run   whether one would be moved, and why\n"
-      "A pod is evicted, so PodDisruptionBudgets are kept, and the scheduler decides where its replacement goes. One "
-      "pod\n"
-      "at a time, with a rest between two, and not again for the same node or zone within a day: pods are never "
-      "moved\n"
-      "in a loop. `reconcile` does the same whenever there is nothing else to do.");
+      "PodDisruptionBudgets are asked first. Then another pod is made, the scheduler decides where, and the old one "
+      "serves\n"
+      "until that does. One pod at a time, with a rest between two, and not again for the same node or zone within a "
+      "day:\n"
+      "pods are never moved in a loop. `reconcile` does the same whenever there is nothing else to do.");
   context.on_run(*verb, [&context, options]() -> Outcome {
     auto client = context.connect();
     if (!client) return client.error();

@@ -24,9 +24,9 @@ struct Rebalanced {
   std::string words;  ///< one sentence: what was moved and where it is now, or why nothing was
 };
 
-/// Moves one pod of CoreDNS by eviction where that makes the spread over hosts, or over zones, more even (see
-/// ha/rebalance.h), and waits until all replicas are available again. A PodDisruptionBudget that lets none go is waited
-/// for, then an error (exit status 4).
+/// Moves one pod of CoreDNS where that makes the spread over hosts, or over zones, more even (see ha/rebalance.h): it
+/// is replaced by another one, and serves until that does. A PodDisruptionBudget that lets none go is waited for, then
+/// an error (exit status 4). A pod for which no replacement is ready in time stays: exit status 6.
 Result<Rebalanced> rebalance(kube::Client& client, const Rebalancing& options);
 
 }  // namespace core_ha::cli

@@ -9,10 +9,12 @@
 
 #include "cluster/nodes.h"
 #include "cluster/time.h"
+#include "ha/planner.h"
 #include "ha/spec.h"
 #include "ha/state.h"
 #include "ha/strategies/component.h"
 #include "ha/strategies/coredns_view.h"
+#include "ha/strategies/retire.h"
 
 namespace core_ha::ha {
 
@@ -132,6 +134,27 @@ std::optional<Candidate> between_zones(const Hosts& hosts) {
                    moved_zone_annotation};
 }
 
+/// How the pod goes: the steps, and the labels by which its ReplicaSet knows it.
+void plan_move(Move& move, const cluster::Snapshot& snapshot, const CoreDns& coredns, CoreDnsPod pod) {
+  const char* const hash = "pod-template-hash";
+  const auto object = std::find_if(snapshot.pods.begin(), snapshot.pods.end(),
+                                   [&](const Json& one) { return one["metadata"].value("uid", "") == pod.uid; });
+  const Json former = (*object)["metadata"]["labels"].value(hash, Json());
+  const auto patch = [&](const Json& hashed, const Json& retiring) {
+    const Json labels = {{hash, hashed}, {std::string(cluster::retiring_label), retiring}};
+    return Json{{"metadata", {{"uid", pod.uid}, {"labels", labels}}}};
+  };
+  move.let_go = patch(nullptr, "true");
+  move.take_back = patch(former, nullptr);
+  pod.retiring = true;
+  pod.owner.clear();
+  const Spec spec;  // no step of these asks it
+  Plan plan;
+  Planner planner(spec, snapshot, plan);
+  plan_retirement(planner, {&pod}, cluster::judge_nodes(snapshot, coredns.pod_spec()));
+  move.retirement = std::move(plan.steps);
+}
+
 }  // namespace
 
 Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest) {
@@ -145,9 +168,8 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
   if (!at_rest(coredns))
     return none("CoreDNS is not at rest: its replicas are not all available, or a change rolls out.");
 
-  // Without our overlay an evicted pod takes the queries with it that are on their way to it.
   if (std::any_of(coredns.pods.begin(), coredns.pods.end(), [](const auto& pod) { return !pod.gentle; }))
-    return none("CoreDNS is as k3s ships it, and a pod of it that ends loses queries: nothing is moved.");
+    return none("CoreDNS is as k3s ships it: nothing is moved.");
 
   const Hosts hosts = hosts_of(snapshot, coredns, spec ? spec->zone_label : "");
   if (hosts.pods.empty()) return none("No node takes pods now.");
@@ -171,14 +193,16 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
     const auto host = hosts.of_node.find(candidate.node);
     return host != hosts.of_node.end() && host->second == wish->from;
   });
-  return {.move = Move{.pod = pod->ref,
-                       .uid = pod->uid,
-                       .from = wish->from,
-                       .to = wish->to,
-                       .reason = wish->words,
-                       .annotation = wish->annotation,
-                       .note = fmt::format("{} {}", wish->to, cluster::format_time(*now))},
-          .words = {}};
+  Move move{.pod = pod->ref,
+            .uid = pod->uid,
+            .from = wish->from,
+            .to = wish->to,
+            .reason = wish->words,
+            .annotation = wish->annotation,
+            .note = fmt::format("{} {}", wish->to, cluster::format_time(*now)),
+            .replicas = coredns.replicas()};
+  plan_move(move, snapshot, coredns, *pod);
+  return {.move = std::move(move), .words = {}};
 }
 
 }  // namespace core_ha::ha

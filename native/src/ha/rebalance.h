@@ -5,14 +5,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "cluster/snapshot.h"
+#include "ha/plan.h"
 #include "kube/object_ref.h"
 
 namespace core_ha::ha {
 
-/// Annotation of the kept wish: for which host a pod was moved last, and when. Written before the pod is evicted, so
+/// Annotation of the kept wish: for which host a pod was moved last, and when. Written before the pod is let go, so
 /// that whatever becomes of the move it is not made again at once.
 inline constexpr std::string_view moved_annotation = "k3s-core-ha/moved";
 /// The same of zones. Another one: a move of either kind must not make the other kind's be forgotten, or two that
@@ -26,7 +28,8 @@ inline constexpr std::chrono::minutes cool_down{10};
 /// scheduler has its reasons, and a pod that is moved over and over is worse than two on one host (k8s-snap #2646).
 inline constexpr std::chrono::hours try_again{24};
 
-/// One pod to be evicted, so that the scheduler may put its replacement elsewhere.
+/// One pod to be replaced, so that the scheduler may put its replacement elsewhere: first it is let go by its
+/// ReplicaSet, which makes another one, and when that serves, too, it is retired as in a swap (strategies/swap.cc).
 struct Move {
   kube::ObjectRef pod;
   std::string uid;
@@ -35,6 +38,10 @@ struct Move {
   std::string reason;                              ///< one sentence
   std::string_view annotation = moved_annotation;  ///< where it is noted
   std::string note;                                ///< what that is to say
+  int replicas = 0;                                ///< that serve besides the pod once it may go
+  Json let_go = {};                                ///< merge patch by which its ReplicaSet owns it no more
+  Json take_back = {};                             ///< and by which it does again
+  std::vector<Step> retirement = {};               ///< of the pod, once its replacement serves
 };
 
 /// The one move that helps now, or why there is none.

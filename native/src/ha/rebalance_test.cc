@@ -50,6 +50,34 @@ TEST_CASE("rebalance: two on one host and none on another: one of the two is mov
   CHECK(choice.move->note == "agent-2 2026-06-01T12:00:00Z");
 }
 
+TEST_CASE("rebalance: stopped anywhere, the next run brings it to its end or the pod back, and nothing is lost") {
+  const SimulatedCluster start = on({"server-1", "server-1", "agent-1"});
+  const Choice choice = choose_move(start.snapshot);
+  REQUIRE(choice.move);
+  const Move& move = *choice.move;
+  const auto patch = [&](SimulatedCluster& cluster, const Json& body) {
+    cluster.carry_out({.id = "labels", .action = Action::patch, .object = move.pod, .body = body, .uid = move.uid});
+    cluster.settle();
+  };
+  for (std::size_t stop = 0; stop <= move.retirement.size(); ++stop) {
+    CAPTURE(stop);
+    SimulatedCluster cluster = start;
+    cluster.least_serving = 3;
+    patch(cluster, move.let_go);
+    CHECK(cluster.serving() == 4);
+    for (std::size_t i = 0; i < stop; ++i)
+      cluster.carry_out(move.retirement[i]);
+    reach(cluster, autoscaling);
+    check_ours(cluster, 3);
+    CHECK(cluster.least_serving == 3);
+  }
+  SimulatedCluster cluster = start;
+  patch(cluster, move.let_go);
+  patch(cluster, move.take_back);
+  CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
+  CHECK(cluster.snapshot.pods.size() == 3);
+}
+
 TEST_CASE("rebalance: what does not help is left alone") {
   SimulatedCluster cluster = on({"server-1", "server-1", "agent-1"});
   std::string words;
@@ -83,7 +111,7 @@ TEST_CASE("rebalance: what does not help is left alone") {
   }
   SUBCASE("a pod does not end gently") {
     cluster.snapshot.pods[2]["spec"]["containers"][0].erase("lifecycle");
-    words = "a pod of it that ends loses queries";
+    words = "CoreDNS is as k3s ships it";
   }
   SUBCASE("the cluster keeps no wish") {
     cluster.snapshot.configmaps = Json::array();
