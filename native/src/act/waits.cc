@@ -52,6 +52,20 @@ Look look_whether_pods_gone(const kube::Objects& pods) {
   return {.words = fmt::format("pod {} is still there, on {}", name, node.empty() ? "no node" : node)};
 }
 
+/// The Deployment's own status would not do: it tells of the pods that it had, until its controller has seen that one
+/// was let go.
+Look look_at_pods(const ha::Step& step, const kube::Objects& pods) {
+  const int wanted = step.body.value(Json::json_pointer("/spec/replicas"), 0);
+  const auto ready = std::count_if(pods.begin(), pods.end(), [&](const auto& pod) {
+    const Json& metadata = pod.second["metadata"];
+    const bool counts =
+        std::find(step.pod_uids.begin(), step.pod_uids.end(), kube::uid_of(pod.second)) == step.pod_uids.end();
+    return counts && metadata.contains("ownerReferences") && !metadata.contains("deletionTimestamp") &&
+           is_ready(pod.second);
+  });
+  return {.over = ready >= wanted, .words = fmt::format("{} of {} pods are ready", ready, wanted)};
+}
+
 Look look_at_endpoints(const ha::Step& step, const kube::Objects& slices) {
   size_t named = 0;
   for (const auto& [name, slice] : slices) {
@@ -168,6 +182,8 @@ kube::Read objects_of(const ha::Step& step) {
             .list = true,
             .label_selector = step.selector,
             .field_selector = kube::pods_that_run};
+  if (step.action == ha::Action::wait_pods_ready)
+    return {.path = kube::rest_path({"v1", "Pod", step.object.ns, ""}), .list = true, .label_selector = step.selector};
   kube::ObjectRef all = step.object;
   all.name.clear();
   return {.path = kube::rest_path(all), .list = true, .field_selector = "metadata.name=" + step.object.name};
@@ -178,6 +194,7 @@ Look look(const ha::Step& step, const kube::Objects& found) {
     case ha::Action::wait_rollout: return look_at_rollout(step, found);
     case ha::Action::wait_gone: return look_whether_gone(step, found);
     case ha::Action::wait_pods_gone: return look_whether_pods_gone(found);
+    case ha::Action::wait_pods_ready: return look_at_pods(step, found);
     case ha::Action::wait_chart: return look_at_chart(step, found);
     default: return look_at_endpoints(step, found);
   }

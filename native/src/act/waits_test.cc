@@ -276,3 +276,38 @@ TEST_CASE("what keeps a job of helm-controller's from running is told, also wher
   CHECK(waited.error().message.find("it is still there; its pod helm-delete-coredns-ha-x1: Unschedulable: 0/3 nodes") !=
         std::string::npos);
 }
+
+TEST_CASE("pods are waited for until as many are ready and owned, besides those that are named") {
+  kube::testing::FakeClient client;
+  const kube::ObjectRef named{"v1", "Pod", "kube-system", "named"};
+  const ha::Step ready{.id = "ready",
+                       .action = ha::Action::wait_pods_ready,
+                       .object = named,
+                       .body = {{"spec", {{"replicas", 1}}}},
+                       .selector = "k8s-app=kube-dns",
+                       .pod_uids = {"uid-named"}};
+  const auto put = [&](const char* name) -> Json& {
+    return client.put(
+        {{"apiVersion", "v1"},
+         {"kind", "Pod"},
+         {"metadata",
+          {{"name", name}, {"namespace", "kube-system"}, {"ownerReferences", Json::array({{{"uid", "rs"}}})}}},
+         {"status", {{"conditions", Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+  };
+  put("named");
+  Json& other = put("other");
+  bool enough = false;
+  SUBCASE("it is") {
+    enough = true;
+  }
+  SUBCASE("it is not ready") {
+    other["status"]["conditions"][0]["status"] = "False";
+  }
+  SUBCASE("it ends") {
+    other["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  }
+  SUBCASE("nobody owns it") {
+    other["metadata"].erase("ownerReferences");
+  }
+  CHECK(static_cast<bool>(act::wait_for(ready, client, 0s)) == enough);
+}

@@ -117,7 +117,7 @@ TEST_CASE("rebalance: a pod whose replacement does not come stays, also on a sig
   Crowded cluster;
   cluster.replaces = false;
   auto status = ExitStatus::rolled_back;
-  std::string words = "after 0 s 2 of 3 replicas serve besides v1 Pod kube-system/coredns-";
+  std::string words = "after 0 s of waiting 2 of 3 pods are ready";
   auto impatient = quick_moves;
   impatient.wait_timeout = 0s;
   SUBCASE("in time") {}
@@ -135,18 +135,16 @@ TEST_CASE("rebalance: a pod whose replacement does not come stays, also on a sig
   SUBCASE("no answer") {
     int patches = 0;
     cluster.client.fault = [patches](const Call& call) mutable -> std::optional<kube::ApiError> {
-      if (call.verb == "patch" && ++patches == 2) return kube::testing::lost_answer(true);
+      if (call.verb == "patch" && !call.dry_run && ++patches == 2) return kube::testing::lost_answer(true);
       return std::nullopt;
     };
-    status = ExitStatus::api;
-    words = "the connection broke";
   }
   const auto done = cli::rebalance(cluster.client, impatient);
   reset_interrupts();
   REQUIRE_FALSE(done);
   CHECK(done.error().status == status);
-  CHECK(done.error().message.starts_with(words));
-  CHECK(done.error().message.ends_with("; it stays where it is"));
+  CHECK(done.error().message.find(words) != std::string::npos);
+  CHECK(done.error().message.ends_with("; what was done has been undone"));
   CHECK(cluster.pods() == 3);
   CHECK(cluster.all_stay());
   CHECK_FALSE(cluster.note().empty());  // and is not tried again for a day
@@ -159,13 +157,13 @@ TEST_CASE("rebalance: what cannot be taken back is said") {
   impatient.wait_timeout = 0s;
   int patches = 0;
   cluster.client.fault = [&](const Call& call) -> std::optional<kube::ApiError> {
-    if (call.verb == "patch" && ++patches == 3) return status_error(403, "Forbidden", "no rights");
+    if (call.verb == "patch" && !call.dry_run && ++patches == 3) return status_error(403, "Forbidden", "no rights");
     return std::nullopt;
   };
   const auto done = cli::rebalance(cluster.client, impatient);
   REQUIRE_FALSE(done);
   CHECK(done.error().status == ExitStatus::not_rolled_back);
-  CHECK(done.error().message.ends_with("; letting it stay failed too: no rights"));
+  CHECK(done.error().message.ends_with("; going back failed too: no rights"));
 }
 
 TEST_CASE("rebalance: kubectl drain.go: 429 is a budget saying not yet, 404 is done") {

@@ -145,6 +145,7 @@ std::string_view to_string(Action action) {
     case Action::wait_rollout: return "wait_rollout";
     case Action::wait_gone: return "wait_gone";
     case Action::wait_pods_gone: return "wait_pods_gone";
+    case Action::wait_pods_ready: return "wait_pods_ready";
     case Action::wait_chart: return "wait_chart";
     case Action::wait_endpoints_gone: return "wait_endpoints_gone";
   }
@@ -153,8 +154,8 @@ std::string_view to_string(Action action) {
 
 bool is_wait(Action action) {
   using enum Action;
-  return action == wait_rollout || action == wait_gone || action == wait_pods_gone || action == wait_chart ||
-         action == wait_endpoints_gone;
+  return action == wait_rollout || action == wait_gone || action == wait_pods_gone || action == wait_pods_ready ||
+         action == wait_chart || action == wait_endpoints_gone;
 }
 
 bool may_force(std::string_view owner, std::string_view field) {

@@ -27,6 +27,8 @@ enum class Action {
   wait_rollout,        ///< as kubectl rollout status
   wait_gone,           ///< until the object, as `uid`, is gone
   wait_pods_gone,      ///< until no pod in the namespace of `object` that `selector` selects can run any more
+  wait_pods_ready,     ///< until as many pods as `body` says, as of scale, that `selector` selects are ready and owned,
+                       ///< besides those of `pod_uids`
   wait_chart,          ///< until the chart's job `object` is complete, for another configuration than `former`
   wait_endpoints_gone  ///< until no EndpointSlice of Service `object` names a pod of `pod_uids`, then `settle` longer
 };
@@ -43,19 +45,19 @@ struct Step {
   Action action = Action::apply;
   kube::ObjectRef object = {};
   std::string reason = {};                 ///< one sentence: why
-  Json body = {};                          ///< apply, scale, patch, disown
+  Json body = {};                          ///< apply, scale, patch, disown, wait_pods_ready
   std::string manager = "k3s-core-ha";     ///< apply, scale, patch, disown
   std::string version = {};                ///< apply: only while the object has this resourceVersion; empty: whichever
   std::string uid = {};                    ///< patch, remove, wait_gone: only this object; empty: any of that name
   std::string propagation = {};            ///< remove: Orphan, Background; empty: the kind's default
-  std::string selector = {};               ///< wait_pods_gone: of labels
+  std::string selector = {};               ///< wait_pods_gone, wait_pods_ready: of labels
   std::string former = {};                 ///< wait_chart: the configuration's hash before; empty: any will do
   bool back_by_plan = false;               ///< once it is done, going back step by step would be unsafe
   bool stays_done = false;                 ///< going back leaves it as it is
   bool at_least = false;                   ///< scale: a greater count that others have set meanwhile stays
   bool made_anew = false;                  ///< remove: another makes it again, so it is no difference
   bool unscheduled = false;                ///< remove: a pod, only as long as it has no node
-  std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone
+  std::vector<std::string> pod_uids = {};  ///< wait_endpoints_gone, wait_pods_ready
   std::chrono::seconds settle{0};          ///< wait_endpoints_gone: for what kube-proxies still have under way
 };
 

@@ -134,25 +134,28 @@ std::optional<Candidate> between_zones(const Hosts& hosts) {
                    moved_zone_annotation};
 }
 
-/// How the pod goes: the steps, and the labels by which its ReplicaSet knows it.
+/// The steps by which the pod is replaced, and then goes.
 void plan_move(Move& move, const cluster::Snapshot& snapshot, const CoreDns& coredns, CoreDnsPod pod) {
-  const char* const hash = "pod-template-hash";
-  const auto object = std::find_if(snapshot.pods.begin(), snapshot.pods.end(),
-                                   [&](const Json& one) { return one["metadata"].value("uid", "") == pod.uid; });
-  const Json former = (*object)["metadata"]["labels"].value(hash, Json());
-  const auto patch = [&](const Json& hashed, const Json& retiring) {
-    const Json labels = {{hash, hashed}, {std::string(cluster::retiring_label), retiring}};
-    return Json{{"metadata", {{"uid", pod.uid}, {"labels", labels}}}};
-  };
-  move.let_go = patch(nullptr, "true");
-  move.take_back = patch(former, nullptr);
+  const Spec spec;  // no step of these asks it
+  Plan replacement;
+  Planner replacing(spec, snapshot, replacement);
+  plan_labels(replacing, "free-" + pod.ref.name, pod,
+              {{"pod-template-hash", nullptr}, {cluster::retiring_label, "true"}},
+              "its ReplicaSet makes another one while it serves on");
+  replacing.add({.id = "replaced-" + pod.ref.name,
+                 .action = Action::wait_pods_ready,
+                 .object = pod.ref,
+                 .reason = "as many replicas as are wished serve besides it",
+                 .body = {{"spec", {{"replicas", coredns.replicas()}}}},
+                 .selector = "k8s-app=kube-dns",
+                 .pod_uids = {pod.uid}});
+  move.replacement = std::move(replacement.steps);
   pod.retiring = true;
   pod.owner.clear();
-  const Spec spec;  // no step of these asks it
-  Plan plan;
-  Planner planner(spec, snapshot, plan);
-  plan_retirement(planner, {&pod}, cluster::judge_nodes(snapshot, coredns.pod_spec()));
-  move.retirement = std::move(plan.steps);
+  Plan retirement;
+  Planner retiring(spec, snapshot, retirement);
+  plan_retirement(retiring, {&pod}, cluster::judge_nodes(snapshot, coredns.pod_spec()));
+  move.retirement = std::move(retirement.steps);
 }
 
 }  // namespace
@@ -199,8 +202,7 @@ Choice choose_move(const cluster::Snapshot& snapshot, std::chrono::seconds rest)
             .to = wish->to,
             .reason = wish->words,
             .annotation = wish->annotation,
-            .note = fmt::format("{} {}", wish->to, cluster::format_time(*now)),
-            .replicas = coredns.replicas()};
+            .note = fmt::format("{} {}", wish->to, cluster::format_time(*now))};
   plan_move(move, snapshot, coredns, *pod);
   return {.move = std::move(move), .words = {}};
 }

@@ -38,10 +38,8 @@ struct Move {
   std::string reason;                              ///< one sentence
   std::string_view annotation = moved_annotation;  ///< where it is noted
   std::string note;                                ///< what that is to say
-  int replicas = 0;                                ///< that serve besides the pod once it may go
-  Json let_go = {};                                ///< merge patch by which its ReplicaSet owns it no more
-  Json take_back = {};                             ///< and by which it does again
-  std::vector<Step> retirement = {};               ///< of the pod, once its replacement serves
+  std::vector<Step> replacement = {};              ///< lets the pod go, and waits until another one serves
+  std::vector<Step> retirement = {};               ///< of the pod, then
 };
 
 /// The one move that helps now, or why there is none.

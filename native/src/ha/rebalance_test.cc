@@ -50,20 +50,22 @@ TEST_CASE("rebalance: two on one host and none on another: one of the two is mov
   CHECK(choice.move->note == "agent-2 2026-06-01T12:00:00Z");
 }
 
-TEST_CASE("rebalance: stopped anywhere, the next run brings it to its end or the pod back, and nothing is lost") {
+TEST_CASE(
+    "rebalance: stopped anywhere, the next run brings it to its end; taken back, nothing is left; nothing is lost") {
   const SimulatedCluster start = on({"server-1", "server-1", "agent-1"});
   const Choice choice = choose_move(start.snapshot);
   REQUIRE(choice.move);
   const Move& move = *choice.move;
-  const auto patch = [&](SimulatedCluster& cluster, const Json& body) {
-    cluster.carry_out({.id = "labels", .action = Action::patch, .object = move.pod, .body = body, .uid = move.uid});
+  const auto let_go = [&](SimulatedCluster& cluster) {
+    for (const Step& step : move.replacement)
+      cluster.carry_out(step);
     cluster.settle();
   };
   for (std::size_t stop = 0; stop <= move.retirement.size(); ++stop) {
     CAPTURE(stop);
     SimulatedCluster cluster = start;
     cluster.least_serving = 3;
-    patch(cluster, move.let_go);
+    let_go(cluster);
     CHECK(cluster.serving() == 4);
     for (std::size_t i = 0; i < stop; ++i)
       cluster.carry_out(move.retirement[i]);
@@ -72,8 +74,12 @@ TEST_CASE("rebalance: stopped anywhere, the next run brings it to its end or the
     CHECK(cluster.least_serving == 3);
   }
   SimulatedCluster cluster = start;
-  patch(cluster, move.let_go);
-  patch(cluster, move.take_back);
+  let_go(cluster);
+  Step back = move.replacement.front();  // as act takes a patch back
+  const Json hash = start.snapshot.pods[0]["metadata"]["labels"]["pod-template-hash"];
+  back.body["metadata"]["labels"] = {{"pod-template-hash", hash}, {cluster::retiring_label, nullptr}};
+  cluster.carry_out(back);
+  cluster.settle();
   CHECK(make_plan(autoscaling, cluster.snapshot).steps.empty());
   CHECK(cluster.snapshot.pods.size() == 3);
 }
